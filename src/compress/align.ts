@@ -1,0 +1,84 @@
+import type { Backend } from "../engine/backend.js";
+import type { MoeBlock, MoeTensors } from "../model/moe.js";
+import { addSquares, distances, neuronColumns, neuronDistances } from "./neurons.js";
+import { PrincipalComponents } from "./principal-components.js";
+import type { TokenSamples } from "./samples.js";
+import type { Settings } from "./settings.js";
+
+/** Costs of placing member neuron q at centroid neuron p, each `[width, width]`. */
+export interface AlignmentCosts {
+  readonly activations: Float64Array | undefined;
+  readonly weights: Float64Array | undefined;
+}
+
+export interface Alignment extends AlignmentCosts {
+  /** p[i] = the member's neuron that is placed at the centroid's neuron i. */
+  readonly permutation: Int32Array;
+}
+
+/** Aligns the neurons of experts with those of a centroid (Eq. 6: the permutation that minimises Cact + Cwt). */
+export class Aligner {
+  private readonly components: PrincipalComponents | undefined;
+
+  constructor(
+    private readonly backend: Backend,
+    private readonly block: MoeBlock,
+    private readonly tensors: MoeTensors,
+    private readonly samples: TokenSamples | undefined,
+    private readonly settings: Settings,
+  ) {
+    this.components = settings.alignWeights === "pca" ? PrincipalComponents.of(backend, tensors.experts) : undefined;
+  }
+
+  /** Aligns every member with the centroid; the centroid's features are computed once. */
+  *align(centroid: number, members: readonly number[]): Generator<Alignment> {
+    const { backend } = this;
+    const { width } = this.block.experts;
+    const unitWeights = this.settings.alignWeights !== "raw";
+    const centroidWeights = this.weightFeatures(centroid);
+    for (const member of members) {
+      const products = this.activationProducts(centroid, member);
+      const activations = products && distances(products.cross, products.a, products.b, true);
+      const memberWeights = centroidWeights && this.weightFeatures(member);
+      const weights =
+        centroidWeights && memberWeights && neuronDistances(backend, centroidWeights, memberWeights, width, unitWeights);
+      const cost = new Float64Array(width * width);
+      for (const part of [activations, weights]) {
+        if (part !== undefined) for (let i = 0; i < cost.length; i++) cost[i]! += part[i]!;
+      }
+      yield { activations, weights, permutation: backend.assignment(cost, width) };
+    }
+  }
+
+  /** Sums over the sampled tokens of a_p b_q, a_p², b_q² for the activations a, b of two experts. */
+  private activationProducts(centroid: number, member: number) {
+    if (!this.settings.alignActivations || this.samples === undefined) return undefined;
+    const { experts } = this.block;
+    const { width } = experts;
+    const cross = new Float64Array(width * width);
+    const [a, b] = [new Float64Array(width), new Float64Array(width)];
+    const memberInputs = this.samples.inputs(member);
+    for (const centroidInput of this.samples.inputs(centroid)) {
+      const memberInput = memberInputs.next().value as Float32Array;
+      const centroidActivation = this.backend.expertActivation(centroidInput, experts, centroid);
+      const memberActivation = this.backend.expertActivation(memberInput, experts, member);
+      this.backend.addTransposedProduct(cross, centroidActivation, memberActivation, width, width);
+      addSquares(a, centroidActivation);
+      addSquares(b, memberActivation);
+    }
+    return { cross, a, b };
+  }
+
+  /** Features of an expert's neurons, one column for each neuron: `[features, width]`. */
+  private weightFeatures(expert: number): Float32Array | undefined {
+    switch (this.settings.alignWeights) {
+      case "none":
+        return undefined;
+      case "pca":
+        return this.components!.project(this.tensors.experts[expert]!);
+      case "raw":
+      case "unit":
+        return neuronColumns(this.tensors.experts[expert]!);
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import { decode, encode } from "../checkpoint/dtypes.js";
+import type { DType, Tensor } from "../checkpoint/tensor.js";
+import type { Backend, ExpertTensors } from "../engine/backend.js";
+import { EXPERT_PARTS, type ExpertPart } from "../model/expert-storage.js";
+import { type Group, isMerged } from "./plan.js";
+import type { Settings } from "./settings.js";
+
+/** Neurons are rows of gate and up, and columns of down. */
+const NEURON_AXIS: Record<ExpertPart, "rows" | "columns"> = { gate: "rows", up: "rows", down: "columns" };
+
+/** How merged weights are rounded to the dtype they are stored in. */
+export interface Rounding {
+  readonly when: Settings["rounding"];
+  /** Dtype of the result; undefined: that of the centroid's tensor. */
+  readonly dtype?: DType | undefined;
+}
+
+/**
+ * The weights of a group as one expert (Eq. 6): the sum of the members' weights times their aligned matrices. A group
+ * that merges nothing gives its centroid back as it is, to the byte.
+ *
+ * @param read reads an expert of the layer
+ */
+export async function mergeGroup(
+  backend: Backend,
+  group: Group,
+  read: (expert: number) => Promise<ExpertTensors> | ExpertTensors,
+  rounding: Rounding,
+): Promise<ExpertTensors> {
+  const centroid = await read(group.members[0]!);
+  if (!isMerged(group)) {
+    const { dtype } = rounding;
+    return {
+      gate: convert(centroid.gate, dtype),
+      up: convert(centroid.up, dtype),
+      down: convert(centroid.down, dtype),
+    };
+  }
+  const sums = new Map<ExpertPart, Float32Array>();
+  for (const part of EXPERT_PARTS) sums.set(part, new Float32Array(sizeOf(centroid[part])));
+  for (const [index, member] of group.members.entries()) {
+    const expert = index === 0 ? centroid : await read(member);
+    const order = group.permutations[String(member)];
+    for (const part of EXPERT_PARTS) {
+      const permutation = order && { axis: NEURON_AXIS[part], order: Int32Array.from(order) };
+      backend.addScaled(sums.get(part)!, expert[part], group.weights[index]!, permutation);
+      if (rounding.when === "each-member") sums.set(part, decodeRounded(sums.get(part)!, dtypeOf(centroid[part], rounding)));
+    }
+  }
+  const result = (part: ExpertPart): Tensor => {
+    const dtype = dtypeOf(centroid[part], rounding);
+    return { dtype, shape: centroid[part].shape, data: encode(dtype, sums.get(part)!) };
+  };
+  return { gate: result("gate"), up: result("up"), down: result("down") };
+}
+
+/** A tensor in another float dtype; itself where the dtype is its own. */
+export function convert(tensor: Tensor, dtype: DType | undefined): Tensor {
+  if (dtype === undefined || dtype === tensor.dtype) return tensor;
+  return { dtype, shape: tensor.shape, data: encode(dtype, decode(tensor)) };
+}
+
+/** The given rows of a matrix, as stored. */
+export function pickTensorRows(tensor: Tensor, rows: readonly number[]): Tensor {
+  const bytes = tensor.data.length / tensor.shape[0]!;
+  const data = new Uint8Array(rows.length * bytes);
+  for (const [i, row] of rows.entries()) data.set(tensor.data.subarray(row * bytes, (row + 1) * bytes), i * bytes);
+  return { dtype: tensor.dtype, shape: [rows.length, ...tensor.shape.slice(1)], data };
+}
+
+function dtypeOf(tensor: Tensor, rounding: Rounding): DType {
+  return rounding.dtype ?? tensor.dtype;
+}
+
+function decodeRounded(values: Float32Array, dtype: DType): Float32Array {
+  return dtype === "F32" ? values : decode({ dtype, shape: [values.length], data: encode(dtype, values) });
+}
+
+function sizeOf(tensor: Tensor): number {
+  return tensor.shape.reduce((a, b) => a * b, 1);
+}

@@ -1,0 +1,82 @@
+import type { Backend } from "../engine/backend.js";
+import type { MoeBlock, MoeTensors } from "../model/moe.js";
+import { Aligner } from "./align.js";
+import { type Cluster, keepMostSalient, nearestCentroid, pseudoPrune } from "./group.js";
+import { hierarchicalClusters } from "./hierarchical.js";
+import type { LayerObservation } from "./observer.js";
+import type { Group, LayerPlan } from "./plan.js";
+import { replaceZeros } from "./saliency.js";
+import type { Settings } from "./settings.js";
+import { type Similarity, similarity } from "./similarity.js";
+import type { LayerTrace } from "./trace.js";
+
+/** Decides what to do with a layer: which experts stay, which join them, and how their neurons correspond. */
+export function planLayer(
+  backend: Backend,
+  layer: number,
+  kept: number,
+  block: MoeBlock,
+  tensors: MoeTensors,
+  observation: LayerObservation,
+  settings: Settings,
+  trace?: LayerTrace,
+): LayerPlan {
+  const experts = block.experts.count;
+  const official = settings.statistics === "batch-means";
+  const saliency = official ? replaceZeros(observation.saliency) : observation.saliency;
+  const similar = similarity({ experts, ...observation }, settings);
+  const clusters = cluster(saliency, similar, kept, observation, settings);
+  // The official code lists members by index; only the order of summation depends on it.
+  if (official) for (const { absorbed } of clusters) absorbed.sort((a, b) => a - b);
+
+  const aligner = needsAlignment(settings) ? new Aligner(backend, block, tensors, observation.samples, settings) : undefined;
+  const groups = clusters.map(({ centroid, absorbed }): Group => {
+    const members = [centroid, ...absorbed];
+    const permutations: Record<string, number[]> = {};
+    if (aligner !== undefined && absorbed.length > 0) {
+      let index = 0;
+      for (const alignment of aligner.align(centroid, absorbed)) {
+        const member = absorbed[index++]!;
+        permutations[member] = Array.from(alignment.permutation);
+        trace?.alignment(centroid, member, alignment);
+      }
+    }
+    return { members, weights: weightsOf(members, saliency, settings), permutations };
+  });
+  const keptExperts = clusters.map(({ centroid }) => centroid).sort((a, b) => a - b);
+  const plan = { layer, keptExperts, groups };
+  trace?.planned(plan, saliency, similar, observation);
+  return plan;
+}
+
+function needsAlignment(settings: Settings): boolean {
+  return settings.merging === "saliency" && (settings.alignActivations || settings.alignWeights !== "none");
+}
+
+function cluster(
+  saliency: Float64Array,
+  similar: Similarity,
+  kept: number,
+  observation: LayerObservation,
+  settings: Settings,
+): Cluster[] {
+  switch (settings.grouping) {
+    case "pseudo-prune":
+      return pseudoPrune(saliency, similar.combined, kept, settings);
+    case "nearest":
+      return nearestCentroid(saliency, similar.combined, kept);
+    case "hierarchical":
+      return hierarchicalClusters(observation.meanOutputs!, saliency.length, kept);
+    case "none":
+      return keepMostSalient(saliency, kept);
+  }
+}
+
+/** Averaging weights of a group: by saliency, equal, or the centroid alone. */
+function weightsOf(members: readonly number[], saliency: Float64Array, settings: Settings): number[] {
+  if (settings.merging === "none" || members.length === 1) return [1];
+  const values = members.map((e) => (settings.merging === "mean" ? 1 : saliency[e]!));
+  const total = values.reduce((a, b) => a + b, 0);
+  // A group that no token used has nothing to be weighted by: plain mean.
+  return values.map((value) => (total > 0 ? value / total : 1 / members.length));
+}

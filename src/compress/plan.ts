@@ -1,0 +1,95 @@
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { ReamError } from "../errors.js";
+
+const index = z.int().min(0);
+
+const groupSchema = z.object({
+  /** Original indices; the centroid first. */
+  members: z.array(index).min(1),
+  /** Averaging weights of the members, in their order; a single 1 keeps the centroid as it is. */
+  weights: z.array(z.number().min(0).max(1)).min(1),
+  /** For each member but the centroid: p[i] is the member's neuron that is placed at the centroid's neuron i. */
+  permutations: z.record(z.string(), z.array(index)),
+});
+
+const layerPlanSchema = z.object({
+  layer: index,
+  /** Original indices in ascending order: the order of the experts and router rows of the compressed layer. */
+  keptExperts: z.array(index).min(1),
+  groups: z.array(groupSchema).min(1),
+});
+
+const planSchema = z.object({
+  format: z.literal("ream-plan"),
+  version: z.literal(1),
+  method: z.string(),
+  /** Experts of each MoE layer before and after. */
+  experts: z.object({ before: z.int().min(1), after: z.int().min(1) }),
+  layers: z.array(layerPlanSchema),
+});
+
+export type Group = z.infer<typeof groupSchema>;
+export type LayerPlan = z.infer<typeof layerPlanSchema>;
+/** What to do with every MoE layer: a plain value that can be printed, saved, compared and applied later. */
+export type Plan = z.infer<typeof planSchema>;
+
+/** True where a group changes its centroid's weights. */
+export function isMerged(group: Group): boolean {
+  return group.weights.length > 1;
+}
+
+/** Checks a plan that was read from a file, for a model with the given MoE layers. */
+export function parsePlan(
+  value: unknown,
+  model: { layers: readonly number[]; experts: number; width: number; topK: number },
+  where: string,
+): Plan {
+  const fail = (what: string): never => {
+    throw new ReamError("PLAN_INVALID", what, { where, hint: "Make plans with `ream compress --dry-run --json`." });
+  };
+  const parsed = planSchema.safeParse(value);
+  if (!parsed.success) return fail(z.prettifyError(parsed.error));
+  const plan = parsed.data;
+  const { before, after } = plan.experts;
+  if (before !== model.experts) fail(`the plan is for ${before} experts a layer, the model has ${model.experts}`);
+  if (after < model.topK) fail(`${after} experts are fewer than the ${model.topK} that a token uses`);
+  const planned = plan.layers.map(({ layer }) => layer);
+  if (planned.join() !== model.layers.join()) {
+    fail(`the plan has layers ${planned.join(", ")}, the model's MoE layers are ${model.layers.join(", ")}`);
+  }
+  for (const layer of plan.layers) checkLayer(layer, plan.experts, model.width, fail);
+  return plan;
+}
+
+function checkLayer(layer: LayerPlan, experts: Plan["experts"], width: number, fail: (what: string) => never): void {
+  const name = `layer ${layer.layer}`;
+  const { keptExperts, groups } = layer;
+  if (keptExperts.length !== experts.after) fail(`${name} keeps ${keptExperts.length} experts instead of ${experts.after}`);
+  if (keptExperts.some((e, i) => e >= experts.before || (i > 0 && e <= keptExperts[i - 1]!))) {
+    fail(`${name}: the kept experts are not ascending indices below ${experts.before}`);
+  }
+  const centroids = groups.map(({ members }) => members[0]!).sort((a, b) => a - b);
+  if (centroids.join() !== keptExperts.join()) fail(`${name}: the centroids of the groups are not the kept experts`);
+  const members = groups.flatMap((group) => group.members);
+  if (new Set(members).size !== members.length || members.some((e) => e >= experts.before)) {
+    fail(`${name}: an expert is in two groups, or outside the layer`);
+  }
+  for (const group of groups) {
+    if (!isMerged(group)) continue;
+    if (group.weights.length !== group.members.length) fail(`${name}: a group has not one weight for each member`);
+    if (Math.abs(group.weights.reduce((a, b) => a + b) - 1) > 1e-3) fail(`${name}: the weights of a group do not add up to 1`);
+    for (const [member, permutation] of Object.entries(group.permutations)) {
+      if (!isPermutation(permutation, width)) fail(`${name}: expert ${member} has no permutation of ${width} neurons`);
+    }
+  }
+}
+
+function isPermutation(values: readonly number[], size: number): boolean {
+  return values.length === size && new Set(values).size === size && values.every((value) => value < size);
+}
+
+/** SHA-256 of a layer's plan, permutations included. */
+export function planDigest(layers: readonly LayerPlan[]): string {
+  return createHash("sha256").update(JSON.stringify(layers)).digest("hex");
+}

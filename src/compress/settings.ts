@@ -1,0 +1,141 @@
+import { z } from "zod";
+import { ReamError } from "../errors.js";
+
+/**
+ * Every choice that a compression method consists of. The pieces are independent: any combination is a method. Names of
+ * equations are those of the REAM paper (arXiv 2604.04356); what the official code does differently is cited as such.
+ */
+export const settingsSchema = z.object({
+  saliency: z
+    .enum(["reap", "frequency", "sum", "energy"])
+    .describe(
+      "how experts are ranked: reap = mean of gate x ||E(x)|| over routed tokens (Eq. 3), frequency = share of tokens " +
+        "(Eq. 2), sum = sum of gate x ||E(x)||, energy = sum of its square",
+    ),
+  gate: z
+    .enum(["combined", "scores", "scores-squared"])
+    .describe(
+      "the gate in the saliency: combined = the weight the model combines with, scores = the router's scores before " +
+        "the top k is chosen, scores-squared = what the official code computes",
+    ),
+  statistics: z
+    .enum(["sums", "batch-means"])
+    .describe("sums = exact, over unpadded tokens; batch-means = means of the means of batches, padding included (official)"),
+  outputSimilarity: z
+    .enum(["mean-cosine", "token-cosine", "none"])
+    .describe("mean-cosine = cosine of the experts' mean outputs, token-cosine = mean cosine over tokens (Eq. 4, 8)"),
+  gatedOutputs: z.boolean().describe("multiply outputs by the router's scores before their mean is taken"),
+  gateSimilarity: z
+    .enum(["cosine", "distance", "none"])
+    .describe("cosine of the experts' logits over all tokens (Eq. 5), or 1 - d / dmax of their unit vectors (official)"),
+  similarityScale: z
+    .enum(["signed", "unit"])
+    .describe("signed = cosines in -1..1, added (Eq. 7); unit = mapped to 0..1 and averaged"),
+  grouping: z
+    .enum(["pseudo-prune", "nearest", "hierarchical", "none"])
+    .describe("pseudo-prune = REAM, nearest = every expert joins its most similar centroid (M-SMoE), hierarchical = HC-SMoE"),
+  groupSize: z.int().min(0).describe("C, the largest group in pseudo-pruning; 0 = no limit (nearest)"),
+  groupIncludesCentroid: z.boolean().describe("C counts the centroid"),
+  alignActivations: z.boolean().describe("align neurons by their activations"),
+  alignWeights: z
+    .enum(["none", "raw", "unit", "pca"])
+    .describe("align neurons by their weights: as they are, scaled to unit length, or by 64 principal components (official)"),
+  merging: z
+    .enum(["saliency", "mean", "none"])
+    .describe("average weighted by saliency (Eq. 6), plain mean without alignment, or none: keep the centroid (pruning)"),
+  rounding: z.enum(["once", "each-member"]).describe("round merged weights once, or after every member (official)"),
+  sampling: z
+    .enum(["shared", "per-expert"])
+    .describe("tokens for the activations: the same for all experts, or in another random order for each (official)"),
+  samples: z.int().min(1).describe("tokens sampled for the activations"),
+  sequential: z.boolean().describe("statistics of a layer come from the model whose earlier layers are already compressed"),
+  batchSequences: z.int().min(0).describe("sequences computed at a time; 0 = as many as make about 4,096 tokens"),
+});
+
+export type Settings = z.infer<typeof settingsSchema>;
+
+const REAM: Settings = {
+  saliency: "reap",
+  gate: "combined",
+  statistics: "sums",
+  outputSimilarity: "mean-cosine",
+  gatedOutputs: true,
+  gateSimilarity: "cosine",
+  similarityScale: "unit",
+  grouping: "pseudo-prune",
+  groupSize: 16,
+  groupIncludesCentroid: true,
+  alignActivations: true,
+  alignWeights: "unit",
+  merging: "saliency",
+  rounding: "once",
+  sampling: "shared",
+  samples: 32_768,
+  sequential: true,
+  batchSequences: 0,
+};
+
+const OFFICIAL: Settings = {
+  ...REAM,
+  gate: "scores-squared",
+  statistics: "batch-means",
+  gateSimilarity: "distance",
+  alignWeights: "pca",
+  rounding: "each-member",
+  batchSequences: 8,
+};
+
+const PRUNING: Partial<Settings> = {
+  outputSimilarity: "none",
+  gateSimilarity: "none",
+  grouping: "none",
+  merging: "none",
+  alignActivations: false,
+  alignWeights: "none",
+};
+
+/** The methods by name. Each is a set of settings; every one of them can be changed by an option. */
+export const METHODS = {
+  ream: { settings: REAM, about: "REAM as meant: exact sums, the model's own weights, one rounding" },
+  "ream-official": { settings: OFFICIAL, about: "REAM as its published code computes it" },
+  "ream-paper": {
+    settings: {
+      ...REAM,
+      gate: "scores",
+      outputSimilarity: "token-cosine",
+      similarityScale: "signed",
+      groupIncludesCentroid: false,
+      alignWeights: "raw",
+    },
+    about: "REAM as its paper says, to the letter",
+  },
+  reap: { settings: { ...REAM, ...PRUNING }, about: "prune the experts of lowest saliency (arXiv 2510.13999)" },
+  frequency: {
+    settings: { ...REAM, ...PRUNING, saliency: "frequency" },
+    about: "prune the experts that the fewest tokens use",
+  },
+  "m-smoe": {
+    settings: { ...OFFICIAL, grouping: "nearest", groupSize: 0 },
+    about: "every expert joins its nearest centroid (M-SMoE, as the REAM code computes it)",
+  },
+  "hc-smoe": {
+    settings: { ...OFFICIAL, grouping: "hierarchical" },
+    about: "hierarchical clustering of the mean outputs (HC-SMoE, as the REAM code computes it)",
+  },
+} as const satisfies Record<string, { settings: Settings; about: string }>;
+
+export type Method = keyof typeof METHODS;
+export const METHOD_NAMES = Object.keys(METHODS) as [Method, ...Method[]];
+
+/** The settings of a method with some of them changed, checked. */
+export function resolveSettings(method: Method, changes: Partial<Settings> = {}): Settings {
+  const merged: Settings = { ...METHODS[method].settings, ...changes };
+  const settings = settingsSchema.parse(merged.groupSize === 0 && merged.grouping === "pseudo-prune" ? { ...merged, grouping: "nearest" } : merged);
+  const similarityNeeded = settings.grouping === "pseudo-prune" || settings.grouping === "nearest";
+  if (similarityNeeded && settings.outputSimilarity === "none" && settings.gateSimilarity === "none") {
+    throw new ReamError("SETTINGS_CONFLICT", `grouping ${settings.grouping} needs a similarity, and both are off`, {
+      hint: "Set --output-similarity or --gate-similarity.",
+    });
+  }
+  return settings;
+}

@@ -1,0 +1,142 @@
+import type { Tensor } from "../checkpoint/tensor.js";
+
+/**
+ * Type of the inputs of products with weights: `bf16` rounds activations and weights to bfloat16 (round to nearest
+ * even) and accumulates in float32; `f32` keeps both in float32.
+ */
+export type Precision = "bf16" | "f32";
+
+/** A weight `[rows, columns]` = `[out, in]`, made ready for products. Free it when its layer is done. */
+export interface Matrix {
+  readonly rows: number;
+  readonly columns: number;
+  dispose(): void;
+}
+
+export type Activation = "silu" | "gelu" | "gelu_tanh";
+
+/** The weights of one gated expert: `down(activation(gate x) * (up x))`. gate, up `[width, hidden]`, down `[hidden, width]`. */
+export interface ExpertTensors {
+  readonly gate: Tensor;
+  readonly up: Tensor;
+  readonly down: Tensor;
+}
+
+/** All routed experts of a layer, made ready for products. */
+export interface Experts {
+  readonly count: number;
+  readonly hidden: number;
+  readonly width: number;
+  dispose(): void;
+}
+
+/** Which experts each token uses, in ascending index order, and the weight with which each output is combined. */
+export interface Routing {
+  readonly tokens: number;
+  readonly topK: number;
+  /** `[tokens, topK]` */
+  readonly selected: Int32Array;
+  /** `[tokens, topK]` */
+  readonly weights: Float32Array;
+}
+
+/** Causal attention over `sequences` sequences of `length` tokens that start at position 0. */
+export interface AttentionShape {
+  readonly sequences: number;
+  readonly length: number;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headSize: number;
+  /** Factor on the dot products, usually headSize^-1/2. */
+  readonly scale: number;
+  /** Position i sees j only if i - j < window; undefined: all earlier positions. */
+  readonly window?: number | undefined;
+  /** `[sequences, length]`: 0 hides a token from every other as a key (padding). Undefined: nothing is hidden. */
+  readonly mask?: Uint8Array | undefined;
+}
+
+/**
+ * The closed set of operations that models and methods are written in. All arrays are row-major float32 unless said
+ * otherwise; results are new arrays unless the name says `add`. Reductions have a fixed order for a given number of
+ * threads. Shapes that do not fit throw a `RangeError`: they are mistakes of the caller, not of the user.
+ */
+export interface Backend {
+  readonly name: "reference" | "native";
+  readonly precision: Precision;
+  /** For people: the instruction set in use and the number of threads. */
+  readonly description: string;
+
+  /** Makes a weight `[rows, columns]` of any float dtype ready for `linear`. */
+  matrix(weight: Tensor): Matrix;
+
+  /** x `[tokens, columns]` times the transposed matrix, plus bias `[rows]`: `[tokens, rows]`. */
+  linear(x: Float32Array, matrix: Matrix, bias?: Float32Array): Float32Array;
+
+  /** x / sqrt(mean(x²) + epsilon) * weight over rows of `weight.length` values (Zhang & Sennrich 2019). */
+  rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number): Float32Array;
+
+  /**
+   * Rotates x `[sequences * length, heads, headSize]` in place (RoFormer): dimension i pairs with i + rotary / 2,
+   * position of a token = its index in its sequence. cos, sin `[length, rotary / 2]`; dimensions from `rotary` on stay.
+   */
+  rotate(x: Float32Array, heads: number, headSize: number, length: number, cos: Float32Array, sin: Float32Array): void;
+
+  /** Softmax attention with grouped keys and values: q `[tokens, heads, headSize]`, k and v `[tokens, keyValueHeads, headSize]`. */
+  attention(q: Float32Array, k: Float32Array, v: Float32Array, shape: AttentionShape): Float32Array;
+
+  /** Row-wise softmax of logits `[tokens, columns]`. */
+  softmax(logits: Float32Array, columns: number): Float32Array;
+
+  /** Element-wise activation(gate) * up. */
+  gated(gate: Float32Array, up: Float32Array, activation: Activation): Float32Array;
+
+  /** Makes the routed experts of a layer ready. All have the same shape. */
+  experts(experts: readonly ExpertTensors[], activation: Activation): Experts;
+
+  /**
+   * The routed block: output `[tokens, hidden]` = sum over selected experts of weight * E(x), and norms `[tokens, topK]`
+   * = ||E(x)|| of each routed pair, not weighted.
+   */
+  routed(x: Float32Array, experts: Experts, routing: Routing): { output: Float32Array; norms: Float32Array };
+
+  /** Activation of one expert, activation(gate x) * (up x), for all tokens: `[tokens, width]`. */
+  expertActivation(x: Float32Array, experts: Experts, expert: number): Float32Array;
+
+  /** Outputs of one expert for given activations `[tokens, width]`: `[tokens, hidden]`. */
+  expertDown(activation: Float32Array, experts: Experts, expert: number): Float32Array;
+
+  /**
+   * Adds, for every expert e, the sum over tokens of factors[t, e] * h_e(x_t) to `sums` `[count, width]`.
+   * factors `[tokens, count]`; undefined: 1 everywhere. Accumulates in float64.
+   */
+  addGatedActivations(sums: Float64Array, x: Float32Array, experts: Experts, factors: Float32Array | undefined): void;
+
+  /**
+   * Adds, for every pair of experts, the sum over tokens of the cosine between their outputs E_i(x_t) and E_j(x_t) to
+   * `sums` `[count, count]` (Eq. 4 and 8 of the REAM paper to the letter). A zero output has cosine 0.
+   */
+  addOutputCosines(sums: Float64Array, x: Float32Array, experts: Experts): void;
+
+  /** Adds aᵀ b to `sums` `[m, n]` for a `[tokens, m]`, b `[tokens, n]`, float32 inputs, accumulated in float64 by blocks. */
+  addTransposedProduct(sums: Float64Array, a: Float32Array, b: Float32Array, m: number, n: number): void;
+
+  /** a bᵀ for a `[m, k]` and b `[n, k]` in float32: `[m, n]`. */
+  product(a: Float32Array, b: Float32Array, k: number): Float32Array;
+
+  /**
+   * Linear assignment (Jonker & Volgenant 1987): the permutation p that minimises sum_i cost[i, p[i]], cost `[n, n]`.
+   * Solved in float64, as scipy.optimize.linear_sum_assignment does.
+   */
+  assignment(cost: Float64Array, n: number): Int32Array;
+
+  /**
+   * Adds factor * tensor to `sums` in float32, sums `[rows, columns]` like the tensor. With `rows`, row i of the result
+   * takes row rows[i] of the tensor; with `columns` likewise for columns.
+   */
+  addScaled(
+    sums: Float32Array,
+    tensor: Tensor,
+    factor: number,
+    permutation?: { readonly axis: "rows" | "columns"; readonly order: Int32Array },
+  ): void;
+}

@@ -1,0 +1,89 @@
+import type { Activation } from "../backend.js";
+import { rowsOf } from "./products.js";
+
+/** x / sqrt(mean(x²) + epsilon) * weight for each row. */
+export function rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number): Float32Array {
+  const size = weight.length;
+  const rows = rowsOf(x, size, "rmsNorm");
+  const out = new Float32Array(x.length);
+  for (let row = 0; row < rows; row++) {
+    const start = row * size;
+    let squares = 0;
+    for (let i = 0; i < size; i++) squares += x[start + i]! ** 2;
+    const factor = 1 / Math.sqrt(squares / size + epsilon);
+    for (let i = 0; i < size; i++) out[start + i] = x[start + i]! * factor * weight[i]!;
+  }
+  return out;
+}
+
+/** Rotary embedding in place, dimension i paired with i + rotary / 2 (backend.ts, `rotate`). */
+export function rotate(
+  x: Float32Array,
+  heads: number,
+  headSize: number,
+  length: number,
+  cos: Float32Array,
+  sin: Float32Array,
+): void {
+  const half = cos.length / length;
+  const tokens = rowsOf(x, heads * headSize, "rotate");
+  if (!Number.isInteger(half) || 2 * half > headSize) throw new RangeError("rotate: table does not fit the head");
+  for (let token = 0; token < tokens; token++) {
+    const angle = (token % length) * half;
+    for (let head = 0; head < heads; head++) {
+      const start = (token * heads + head) * headSize;
+      for (let i = 0; i < half; i++) {
+        const a = x[start + i]!;
+        const b = x[start + i + half]!;
+        x[start + i] = a * cos[angle + i]! - b * sin[angle + i]!;
+        x[start + i + half] = b * cos[angle + i]! + a * sin[angle + i]!;
+      }
+    }
+  }
+}
+
+/** Softmax of each row, computed relative to the row's maximum. */
+export function softmax(logits: Float32Array, columns: number): Float32Array {
+  const rows = rowsOf(logits, columns, "softmax");
+  const out = new Float32Array(logits.length);
+  for (let row = 0; row < rows; row++) {
+    const start = row * columns;
+    let max = -Infinity;
+    for (let i = 0; i < columns; i++) max = Math.max(max, logits[start + i]!);
+    let sum = 0;
+    for (let i = 0; i < columns; i++) sum += Math.exp(logits[start + i]! - max);
+    for (let i = 0; i < columns; i++) out[start + i] = Math.exp(logits[start + i]! - max) / sum;
+  }
+  return out;
+}
+
+const ACTIVATIONS: Record<Activation, (x: number) => number> = {
+  silu: (x) => x / (1 + Math.exp(-x)),
+  gelu: (x) => 0.5 * x * (1 + errorFunction(x * Math.SQRT1_2)),
+  gelu_tanh: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+};
+
+/** Element-wise activation(gate) * up. */
+export function gated(gate: Float32Array, up: Float32Array, activation: Activation): Float32Array {
+  if (gate.length !== up.length) throw new RangeError("gated: lengths differ");
+  const activate = ACTIVATIONS[activation];
+  return gate.map((value, i) => activate(value) * up[i]!);
+}
+
+/** erf to about 1e-16 by its Maclaurin series (small x) and continued fraction (large x), Abramowitz & Stegun 7.1. */
+function errorFunction(x: number): number {
+  const magnitude = Math.abs(x);
+  if (magnitude > 6) return Math.sign(x);
+  if (magnitude < 2.5) {
+    let term = x;
+    let sum = x;
+    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
+      term *= (-x * x) / n;
+      sum += term / (2 * n + 1);
+    }
+    return (2 / Math.sqrt(Math.PI)) * sum;
+  }
+  let fraction = 0;
+  for (let n = 60; n > 0; n--) fraction = (n / 2) / (magnitude + fraction);
+  return Math.sign(x) * (1 - Math.exp(-magnitude * magnitude) / (Math.sqrt(Math.PI) * (magnitude + fraction)));
+}

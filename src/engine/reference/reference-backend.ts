@@ -1,0 +1,99 @@
+import { decode } from "../../checkpoint/dtypes.js";
+import type { Tensor } from "../../checkpoint/tensor.js";
+import type { Backend, Experts, Matrix, Precision } from "../backend.js";
+import { assignment } from "./assignment.js";
+import { attention } from "./attention.js";
+import { roundToBfloat16 } from "./bfloat16.js";
+import { gated, rmsNorm, rotate, softmax } from "./elementwise.js";
+import * as expertOperations from "./experts.js";
+import type { ReferenceExperts } from "./experts.js";
+import { addTransposedProduct, dot, product, rowsOf } from "./products.js";
+
+class ReferenceMatrix implements Matrix {
+  constructor(
+    readonly rows: number,
+    readonly columns: number,
+    readonly values: Float32Array,
+  ) {}
+  dispose(): void {}
+}
+
+/**
+ * The plain TypeScript backend: written to be read. It is the oracle of every kernel test, and what runs where no
+ * native binary loads. Sums are accumulated in float64 and rounded once.
+ */
+export function createReferenceBackend(precision: Precision): Backend {
+  /** What the products see of an array: itself, or its values rounded to bfloat16. */
+  const input = precision === "bf16" ? roundToBfloat16 : (values: Float32Array) => values;
+
+  const matrix = (weight: Tensor): Matrix => {
+    const [rows, columns] = weight.shape;
+    if (weight.shape.length !== 2) throw new RangeError(`matrix: shape [${weight.shape.join(", ")}] has not 2 dimensions`);
+    return new ReferenceMatrix(rows!, columns!, input(decode(weight)));
+  };
+
+  const linear = (x: Float32Array, weight: Matrix, bias?: Float32Array): Float32Array => {
+    const { values, rows, columns } = weight as ReferenceMatrix;
+    const tokens = rowsOf(x, columns, "linear");
+    if (bias !== undefined && bias.length !== rows) throw new RangeError("linear: the bias does not fit the matrix");
+    const rounded = input(x);
+    const out = new Float32Array(tokens * rows);
+    for (let t = 0; t < tokens; t++) {
+      for (let r = 0; r < rows; r++) {
+        out[t * rows + r] = dot(rounded, t * columns, values, r * columns, columns) + (bias?.[r] ?? 0);
+      }
+    }
+    return out;
+  };
+
+  return {
+    name: "reference",
+    precision,
+    description: "plain TypeScript, 1 thread",
+    matrix,
+    linear,
+    rmsNorm,
+    rotate,
+    attention,
+    softmax,
+    gated,
+    experts(tensors, activation): ReferenceExperts {
+      const gate = tensors.map((expert) => matrix(expert.gate));
+      return {
+        count: tensors.length,
+        hidden: gate[0]?.columns ?? 0,
+        width: gate[0]?.rows ?? 0,
+        gate,
+        up: tensors.map((expert) => matrix(expert.up)),
+        down: tensors.map((expert) => matrix(expert.down)),
+        activation,
+        dispose() {},
+      };
+    },
+    routed: (x, experts, routing) => expertOperations.routed(linear, x, own(experts), routing),
+    expertActivation: (x, experts, expert) => expertOperations.expertActivation(linear, x, own(experts), expert),
+    expertDown: (activation, experts, expert) => linear(activation, own(experts).down[expert]!),
+    addGatedActivations: (sums, x, experts, factors) =>
+      expertOperations.addGatedActivations(linear, sums, x, own(experts), factors),
+    addOutputCosines: (sums, x, experts) => expertOperations.addOutputCosines(linear, sums, x, own(experts)),
+    addTransposedProduct,
+    product,
+    assignment,
+    addScaled(sums, tensor, factor, permutation) {
+      const values = decode(tensor);
+      const [rows, columns] = tensor.shape as [number, number];
+      if (sums.length !== values.length) throw new RangeError("addScaled: the tensor does not fit the sums");
+      for (let i = 0; i < rows; i++) {
+        const row = permutation?.axis === "rows" ? permutation.order[i]! : i;
+        for (let j = 0; j < columns; j++) {
+          const column = permutation?.axis === "columns" ? permutation.order[j]! : j;
+          sums[i * columns + j]! += factor * values[row * columns + column]!;
+        }
+      }
+    },
+  };
+}
+
+function own(experts: Experts): ReferenceExperts {
+  return experts as ReferenceExperts;
+}

@@ -1,0 +1,40 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import { decode } from "../checkpoint/dtypes.js";
+import { ReamError } from "../errors.js";
+import type { ModelDescription } from "./description.js";
+import type { TokenBatch } from "./layer.js";
+
+/** Bytes of the embedding that are in memory at a time: large models' embeddings alone would fill a small machine. */
+const CHUNK_BYTES = 32 * 1024 * 1024;
+
+/** Embeds the tokens of each batch: one `[sequences * length, hidden]` for each. */
+export async function embed(
+  checkpoint: Checkpoint,
+  model: ModelDescription,
+  batches: readonly TokenBatch[],
+): Promise<Float32Array[]> {
+  const { hiddenSize: hidden, vocabularySize: vocabulary } = model;
+  const outputs = batches.map(({ ids }) => {
+    const outside = ids.find((id) => id < 0 || id >= vocabulary);
+    if (outside !== undefined) {
+      throw new ReamError("TOKEN_RANGE", `token id ${outside} is outside the model's vocabulary of ${vocabulary}`, {
+        hint: "The tokens come from another model's tokenizer.",
+      });
+    }
+    return new Float32Array(ids.length * hidden);
+  });
+  const { bytes } = checkpoint.info(model.embedding);
+  const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / (bytes / vocabulary)));
+  for (let begin = 0; begin < vocabulary; begin += chunkRows) {
+    const end = Math.min(vocabulary, begin + chunkRows);
+    if (!batches.some(({ ids }) => ids.some((id) => id >= begin && id < end))) continue;
+    const rows = decode(await checkpoint.readRows(model.embedding, begin, end));
+    for (const [index, { ids }] of batches.entries()) {
+      for (const [t, id] of ids.entries()) {
+        if (id < begin || id >= end) continue;
+        outputs[index]!.set(rows.subarray((id - begin) * hidden, (id - begin + 1) * hidden), t * hidden);
+      }
+    }
+  }
+  return outputs;
+}

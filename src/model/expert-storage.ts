@@ -1,0 +1,66 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import type { ExpertTensors } from "../engine/backend.js";
+
+/** The three matrices of a gated expert. */
+export const EXPERT_PARTS = ["gate", "up", "down"] as const;
+export type ExpertPart = (typeof EXPERT_PARTS)[number];
+
+/** A tensor of the compressed checkpoint that holds routed experts, and where its content comes from. */
+export interface ExpertOutput {
+  readonly name: string;
+  /** Name of the source's tensor of the same kind, for its dtype. */
+  readonly source: string;
+  /** Index of the kept expert, and its matrix. */
+  readonly slot: number;
+  readonly part: ExpertPart;
+}
+
+/**
+ * How a checkpoint stores the routed experts of a layer. Everything above sees `experts[e].gate | up | down`; what the
+ * output looks like stays the source's own layout.
+ */
+export interface ExpertStorage {
+  /** Experts in the layer. */
+  readonly count: number;
+  /** Neurons of an expert. */
+  readonly width: number;
+  readonly hidden: number;
+  /** Names of all tensors that hold routed experts. */
+  readonly names: readonly string[];
+  /** Checks that all its tensors are there, in their shapes. */
+  check(checkpoint: Checkpoint): void;
+  /** Reads one expert: gate and up `[width, hidden]`, down `[hidden, width]`, in the stored dtype. */
+  read(checkpoint: Checkpoint, expert: number): Promise<ExpertTensors>;
+  /** Tensors of the output for `count` kept experts. */
+  outputs(count: number): readonly ExpertOutput[];
+}
+
+/** One tensor for each expert and matrix, as `model.layers.0.mlp.experts.7.gate_proj.weight`. */
+export function separateExperts(options: {
+  readonly count: number;
+  readonly width: number;
+  readonly hidden: number;
+  readonly name: (expert: number, part: ExpertPart) => string;
+}): ExpertStorage {
+  const { count, width, hidden, name } = options;
+  const shapes = { gate: [width, hidden], up: [width, hidden], down: [hidden, width] } as const;
+  return {
+    count,
+    width,
+    hidden,
+    names: Array.from({ length: count }, (_, e) => EXPERT_PARTS.map((part) => name(e, part))).flat(),
+    check(checkpoint) {
+      for (let expert = 0; expert < count; expert++) {
+        for (const part of EXPERT_PARTS) checkpoint.expectShape(name(expert, part), shapes[part]);
+      }
+    },
+    async read(checkpoint, expert) {
+      const [gate, up, down] = await Promise.all(EXPERT_PARTS.map((part) => checkpoint.read(name(expert, part))));
+      return { gate: gate!, up: up!, down: down! };
+    },
+    outputs: (kept) =>
+      Array.from({ length: kept }, (_, slot) =>
+        EXPERT_PARTS.map((part) => ({ name: name(slot, part), source: name(slot, part), slot, part })),
+      ).flat(),
+  };
+}

@@ -1,0 +1,155 @@
+import { ReamError } from "../errors.js";
+import type { ConfigReader } from "./config.js";
+
+/** Angles of the rotary embedding, after any scaling of the context. */
+export interface RopeDescription {
+  /** Number of dimensions of a head that are rotated. */
+  readonly rotary: number;
+  readonly theta: number;
+  readonly scaling: RopeScaling;
+}
+
+export type RopeScaling =
+  | { readonly kind: "default" }
+  | { readonly kind: "linear"; readonly factor: number }
+  | { readonly kind: "dynamic"; readonly factor: number; readonly maxPositions: number }
+  | {
+      readonly kind: "yarn";
+      readonly factor: number;
+      readonly originalPositions: number;
+      readonly betaFast: number;
+      readonly betaSlow: number;
+      /** Round the correction range to whole dimensions. */
+      readonly truncate: boolean;
+      /** Factor on cos and sin. */
+      readonly attentionFactor: number;
+    }
+  | {
+      readonly kind: "llama3";
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly originalPositions: number;
+    };
+
+/**
+ * Reads the rotary embedding of a config in either spelling: `rope_theta` and `rope_scaling` (hub files), or everything
+ * under `rope_parameters`.
+ */
+export function readRope(config: ConfigReader, headSize: number, defaultTheta: number): RopeDescription {
+  const parameters = config.object("rope_parameters");
+  const scaling = parameters ?? config.object("rope_scaling");
+  const theta = parameters?.has("rope_theta") ? parameters.number("rope_theta") : config.number("rope_theta", defaultTheta);
+  const partial = (parameters?.has("partial_rotary_factor") ? parameters : config).number("partial_rotary_factor", 1);
+  return { rotary: Math.floor(headSize * partial), theta, scaling: readScaling(scaling, config) };
+}
+
+function readScaling(scaling: ConfigReader | undefined, config: ConfigReader): RopeScaling {
+  if (scaling === undefined) return { kind: "default" };
+  const kind = scaling.has("rope_type") ? scaling.string("rope_type") : scaling.string("type", "default");
+  const maxPositions = config.count("max_position_embeddings");
+  switch (kind) {
+    case "default":
+      return { kind };
+    case "linear":
+      return { kind, factor: scaling.number("factor") };
+    case "dynamic":
+      return { kind, factor: scaling.number("factor"), maxPositions };
+    case "yarn":
+      return readYarn(scaling, maxPositions);
+    case "llama3":
+      return {
+        kind,
+        factor: scaling.number("factor"),
+        lowFrequencyFactor: scaling.number("low_freq_factor"),
+        highFrequencyFactor: scaling.number("high_freq_factor"),
+        originalPositions: scaling.count("original_max_position_embeddings"),
+      };
+    default:
+      throw new ReamError("ROPE_UNSUPPORTED", `rotary embedding of type ${JSON.stringify(kind)} is not supported`, {
+        where: "config.json rope_scaling",
+        hint: "Supported: default, linear, dynamic, yarn, llama3.",
+      });
+  }
+}
+
+/** YaRN (Peng et al. 2023), with the conventions of transformers for the factor on cos and sin. */
+function readYarn(scaling: ConfigReader, maxPositions: number): RopeScaling {
+  const originalPositions = scaling.count("original_max_position_embeddings", maxPositions);
+  const factor = scaling.number("factor", maxPositions / originalPositions);
+  const growth = (scale: number) => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
+  const [mscale, mscaleAll] = [scaling.number("mscale", 0), scaling.number("mscale_all_dim", 0)];
+  const inferred = mscale !== 0 && mscaleAll !== 0 ? growth(mscale) / growth(mscaleAll) : growth(1);
+  return {
+    kind: "yarn",
+    factor,
+    originalPositions,
+    betaFast: scaling.number("beta_fast", 32),
+    betaSlow: scaling.number("beta_slow", 1),
+    truncate: scaling.boolean("truncate", true),
+    attentionFactor: scaling.number("attention_factor", inferred),
+  };
+}
+
+/** cos and sin `[length, rotary / 2]` of positions 0 .. length - 1. */
+export function ropeTable(rope: RopeDescription, length: number): { cos: Float32Array; sin: Float32Array } {
+  const { frequencies, factor } = scaledFrequencies(rope, length);
+  const half = frequencies.length;
+  const cos = new Float32Array(length * half);
+  const sin = new Float32Array(length * half);
+  for (let position = 0; position < length; position++) {
+    for (let i = 0; i < half; i++) {
+      // Products in float32, as the reference implementations do: at large angles the rounding is visible.
+      const angle = Math.fround(position * Math.fround(frequencies[i]!));
+      cos[position * half + i] = Math.cos(angle) * factor;
+      sin[position * half + i] = Math.sin(angle) * factor;
+    }
+  }
+  return { cos, sin };
+}
+
+function scaledFrequencies(rope: RopeDescription, length: number): { frequencies: number[]; factor: number } {
+  const { rotary, scaling } = rope;
+  const plain = (theta: number) => Array.from({ length: rotary / 2 }, (_, i) => theta ** ((-2 * i) / rotary));
+  switch (scaling.kind) {
+    case "default":
+      return { frequencies: plain(rope.theta), factor: 1 };
+    case "linear":
+      return { frequencies: plain(rope.theta).map((f) => f / scaling.factor), factor: 1 };
+    case "dynamic": {
+      const stretch = (scaling.factor * Math.max(length, scaling.maxPositions)) / scaling.maxPositions;
+      return { frequencies: plain(rope.theta * (stretch - (scaling.factor - 1)) ** (rotary / (rotary - 2))), factor: 1 };
+    }
+    case "yarn": {
+      const [low, high] = yarnRange(rope, scaling);
+      const frequencies = plain(rope.theta).map((frequency, i) => {
+        const ramp = Math.min(1, Math.max(0, (i - low) / (high - low)));
+        return (frequency / scaling.factor) * ramp + frequency * (1 - ramp);
+      });
+      return { frequencies, factor: scaling.attentionFactor };
+    }
+    case "llama3":
+      return { frequencies: plain(rope.theta).map((f) => llama3Frequency(f, scaling)), factor: 1 };
+  }
+}
+
+/** Dimensions between which YaRN blends: those that turn betaFast and betaSlow times over the original context. */
+function yarnRange(rope: RopeDescription, scaling: RopeScaling & { kind: "yarn" }): [number, number] {
+  const dimension = (turns: number) =>
+    (rope.rotary * Math.log(scaling.originalPositions / (turns * 2 * Math.PI))) / (2 * Math.log(rope.theta));
+  let [low, high] = [dimension(scaling.betaFast), dimension(scaling.betaSlow)];
+  if (scaling.truncate) [low, high] = [Math.floor(low), Math.ceil(high)];
+  low = Math.max(low, 0);
+  high = Math.min(high, rope.rotary - 1);
+  return [low, high === low ? high + 0.001 : high];
+}
+
+/** Llama 3: long wavelengths are divided by the factor, short ones kept, those between interpolated. */
+function llama3Frequency(frequency: number, scaling: RopeScaling & { kind: "llama3" }): number {
+  const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalPositions } = scaling;
+  const wavelength = (2 * Math.PI) / frequency;
+  if (wavelength > originalPositions / low) return frequency / factor;
+  if (wavelength < originalPositions / high) return frequency;
+  const smooth = (originalPositions / wavelength - low) / (high - low);
+  return ((1 - smooth) * frequency) / factor + smooth * frequency;
+}
