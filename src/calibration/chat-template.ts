@@ -37,6 +37,13 @@ parentPort.on("message", (values) => {
 });
 `;
 
+/** What came of one conversation: its text, an error of the template, or the limit that it ran into. */
+interface Outcome {
+  readonly text?: string;
+  readonly error?: string;
+  readonly limit?: string;
+}
+
 /** The chat template of a model, run with limits on time and memory. */
 export class ChatTemplate {
   readonly #template: string;
@@ -67,16 +74,19 @@ export class ChatTemplate {
   async render(messages: readonly Message[], where: string): Promise<string> {
     this.#worker ??= this.#start();
     const worker = this.#worker;
-    const outcome = await new Promise<{ text?: string; error?: string; limit?: string }>((resolve) => {
-      const timer = setTimeout(() => resolve({ limit: `took longer than ${this.#timeout / 1000} s` }), this.#timeout);
-      const settle = (result: { text?: string; error?: string; limit?: string }) => {
+    const outcome = await new Promise<Outcome>((resolve) => {
+      const listeners = {
+        message: (result: Outcome) => settle(result),
+        error: (error: Error) => settle({ limit: `ended (${error.message})` }),
+        exit: () => settle({ limit: "ended" }),
+      };
+      const timer = setTimeout(() => settle({ limit: `took longer than ${this.#timeout / 1000} s` }), this.#timeout);
+      const settle = (result: Outcome) => {
         clearTimeout(timer);
-        worker.removeAllListeners();
+        for (const [name, listener] of Object.entries(listeners)) worker.off(name, listener);
         resolve(result);
       };
-      worker.once("message", settle);
-      worker.once("error", (error) => settle({ limit: `ended (${error.message})` }));
-      worker.once("exit", () => settle({ limit: "ended" }));
+      for (const [name, listener] of Object.entries(listeners)) worker.on(name, listener);
       worker.postMessage({ messages, add_generation_prompt: false, tools: null, documents: null, ...this.#tokens });
     });
     if (outcome.text !== undefined) return outcome.text;
@@ -92,7 +102,6 @@ export class ChatTemplate {
   async close(): Promise<void> {
     const worker = this.#worker;
     this.#worker = undefined;
-    worker?.removeAllListeners();
     await worker?.terminate();
   }
 }
@@ -121,8 +130,8 @@ export async function loadChatTemplate(folder: string, tokenizer: TextTokenizer)
   const template =
     size !== undefined
       ? await readFile(path, "utf8")
-      : (named(tokenizer.config["chat_template"]) ??
-        named((await readTokenizerFile(join(folder, "chat_template.json")))?.["chat_template"]));
+      : (named(tokenizer.config.chat_template) ??
+        named((await readTokenizerFile(join(folder, "chat_template.json")))?.chat_template));
   if (template === undefined) return undefined;
   if (template.length > MAX_TEMPLATE) throw tooLarge();
   return new ChatTemplate(template, tokenizer);

@@ -43,7 +43,7 @@ export const KNOWN_FIELDS: readonly string[] = [
   ...new Set(["text", "content", "messages", "conversations", ...PAIRS.flat(), "input", "solution"]),
 ];
 
-function valueOf(record: SourceRecord, field: string): unknown {
+function fieldOf(record: SourceRecord, field: string): unknown {
   return Object.hasOwn(record.value, field) ? record.value[field] : undefined;
 }
 
@@ -52,16 +52,20 @@ function fail(record: SourceRecord, message: string, hint: string): ReamError {
 }
 
 function textOf(record: SourceRecord, field: string): string | undefined {
-  const value = valueOf(record, field);
+  const value = fieldOf(record, field);
   if (value === undefined || value === null || typeof value === "string") return value ?? undefined;
-  throw fail(record, `Field "${field}" is not a text.`, "Name the field that holds the text with --field DOMAIN=FIELD.");
+  throw fail(
+    record,
+    `Field "${field}" is not a text.`,
+    "Name the field that holds the text with --field DOMAIN=FIELD.",
+  );
 }
 
 function conversationOf(record: SourceRecord, field: string, value: readonly unknown[]): TextDocument | undefined {
   const messages = value.map((turn, index): Message => {
     const fields = (typeof turn === "object" && turn !== null ? turn : {}) as Record<string, unknown>;
-    const role = Object.hasOwn(fields, "role") ? fields["role"] : SPEAKERS[String(fields["from"]).toLowerCase()];
-    const content = Object.hasOwn(fields, "content") ? fields["content"] : fields["value"];
+    const role = Object.hasOwn(fields, "role") ? fields.role : SPEAKERS[String(fields.from).toLowerCase()];
+    const content = Object.hasOwn(fields, "content") ? fields.content : fields.value;
     if (typeof role !== "string" || (typeof content !== "string" && !Array.isArray(content) && content !== null)) {
       throw fail(
         record,
@@ -75,7 +79,7 @@ function conversationOf(record: SourceRecord, field: string, value: readonly unk
 }
 
 function fieldDocument(record: SourceRecord, field: string): TextDocument | undefined {
-  const value = valueOf(record, field);
+  const value = fieldOf(record, field);
   if (Array.isArray(value)) return conversationOf(record, field, value);
   const text = textOf(record, field);
   return text === undefined || text.trim() === "" ? undefined : { text };
@@ -92,7 +96,7 @@ export function documentOf(record: SourceRecord, field?: string): TextDocument |
     if (Object.hasOwn(record.value, field)) return fieldDocument(record, field);
     throw fail(record, `There is no field "${field}".`, `The record has: ${listed(fields)}.`);
   }
-  const present = (name: string) => (valueOf(record, name) ?? null) !== null;
+  const present = (name: string) => (fieldOf(record, name) ?? null) !== null;
   for (const name of ["text", "content", "messages", "conversations"]) {
     if (present(name)) return fieldDocument(record, name);
   }
@@ -110,7 +114,9 @@ export function documentOf(record: SourceRecord, field?: string): TextDocument |
 
 function pairDocument(record: SourceRecord, request: string, answer: string): TextDocument | undefined {
   const input = request === "instruction" ? textOf(record, "input") : undefined;
-  const asked = [textOf(record, request), input].filter((text) => text !== undefined && text.trim() !== "").join("\n\n");
+  const asked = [textOf(record, request), input]
+    .filter((text) => text !== undefined && text.trim() !== "")
+    .join("\n\n");
   const answered = textOf(record, answer) ?? "";
   if (asked === "" || answered.trim() === "") return undefined;
   return {

@@ -1,8 +1,10 @@
+import { createHash } from "node:crypto";
 import { ReamError } from "../errors.js";
+import { Random } from "../random.js";
 import type { ChatTemplate } from "./chat-template.js";
 import type { CalibrationOptions } from "./options.js";
 import { packedSequences, paddedSequences, type Sequence } from "./packing.js";
-import { seededRandom } from "./random.js";
+import type { SourceRecord } from "./readers/record.js";
 import { cutText, type SelectedDocument, type SelectionCounts, selectDocuments } from "./select.js";
 import { sourceRecords, type TextSource } from "./source.js";
 import type { TextTokenizer } from "./tokenizer.js";
@@ -47,6 +49,11 @@ async function encodeDocument(document: SelectedDocument, request: DomainRequest
   });
 }
 
+/** A seed of its own for each domain, so that a domain's documents do not depend on which others there are. */
+function domainSeed(seed: number, name: string): number {
+  return createHash("sha256").update(`${seed} ${name}`).digest().readUInt32LE(0);
+}
+
 /** Reads, chooses, tokenises and packs the documents of a domain until `wanted` sequences are full or no text is left. */
 export async function domainSequences(request: DomainRequest): Promise<DomainSequences> {
   const { name, source, wanted, tokenizer, options } = request;
@@ -60,10 +67,8 @@ export async function domainSequences(request: DomainRequest): Promise<DomainSeq
   const selection = {
     field,
     maxCharacters: limit,
-    // A field of one's own choosing is not the one that the rules of a named source speak of.
-    accepts: (record: Parameters<TextSource["accepts"]>[0]) =>
-      request.field !== undefined || source.accepts(record, options.length),
-    random: seededRandom(`${options.seed} ${name}`),
+    accepts: (record: SourceRecord) => source.accepts(record, options.length),
+    random: new Random(domainSeed(options.seed, name)),
   };
   let reported = 0;
   let rendered = 0;
@@ -79,13 +84,13 @@ export async function domainSequences(request: DomainRequest): Promise<DomainSeq
   const short = packer.sequences.length < wanted ? packer.finish() : 0;
   const notes: string[] = [];
   const note = (count: number, text: string) => {
-    if (count > 0) notes.push(`${name}: ${count.toLocaleString("en")} ${text}`);
+    if (count > 0) notes.push(`${name}: ${text}: ${count.toLocaleString("en")}.`);
   };
-  note(rendered, "documents were written by the model's chat template.");
-  note(counts.empty, "documents are empty and were left out.");
-  note(counts.duplicates, "documents appear again and were left out.");
-  note(short, `sequences are less than ${options.minFill} full, for want of longer documents.`);
-  if (counts.limited) note(counts.records, "records were read without finding enough text; the rest was not read.");
+  note(rendered, "documents that were written by the model's chat template");
+  note(counts.empty, "documents that are empty and were left out");
+  note(counts.duplicates, "documents that appear again and were left out");
+  note(short, `sequences less than ${options.minFill} full, for want of longer documents`);
+  if (counts.limited) note(counts.records, "reading stopped before enough text was found, at this number of records");
   const sequences = packer.sequences.slice(0, wanted);
   request.onProgress(sequences.length);
   return { sequences, notes };

@@ -1,5 +1,5 @@
-import { type HubOptions, hubOptionsFromEnvironment } from "../hub/settings.js";
 import { ReamError } from "../errors.js";
+import { type HubOptions, hubOptionsFromEnvironment } from "../hub/settings.js";
 import { type Calibration, calibrationDigest } from "./calibration.js";
 import { type ChatTemplate, loadChatTemplate } from "./chat-template.js";
 import { type DomainSequences, domainSequences } from "./domain.js";
@@ -21,7 +21,7 @@ export interface CalibrationEvent {
 export interface CalibrationContext {
   /** The model's folder; its tokenizer is used unless the options name another. */
   readonly model: string;
-  /** Rows of the model's embedding, beyond which no id may lie; default: config.json beside the tokenizer. */
+  /** Rows of the model's embedding, beyond which no id may lie. */
   readonly vocabularySize?: number | undefined;
   readonly hub?: HubOptions | undefined;
   readonly onEvent?: ((event: CalibrationEvent) => void) | undefined;

@@ -33,7 +33,10 @@ export function parseMix(text: string): MixShare[] {
     const equals = part.indexOf("=");
     const name = (equals < 0 ? part : part.slice(0, equals)).trim();
     if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name)) {
-      throw fail(`"${part}" does not begin with the name of a domain.`, "Write NAME=SHARE, as in general=0.3,code=0.7.");
+      throw fail(
+        `"${part}" does not begin with the name of a domain.`,
+        "Write NAME=SHARE, as in general=0.3,code=0.7.",
+      );
     }
     return { name, ratio: equals < 0 ? undefined : parseRatio(part.slice(equals + 1).trim(), part) };
   });
@@ -47,7 +50,10 @@ export function parseMix(text: string): MixShare[] {
   }
   const sum = given.reduce((total, { ratio }) => total + (ratio ?? 0), 0);
   if (Math.abs(sum - 1) > TOLERANCE) {
-    throw fail(`The shares sum to ${Number(sum.toFixed(6))}, not 1.`, "Change them, or leave them all out for equal shares.");
+    throw fail(
+      `The shares sum to ${Number(sum.toFixed(6))}, not 1.`,
+      "Change them, or leave them all out for equal shares.",
+    );
   }
   return named.flatMap(({ name, ratio }) => (ratio ? [{ name, ratio: ratio / sum }] : []));
 }
@@ -71,15 +77,20 @@ export function apportion(ratios: readonly number[], total: number): number[] {
 }
 
 /**
- * Counts a domain when domain i holds only `available[i]` sequences: the largest total up to `wanted` for which the
- * ratios hold and no text is used twice.
+ * Counts of sequences where some domains hold less than their share of `wanted`, `available[i]` sequences in domain i
+ * (more than its share counts as its share): the largest total for which the ratios hold and no text is used twice.
  */
 export function countsWithin(ratios: readonly number[], available: readonly number[], wanted: number): number[] {
-  let total = Math.min(wanted, ...ratios.map((ratio, index) => Math.floor((available[index]! + 1e-6) / ratio)));
-  let counts = apportion(ratios, total);
-  while (counts.some((count, index) => count > available[index]!)) {
-    total -= 1;
+  let counts = apportion(ratios, wanted);
+  const limits = ratios.map((ratio, index) =>
+    available[index]! < counts[index]! ? Math.floor((available[index]! + 1e-6) / ratio) : wanted,
+  );
+  let total = Math.min(wanted, ...limits);
+  // One less may be needed: with a smaller total, largest remainders can give a single domain one more.
+  while (total < wanted) {
     counts = apportion(ratios, total);
+    if (counts.every((count, index) => count <= available[index]!)) break;
+    total -= 1;
   }
   return counts;
 }

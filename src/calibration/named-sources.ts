@@ -35,10 +35,10 @@ export const NAMED_SOURCES: Readonly<Record<string, NamedSource>> = {
     files: (paths) => paths.filter((path) => /^data\/train-[^/]*\.parquet$/.test(path)).sort(),
     together: 1,
     field: "solution",
-    columns: ["source"],
+    columns: ["source", "solution"],
     // Other sources of this dataset overlap with mathematics benchmarks.
     accepts: (record, length) =>
-      ["cn_k12", "olympiads"].includes(String(record.value["source"])) && longEnough("solution")(record, length),
+      ["cn_k12", "olympiads"].includes(String(record.value.source)) && longEnough("solution")(record, length),
   },
   "the-stack-smol": {
     dataset: "bigcode/the-stack-smol",

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
+import type { Random } from "../random.js";
 import { documentOf, type Message, type TextDocument } from "./document.js";
-import type { RandomBelow } from "./random.js";
-import { shuffle } from "./random.js";
 import type { SourceRecord } from "./readers/record.js";
 
 /** Documents that are held and shuffled at a time; also limited by their size in characters. */
@@ -25,7 +24,7 @@ export interface SelectionOptions {
   /** Documents are cut to this many characters. */
   readonly maxCharacters: number;
   readonly accepts: (record: SourceRecord) => boolean;
-  readonly random: RandomBelow;
+  readonly random: Random;
 }
 
 /** A document and where it came from. */
@@ -81,9 +80,9 @@ export async function* selectDocuments(
     window.push(document);
     size += characters(document);
     if (window.length < WINDOW_DOCUMENTS && size < WINDOW_CHARACTERS) continue;
-    yield* shuffle(window, options.random);
+    for (const index of options.random.permutation(window.length)) yield window[index]!;
     window = [];
     size = 0;
   }
-  yield* shuffle(window, options.random);
+  for (const index of options.random.permutation(window.length)) yield window[index]!;
 }

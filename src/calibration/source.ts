@@ -1,9 +1,9 @@
 import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
+import { ReamError } from "../errors.js";
 import { type Dataset, openDataset } from "../hub/dataset.js";
 import { looksLikeHubId } from "../hub/repository.js";
 import type { HubOptions } from "../hub/settings.js";
-import { ReamError } from "../errors.js";
 import { KNOWN_FIELDS } from "./document.js";
 import { NAMED_SOURCES } from "./named-sources.js";
 import { isReadable, readRecords } from "./readers/read-records.js";
@@ -49,10 +49,14 @@ async function localSource(path: string, folder: boolean): Promise<TextSource> {
   if (!folder) return { ...PLAIN, label: path, files: [async () => path], together: 1 };
   const files = await listFolder(path);
   if (files.length === 0 || files.length > MAX_FILES) {
-    throw new ReamError("CALIBRATION_SOURCE", `The folder has ${files.length} files of text (1 to ${MAX_FILES} can be read).`, {
-      where: path,
-      hint: "Known are .jsonl, .ndjson, .json, .txt and .md, each also with .gz, and .parquet.",
-    });
+    throw new ReamError(
+      "CALIBRATION_SOURCE",
+      `The folder has ${files.length} files of text (1 to ${MAX_FILES} can be read).`,
+      {
+        where: path,
+        hint: "Known are .jsonl, .ndjson, .json, .txt and .md, each also with .gz, and .parquet.",
+      },
+    );
   }
   return { ...PLAIN, label: path, files: files.map((file) => async () => join(path, file)), together: LOCAL_TOGETHER };
 }

@@ -40,7 +40,8 @@ export async function readTokenizerFile(path: string): Promise<Record<string, un
   } catch (cause) {
     throw invalid(`The file is not valid JSON (${(cause as Error).message.slice(0, 200)}).`, cause);
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid("The file is not a JSON object.");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw invalid("The file is not a JSON object.");
   return value as Record<string, unknown>;
 }
 
@@ -56,27 +57,19 @@ function additions(tokenizer: Tokenizer): { prefix: number[]; suffix: number[] }
   const plain = tokenizer.encode("a", { add_special_tokens: false }).ids;
   const special = tokenizer.encode("a", { add_special_tokens: true }).ids;
   for (let start = 0; start + plain.length <= special.length; start++) {
-    if (plain.every((id, index) => special[start + index] === id)) {
+    if (plain.every((id: number, index: number) => special[start + index] === id)) {
       return { prefix: special.slice(0, start), suffix: special.slice(start + plain.length) };
     }
   }
   return { prefix: [], suffix: [] };
 }
 
-/** `vocab_size` of the model's config.json beside the tokenizer, if there is one. */
-async function modelVocabulary(folder: string): Promise<number | undefined> {
-  const config = await readTokenizerFile(join(folder, "config.json"));
-  const text = config?.["text_config"] as Record<string, unknown> | undefined;
-  const size = text?.["vocab_size"] ?? config?.["vocab_size"];
-  return typeof size === "number" ? size : undefined;
-}
-
 /**
- * Loads tokenizer.json and tokenizer_config.json of a folder. `vocabularySize`: rows of the model's embedding, by default
- * as config.json in the same folder has it; an id beyond it is an error.
+ * Loads tokenizer.json and tokenizer_config.json of a folder. `vocabularySize`: rows of the model's embedding; an id
+ * beyond it is an error.
  * Errors: TOKENIZER_MISSING, TOKENIZER_INVALID, TOKENIZER_VOCABULARY.
  */
-export async function loadTokenizer(folder: string, vocabularySize?: number): Promise<TextTokenizer> {
+export async function loadTokenizer(folder: string, vocabularySize = 2 ** 31): Promise<TextTokenizer> {
   const path = join(folder, "tokenizer.json");
   const definition = await readTokenizerFile(path);
   if (definition === undefined) {
@@ -86,7 +79,7 @@ export async function loadTokenizer(folder: string, vocabularySize?: number): Pr
     });
   }
   const config = (await readTokenizerFile(join(folder, "tokenizer_config.json"))) ?? {};
-  const limit = vocabularySize ?? (await modelVocabulary(folder)) ?? Number.POSITIVE_INFINITY;
+
   let tokenizer: Tokenizer;
   let around: ReturnType<typeof additions>;
   try {
@@ -101,19 +94,20 @@ export async function loadTokenizer(folder: string, vocabularySize?: number): Pr
   }
   const encode = (text: string): number[] => {
     const ids = tokenizer.encode(text, { add_special_tokens: false }).ids;
-    for (const id of ids) if (!(id >= 0 && id < limit)) throw outside(id);
+    for (const id of ids) if (!(id >= 0 && id < vocabularySize)) throw outside(id);
     return ids;
   };
   const outside = (id: number) =>
     new ReamError(
       "TOKENIZER_VOCABULARY",
-      `Token ${id} (${JSON.stringify(tokenizer.id_to_token(id) ?? "?")}) is outside the model's vocabulary of ${limit}.`,
+      `Token ${id} (${JSON.stringify(tokenizer.id_to_token(id) ?? "?")}) is outside the model's vocabulary of ${vocabularySize}.`,
       { where: path, hint: "Use the tokenizer that belongs to the model." },
     );
   const known = (token: string) => (token === "" ? undefined : tokenizer.token_to_id(token));
-  const eosToken = tokenText(config["eos_token"]);
+  const eosToken = tokenText(config.eos_token);
   const endOfText = [...END_OF_TEXT, eosToken].map(known).find((id) => id !== undefined);
-  const pad = known(tokenText(config["pad_token"])) ?? endOfText ?? 0;
-  for (const id of [...around.prefix, ...around.suffix, endOfText ?? 0, pad]) if (id >= limit) throw outside(id);
-  return { encode, ...around, endOfText, pad, bosToken: tokenText(config["bos_token"]), eosToken, config };
+  const pad = known(tokenText(config.pad_token)) ?? endOfText ?? 0;
+  for (const id of [...around.prefix, ...around.suffix, endOfText ?? 0, pad])
+    if (id >= vocabularySize) throw outside(id);
+  return { encode, ...around, endOfText, pad, bosToken: tokenText(config.bos_token), eosToken, config };
 }

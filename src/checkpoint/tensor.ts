@@ -13,10 +13,24 @@ export type DType =
   | "F8_E4M3"
   | "F8_E5M2";
 
+/** Number types of the safetensors format, those included that this program only copies. */
+export type StoredDType =
+  | DType
+  | "U64"
+  | "U32"
+  | "U16"
+  | "C64"
+  | "F8_E8M0"
+  | "F8_E4M3FNUZ"
+  | "F8_E5M2FNUZ"
+  | "F6_E2M3"
+  | "F6_E3M2"
+  | "F4";
+
 /** Where a tensor lies and what it is, without its bytes. */
 export interface TensorInfo {
   readonly name: string;
-  readonly dtype: DType;
+  readonly dtype: StoredDType;
   readonly shape: readonly number[];
   /** Name of the file inside the checkpoint's folder. */
   readonly file: string;

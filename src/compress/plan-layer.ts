@@ -74,7 +74,7 @@ function cluster(
 
 /** Averaging weights of a group: by saliency, equal, or the centroid alone. */
 function weightsOf(members: readonly number[], saliency: Float64Array, settings: Settings): number[] {
-  if (settings.merging === "none" || members.length === 1) return [1];
+  if (settings.merging === "none") return members.map((_, i) => (i === 0 ? 1 : 0));
   const values = members.map((e) => (settings.merging === "mean" ? 1 : saliency[e]!));
   const total = values.reduce((a, b) => a + b, 0);
   // A group that no token used has nothing to be weighted by: plain mean.

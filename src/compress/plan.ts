@@ -7,7 +7,7 @@ const index = z.int().min(0);
 const groupSchema = z.object({
   /** Original indices; the centroid first. */
   members: z.array(index).min(1),
-  /** Averaging weights of the members, in their order; a single 1 keeps the centroid as it is. */
+  /** Averaging weights of the members, in their order. 1, 0, 0 ... keeps the centroid as it is and drops the others. */
   weights: z.array(z.number().min(0).max(1)).min(1),
   /** For each member but the centroid: p[i] is the member's neuron that is placed at the centroid's neuron i. */
   permutations: z.record(z.string(), z.array(index)),
@@ -36,7 +36,7 @@ export type Plan = z.infer<typeof planSchema>;
 
 /** True where a group changes its centroid's weights. */
 export function isMerged(group: Group): boolean {
-  return group.weights.length > 1;
+  return group.weights.slice(1).some((weight) => weight > 0);
 }
 
 /** Checks a plan that was read from a file, for a model with the given MoE layers. */
@@ -76,7 +76,6 @@ function checkLayer(layer: LayerPlan, experts: Plan["experts"], width: number, f
     fail(`${name}: an expert is in two groups, or outside the layer`);
   }
   for (const group of groups) {
-    if (!isMerged(group)) continue;
     if (group.weights.length !== group.members.length) fail(`${name}: a group has not one weight for each member`);
     if (Math.abs(group.weights.reduce((a, b) => a + b) - 1) > 1e-3) fail(`${name}: the weights of a group do not add up to 1`);
     for (const [member, permutation] of Object.entries(group.permutations)) {

@@ -49,7 +49,10 @@ export async function* readJson(path: string): AsyncGenerator<SourceRecord> {
 async function beginsWithBracket(path: string): Promise<boolean> {
   try {
     for await (const chunk of openBytes(path) as AsyncIterable<Uint8Array>) {
-      const text = Buffer.from(chunk).toString("latin1").replace(/^\xef\xbb\xbf/, "").trimStart();
+      const text = Buffer.from(chunk)
+        .toString("latin1")
+        .replace(/^\xef\xbb\xbf/, "")
+        .trimStart();
       if (text !== "") return text.startsWith("[");
     }
     return false;

@@ -39,7 +39,7 @@ export function readError(path: string, cause: unknown): ReamError {
   });
 }
 
-function decode(path: string, number: number, decoder: TextDecoder, bytes: Uint8Array): string {
+function decode(path: string, number: number, decoder: InstanceType<typeof TextDecoder>, bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes);
   } catch (cause) {

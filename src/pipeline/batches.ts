@@ -1,0 +1,24 @@
+import type { Calibration } from "../calibration/calibration.js";
+import type { Settings } from "../compress/settings.js";
+import type { TokenBatch } from "../model/layer.js";
+
+/** Tokens computed at a time where the method does not say how many sequences make a batch. */
+const BATCH_TOKENS = 4096;
+
+/** Cuts a calibration set into batches of whole sequences. */
+export function makeBatches(calibration: Calibration, settings: Pick<Settings, "batchSequences">): TokenBatch[] {
+  const { sequences, length, ids, mask } = calibration;
+  const size = settings.batchSequences || Math.max(1, Math.floor(BATCH_TOKENS / length));
+  const padded = mask.some((value) => value === 0);
+  const batches: TokenBatch[] = [];
+  for (let first = 0; first < sequences; first += size) {
+    const [begin, end] = [first * length, Math.min(sequences, first + size) * length];
+    batches.push({
+      sequences: (end - begin) / length,
+      length,
+      ids: ids.subarray(begin, end),
+      mask: padded ? mask.subarray(begin, end) : undefined,
+    });
+  }
+  return batches;
+}

@@ -1,0 +1,241 @@
+import { createHash } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Calibration } from "../calibration/calibration.js";
+import { loadCalibration } from "../calibration/load-calibration.js";
+import { decodeIntegers } from "../checkpoint/dtypes.js";
+import { OutputFolder } from "../checkpoint/output.js";
+import { SafetensorsFile } from "../checkpoint/safetensors.js";
+import type { DType } from "../checkpoint/tensor.js";
+import { checkRoom } from "../compress/group.js";
+import { type LayerPlan, type Plan, parsePlan } from "../compress/plan.js";
+import { resolveSettings, type Settings, settingsSchema } from "../compress/settings.js";
+import type { LayerTrace } from "../compress/trace.js";
+import type { Backend } from "../engine/backend.js";
+import { selectBackend } from "../engine/select.js";
+import { ReamError } from "../errors.js";
+import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
+import { isMoe, type ModelDescription } from "../model/description.js";
+import { VERSION } from "../version.js";
+import { makeBatches } from "./batches.js";
+import type { CompressEvent } from "./events.js";
+import { planLayers, type RecordedSamples } from "./layer-loop.js";
+import { type OpenedModel, openModel } from "./open-model.js";
+import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
+import { resolvePrecision } from "./precision.js";
+import { relay } from "./relay.js";
+import { quickIdentity } from "./source-identity.js";
+import { writeTrace } from "./trace-files.js";
+import { writeCheckpoint } from "./write-checkpoint.js";
+
+export interface CompressResult {
+  /** Folder of the compressed checkpoint; absent after a dry run. */
+  readonly out: string | undefined;
+  readonly plan: Plan;
+  readonly settings: Settings | undefined;
+  readonly calibration: Omit<Calibration, "ids" | "mask" | "domainOfSequence"> | undefined;
+  readonly bytes: { readonly before: number; readonly after: number };
+}
+
+const DTYPES: Record<"bf16" | "f16" | "f32", DType> = { bf16: "BF16", f16: "F16", f32: "F32" };
+
+/**
+ * Compresses a model: plans every MoE layer, then writes the checkpoint. Yields progress; returns what was done.
+ * Interrupted, it continues where it was when it is called again with the same options.
+ */
+export async function* compress(
+  input: CompressOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<CompressEvent | HubEvent, CompressResult> {
+  const options = compressOptions.parse(input);
+  if (options.out === undefined && !options.dryRun) {
+    throw new ReamError("OPTION_MISSING", "no output folder was given", { hint: "Give --out DIR, or --dry-run for the plan alone." });
+  }
+  const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
+  try {
+    return options.plan === undefined
+      ? yield* planAndWrite(options, opened, signal)
+      : yield* applyPlan(options, options.plan, opened, signal);
+  } finally {
+    await opened.checkpoint.close();
+  }
+}
+
+/** Observes, plans and writes. */
+async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedModel, signal: AbortSignal | undefined) {
+  const { checkpoint, model, folder } = opened;
+  const settings = resolveSettings(options.method, pickSettings(options));
+  const kept = checkExperts(options.experts, model);
+  checkRoom(model.experts, kept, settings);
+  const notes: string[] = [];
+  const precision = resolvePrecision(options.precision, checkpoint, model);
+  const backend = selectBackend({ backend: options.backend, precision, threads: options.threads }, (note) => notes.push(note));
+  const calibration = yield* relay((onEvent: (event: HubEvent) => void) =>
+    loadCalibration(options, {
+      model: folder,
+      vocabularySize: model.vocabularySize,
+      hub: { ...hubOptionsFromEnvironment(process.env), onEvent, signal },
+    }),
+  );
+  if (calibration.length > model.maxPositions) {
+    notes.push(`Sequences of ${calibration.length} tokens are longer than the ${model.maxPositions} positions the model was made for.`);
+  }
+  const output = options.dryRun ? undefined : await openOutput(options, opened, settings, calibration, backend);
+  try {
+    const finished = (output?.journal ?? []).map((entry) => entry.plan as LayerPlan);
+    yield startEvent(options, opened, kept, calibration, backend, finished.length);
+    for (const message of [...notes, ...calibration.notes]) yield { type: "note", message } as const;
+
+    const traces: LayerTrace[] = [];
+    const layers = yield* planLayers({
+      checkpoint,
+      model,
+      backend,
+      settings,
+      batches: makeBatches(calibration, settings),
+      kept,
+      seed: options.seed,
+      mergedDtype: precision === "f32" ? "F32" : outputDtype(options),
+      // A trace holds every layer, so that it is computed anew.
+      finished: options.trace === undefined ? finished : [],
+      recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
+      onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
+      onPlan: async (plan) => {
+        if (plan.layer > (finished.at(-1)?.layer ?? -1)) await output?.append({ plan });
+      },
+      signal,
+    });
+    if (options.trace !== undefined) await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
+    const plan = makePlan(options.method, model, kept, layers);
+    const observed = { settings, calibration, seed: options.seed, backend };
+    const bytes = yield* writeCheckpoint({ opened, output, plan, backend, rounding: settings.rounding, options, observed, signal });
+    const { ids, mask, domainOfSequence, ...about } = calibration;
+    return { out: options.dryRun ? undefined : options.out, plan, settings, calibration: about, bytes };
+  } finally {
+    await output?.close();
+  }
+}
+
+/** Writes what a given plan says; nothing is observed. */
+async function* applyPlan(options: ResolvedCompressOptions, file: string, opened: OpenedModel, signal: AbortSignal | undefined) {
+  const { checkpoint, model } = opened;
+  const plan = await readPlan(file, model);
+  const settings = resolveSettings(options.method, pickSettings(options));
+  const notes: string[] = [];
+  const precision = resolvePrecision(options.precision, checkpoint, model);
+  const backend = selectBackend({ backend: options.backend, precision, threads: options.threads }, (note) => notes.push(note));
+  const output = options.dryRun ? undefined : await openOutput(options, opened, settings, plan, backend);
+  try {
+    for (const message of notes) yield { type: "note", message } as const;
+    const bytes = yield* writeCheckpoint({ opened, output, plan, backend, rounding: settings.rounding, options, signal });
+    return { out: options.dryRun ? undefined : options.out, plan, settings: undefined, calibration: undefined, bytes };
+  } finally {
+    await output?.close();
+  }
+}
+
+/** Settings that were given one by one. */
+function pickSettings(options: ResolvedCompressOptions): Partial<Settings> {
+  const given = Object.entries(options).filter(([key, value]) => key in settingsSchema.shape && value !== undefined);
+  return Object.fromEntries(given) as Partial<Settings>;
+}
+
+function checkExperts(experts: number | undefined, model: ModelDescription): number {
+  if (experts === undefined) {
+    throw new ReamError("OPTION_MISSING", "the number of experts to keep was not given", {
+      hint: `Give --experts N; the model has ${model.experts} in each layer.`,
+    });
+  }
+  const fail = (what: string): never => {
+    throw new ReamError("EXPERTS_RANGE", what, {
+      where: "--experts",
+      hint: `Give a number from ${model.topK} to ${model.experts}; a multiple of 8 suits every engine.`,
+    });
+  };
+  if (experts > model.experts) fail(`${experts} experts are more than the ${model.experts} of the model`);
+  if (experts < model.topK) fail(`${experts} experts are fewer than the ${model.topK} that each token uses`);
+  return experts;
+}
+
+/** The output folder, resumed where an earlier run of the same work left off. */
+async function openOutput(
+  options: ResolvedCompressOptions,
+  { checkpoint, folder, model }: OpenedModel,
+  settings: Settings,
+  input: Calibration | Plan,
+  backend: Backend,
+): Promise<OutputFolder> {
+  const names = [...new Set([...checkpoint.tensors.values()].map(({ file }) => file)), "config.json"];
+  const { out, restart, dryRun, trace, threads, model: _, ...rest } = options;
+  const work = {
+    version: VERSION,
+    source: await quickIdentity(folder, names),
+    family: model.family,
+    input: "digest" in input ? input.digest : input,
+    settings,
+    options: rest,
+    engine: [backend.name, backend.precision, backend.description],
+  };
+  const fingerprint = createHash("sha256").update(JSON.stringify(work)).digest("hex");
+  return OutputFolder.create(out!, { fingerprint, source: folder, restart });
+}
+
+async function readPlan(file: string, model: ModelDescription): Promise<Plan> {
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(file, "utf8"));
+  } catch (cause) {
+    throw new ReamError("PLAN_INVALID", "the plan is not a readable JSON file", { where: file, cause });
+  }
+  // What --dry-run --json prints holds the plan among other things.
+  const plan = typeof value === "object" && value !== null && "plan" in value ? value.plan : value;
+  const layers = model.layers.filter(isMoe);
+  const { width } = layers[0]!.feedForward.experts;
+  const facts = { layers: layers.map(({ index }) => index), experts: model.experts, width, topK: model.topK };
+  return parsePlan(plan, facts, file);
+}
+
+function makePlan(method: string, model: ModelDescription, kept: number, layers: LayerPlan[]): Plan {
+  return { format: "ream-plan", version: 1, method, experts: { before: model.experts, after: kept }, layers };
+}
+
+function recordedSamples(path: string) {
+  return async (layer: number): Promise<RecordedSamples> => {
+    const file = await SafetensorsFile.open(path);
+    try {
+      const tensor = await file.read(`layers.${layer}.sampled_tokens`);
+      return { indices: decodeIntegers(tensor), samples: tensor.shape.at(-1)! };
+    } finally {
+      await file.close();
+    }
+  };
+}
+
+export function outputDtype({ outputDtype: name }: Pick<ResolvedCompressOptions, "outputDtype">): DType | undefined {
+  return name === "same" ? undefined : DTYPES[name];
+}
+
+function startEvent(
+  options: ResolvedCompressOptions,
+  { name, model }: OpenedModel,
+  kept: number,
+  calibration: Calibration,
+  backend: Backend,
+  resumed: number,
+): CompressEvent {
+  const { sequences, length, mask } = calibration;
+  return {
+    type: "start",
+    model: name,
+    family: model.family,
+    layers: model.layers.length,
+    experts: { before: model.experts, after: kept },
+    tokens: mask.reduce((sum, value) => sum + value, 0),
+    sequences,
+    length,
+    method: options.method,
+    backend: `${backend.name} (${backend.description})`,
+    precision: backend.precision,
+    resumed,
+  };
+}

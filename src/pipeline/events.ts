@@ -1,0 +1,36 @@
+import type { LayerPlan } from "../compress/plan.js";
+
+export type Phase = "load" | "attention" | "observe" | "plan" | "merge" | "forward" | "write";
+
+/** What a long run tells while it works. Terminal, `--events`, report and tests are all just listeners. */
+export type CompressEvent =
+  | {
+      readonly type: "start";
+      readonly model: string;
+      readonly family: string;
+      readonly layers: number;
+      readonly experts: { readonly before: number; readonly after: number };
+      readonly tokens: number;
+      readonly sequences: number;
+      readonly length: number;
+      readonly method: string;
+      readonly backend: string;
+      readonly precision: string;
+      /** Layers whose plans were found from an earlier, interrupted run. */
+      readonly resumed: number;
+    }
+  | { readonly type: "note"; readonly message: string }
+  | {
+      readonly type: "progress";
+      readonly layer: number;
+      readonly layers: number;
+      readonly phase: Phase;
+      /** Tokens done and to do in this phase; absent where a phase has no tokens. */
+      readonly tokens?: { readonly done: number; readonly total: number };
+      /** Share of the whole run that is done, 0 to 1. */
+      readonly share: number;
+      /** Resident memory of the process in bytes. */
+      readonly memory: number;
+    }
+  | { readonly type: "layer"; readonly plan: LayerPlan; readonly seconds: number }
+  | { readonly type: "shard"; readonly file: string; readonly bytes: number; readonly done: number; readonly total: number };

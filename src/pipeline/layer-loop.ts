@@ -1,0 +1,218 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import type { DType } from "../checkpoint/tensor.js";
+import { mergeGroup, pickTensorRows } from "../compress/merge.js";
+import { LayerObserver } from "../compress/observer.js";
+import type { LayerPlan } from "../compress/plan.js";
+import { planLayer } from "../compress/plan-layer.js";
+import { TokenSamples } from "../compress/samples.js";
+import type { Settings } from "../compress/settings.js";
+import { LayerTrace } from "../compress/trace.js";
+import type { Backend } from "../engine/backend.js";
+import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
+import { embed } from "../model/embedding.js";
+import { add, Layer, type TokenBatch } from "../model/layer.js";
+import { MoeBlock, type MoeTensors, readMoe } from "../model/moe.js";
+import type { CompressEvent, Phase } from "./events.js";
+
+/** Token indices that were recorded for a layer: `[batches, experts, samples]`. */
+export interface RecordedSamples {
+  readonly indices: Int32Array;
+  readonly samples: number;
+}
+
+export interface LayerLoopOptions {
+  readonly checkpoint: Checkpoint;
+  readonly model: ModelDescription;
+  readonly backend: Backend;
+  readonly settings: Settings;
+  readonly batches: readonly TokenBatch[];
+  /** Experts that each layer keeps. */
+  readonly kept: number;
+  readonly seed: number;
+  /** Dtype of merged experts when later layers see them; undefined: as stored. */
+  readonly mergedDtype: DType | undefined;
+  /** Plans of the first layers, from an interrupted run. */
+  readonly finished: readonly LayerPlan[];
+  readonly recorded?: ((layer: number) => Promise<RecordedSamples>) | undefined;
+  /** Called with a layer's trace, where one is wanted. */
+  readonly onTrace?: ((trace: LayerTrace) => void) | undefined;
+  /** Called with every new plan, before the next layer starts. */
+  readonly onPlan: (plan: LayerPlan) => Promise<void>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Plans every MoE layer in order: attention, statistics, plan; then, if sequential, the merged layer's output is handed
+ * on, else the original one's. One layer's weights are in memory at a time.
+ */
+export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<CompressEvent, LayerPlan[]> {
+  const { checkpoint, model, batches, finished } = options;
+  const moeLayers = model.layers.filter(isMoe);
+  const last = moeLayers.at(-1)!.index;
+  const plans = [...finished];
+  if (plans.length === moeLayers.length) return plans;
+  const hidden = await embed(checkpoint, model, batches);
+  for (const description of model.layers.slice(0, last + 1)) {
+    const run = new LayerRun(options, description.index, hidden);
+    yield run.progress("load");
+    const layer = await Layer.load(checkpoint, model, description.index, options.backend);
+    try {
+      if (isMoe(description)) {
+        const known = finished.find((plan) => plan.layer === description.index);
+        const plan = yield* run.moe(layer, description, known, description.index === last);
+        if (known === undefined) plans.push(plan);
+      } else {
+        yield* run.dense(layer);
+      }
+    } finally {
+      layer.dispose();
+    }
+  }
+  return plans;
+}
+
+/** One layer of the loop: replaces the hidden states of every batch by those after the layer. */
+class LayerRun {
+  private readonly tokens: number;
+  private readonly began = performance.now();
+
+  constructor(
+    private readonly options: LayerLoopOptions,
+    private readonly index: number,
+    private readonly hidden: Float32Array[],
+  ) {
+    this.tokens = options.batches.reduce((sum, { ids }) => sum + ids.length, 0);
+  }
+
+  async *dense(layer: Layer): AsyncGenerator<CompressEvent, void> {
+    yield* this.eachBatch("forward", (batch, index) => {
+      const attended = layer.attend(this.hidden[index]!, batch);
+      this.hidden[index] = add(attended, layer.dense(layer.feedForwardInput(attended)));
+    });
+  }
+
+  async *moe(layer: Layer, description: MoeLayer, known: LayerPlan | undefined, last: boolean) {
+    const { checkpoint, backend, settings, onPlan } = this.options;
+    const tensors = await readMoe(checkpoint, description.feedForward);
+    const { sequential } = settings;
+    let plan = known;
+    if (plan === undefined || !sequential) {
+      const block = new MoeBlock(backend, description.feedForward, tensors);
+      try {
+        if (plan === undefined) {
+          plan = yield* this.observeAndPlan(layer, block, tensors);
+          await onPlan(plan);
+        } else {
+          yield* this.eachBatch("forward", (batch, index) => {
+            this.hidden[index] = this.blockOutput(layer, block, layer.attend(this.hidden[index]!, batch));
+          });
+        }
+      } finally {
+        block.dispose();
+      }
+    } else {
+      yield* this.eachBatch("attention", (batch, index) => {
+        this.hidden[index] = layer.attend(this.hidden[index]!, batch);
+      });
+    }
+    if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
+    if (sequential && !last) yield* this.handOn(layer, description, tensors, plan);
+    return plan;
+  }
+
+  /** Leaves the hidden states after attention (sequential), or after the whole original layer. */
+  private async *observeAndPlan(layer: Layer, block: MoeBlock, tensors: MoeTensors) {
+    const { backend, settings, batches, kept, onTrace } = this.options;
+    const observer = new LayerObserver(backend, block, settings, batchCount(this.options), await this.samples());
+    yield* this.eachBatch("observe", (batch, index) => {
+      const attended = layer.attend(this.hidden[index]!, batch);
+      const x = layer.feedForwardInput(attended);
+      const result = block.run(x);
+      observer.add(index, x, result, batches[index]!);
+      this.hidden[index] = settings.sequential ? attended : add(attended, result.output);
+    });
+    yield this.progress("plan");
+    await nextTurn();
+    const trace = onTrace && new LayerTrace(this.index, block.experts.count, settings);
+    const plan = planLayer(backend, this.index, kept, block, tensors, observer.finish(tensors), settings, trace);
+    if (trace !== undefined) onTrace?.(trace);
+    return plan;
+  }
+
+  /** Runs the merged block on the hidden states after attention. */
+  private async *handOn(layer: Layer, description: MoeLayer, tensors: MoeTensors, plan: LayerPlan) {
+    const { backend, settings, mergedDtype } = this.options;
+    yield this.progress("merge");
+    const rounding = { when: settings.rounding, dtype: mergedDtype };
+    const experts = [];
+    for (const kept of plan.keptExperts) {
+      const group = plan.groups.find(({ members }) => members[0] === kept)!;
+      experts.push(await mergeGroup(backend, group, (expert) => tensors.experts[expert]!, rounding));
+      await nextTurn();
+    }
+    const router = pickTensorRows(tensors.router, plan.keptExperts);
+    const block = new MoeBlock(backend, description.feedForward, { router, experts });
+    try {
+      yield* this.eachBatch("forward", (_, index) => {
+        this.hidden[index] = this.blockOutput(layer, block, this.hidden[index]!);
+      });
+    } finally {
+      block.dispose();
+    }
+  }
+
+  private blockOutput(layer: Layer, block: MoeBlock, attended: Float32Array): Float32Array {
+    return add(attended, block.run(layer.feedForwardInput(attended)).output);
+  }
+
+  private async samples(): Promise<TokenSamples | undefined> {
+    const { settings, model, seed, recorded } = this.options;
+    if (settings.merging !== "saliency" || !settings.alignActivations) return undefined;
+    if (recorded !== undefined) {
+      const { indices, samples } = await recorded(this.index);
+      return TokenSamples.recorded(model.hiddenSize, indices, model.experts, samples);
+    }
+    const perBatch = Math.max(1, Math.floor(settings.samples / batchCount(this.options)));
+    const make = settings.sampling === "shared" ? TokenSamples.shared : TokenSamples.perExpert;
+    return make(model.hiddenSize, perBatch, seed + this.index * 1_000_003);
+  }
+
+  private async *eachBatch(phase: Phase, work: (batch: TokenBatch, index: number) => void) {
+    let done = 0;
+    for (const [index, batch] of this.options.batches.entries()) {
+      this.options.signal?.throwIfAborted();
+      work(batch, index);
+      done += batch.ids.length;
+      yield this.progress(phase, done);
+      await nextTurn();
+    }
+  }
+
+  progress(phase: Phase, done?: number): CompressEvent {
+    const layers = this.options.model.layers.length;
+    // Observing costs more than handing on; a rough share is enough for a progress line.
+    const begin = { load: 0, attention: 0, observe: 0, plan: 0.6, merge: 0.8, forward: 0.8, write: 1 }[phase];
+    const end = { load: 0, attention: 0.6, observe: 0.6, plan: 0.8, merge: 0.8, forward: 1, write: 1 }[phase];
+    const inPhase = done === undefined ? 0 : done / this.tokens;
+    return {
+      type: "progress",
+      layer: this.index,
+      layers,
+      phase,
+      ...(done === undefined ? {} : { tokens: { done, total: this.tokens } }),
+      share: (this.index + begin + (end - begin) * inPhase) / layers,
+      memory: process.memoryUsage.rss(),
+    };
+  }
+}
+
+/**
+ * Number that means over batches divide by. The official code takes the number of whole batches, also where a last,
+ * smaller one is added.
+ */
+function batchCount({ batches, settings }: LayerLoopOptions): number {
+  if (settings.statistics === "sums") return batches.length;
+  const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
+  return Math.max(1, Math.floor(sequences / settings.batchSequences));
+}

@@ -1,0 +1,62 @@
+import { createHash } from "node:crypto";
+import type { Calibration } from "../calibration/calibration.js";
+import { type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
+import type { Settings } from "../compress/settings.js";
+import type { Backend } from "../engine/backend.js";
+import type { ModelDescription } from "../model/description.js";
+import { VERSION } from "../version.js";
+import type { FileIdentity } from "./source-identity.js";
+
+export interface ManifestInputs {
+  readonly source: string;
+  readonly files: readonly FileIdentity[];
+  readonly model: ModelDescription;
+  readonly plan: Plan;
+  /** Absent where a plan was given: nothing was observed. */
+  readonly observed?: { readonly settings: Settings; readonly calibration: Calibration; readonly seed: number; readonly backend: Backend };
+  readonly outputDtype: string;
+}
+
+/**
+ * `ream.json`: where a compressed checkpoint comes from and what was done to it. Nothing in it depends on when or how
+ * long a run took, so that the same command gives the same bytes.
+ */
+export function manifest(inputs: ManifestInputs): Record<string, unknown> {
+  const { plan, observed, model } = inputs;
+  return {
+    format: "ream-manifest",
+    version: 1,
+    ream: VERSION,
+    source: { model: inputs.source, family: model.family, files: inputs.files },
+    method: plan.method,
+    experts: plan.experts,
+    topK: model.topK,
+    outputDtype: inputs.outputDtype,
+    ...(observed && {
+      settings: observed.settings,
+      seed: observed.seed,
+      calibration: describeCalibration(observed.calibration),
+      engine: { backend: observed.backend.name, precision: observed.backend.precision },
+    }),
+    plan: { digest: planDigest(plan.layers), layers: plan.layers.map(withoutPermutations) },
+  };
+}
+
+function describeCalibration({ sequences, length, digest, domains, notes }: Calibration) {
+  return { sequences, length, digest, domains, notes };
+}
+
+/** Permutations are long; their digest is enough to compare two runs. */
+function withoutPermutations(layer: LayerPlan) {
+  return {
+    layer: layer.layer,
+    keptExperts: layer.keptExperts,
+    groups: layer.groups.map(({ members, weights, permutations }) => ({
+      members,
+      weights,
+      ...(Object.keys(permutations).length > 0 && {
+        permutations: createHash("sha256").update(JSON.stringify(permutations)).digest("hex"),
+      }),
+    })),
+  };
+}

@@ -1,0 +1,46 @@
+import { z } from "zod";
+import { calibrationOptions } from "../calibration/options.js";
+import { METHOD_NAMES, settingsSchema } from "../compress/settings.js";
+
+/** How to compute: shared by every command that runs a model. */
+export const computeOptions = z.object({
+  backend: z
+    .enum(["auto", "native", "reference"])
+    .default("auto")
+    .describe("native = Rust core, reference = plain TypeScript; auto = native where it loads"),
+  precision: z
+    .enum(["auto", "bf16", "f32"])
+    .default("auto")
+    .describe("inputs of products; auto = bf16 where the weights are stored in bfloat16, else f32"),
+  threads: z.int().min(1).max(1024).optional().describe("threads of the native backend (default: all cores)"),
+});
+
+/** Options of a compression: the method's settings can be changed one by one. */
+export const compressOptions = z.object({
+  ...computeOptions.shape,
+  ...settingsSchema.partial().shape,
+  ...calibrationOptions.shape,
+  model: z.string().min(1).describe("folder or hub id org/name[@revision]"),
+  out: z.string().min(1).optional().describe("folder that receives the compressed checkpoint"),
+  experts: z.int().min(1).optional().describe("experts that each layer keeps"),
+  method: z.enum(METHOD_NAMES).default("ream").describe("what to do with the experts"),
+  plan: z.string().optional().describe("apply this plan (JSON of --dry-run --json) instead of making one"),
+  sampledTokens: z
+    .string()
+    .optional()
+    .describe("safetensors with layers.<l>.sampled_tokens [batches, experts, samples]: tokens for the activations"),
+  shards: z
+    .enum(["source", "layer"])
+    .default("source")
+    .describe("files of the output: as in the source, or one for each layer"),
+  outputDtype: z
+    .enum(["same", "bf16", "f16", "f32"])
+    .default("same")
+    .describe("dtype of the output's float tensors; same = as in the source, untouched tensors keep their bytes"),
+  trace: z.string().optional().describe("folder that receives trace.json and trace.safetensors: every number a plan is made from"),
+  dryRun: z.boolean().default(false).describe("make the plan, write no checkpoint"),
+  restart: z.boolean().default(false).describe("throw away what an interrupted run left"),
+});
+
+export type CompressOptions = z.input<typeof compressOptions>;
+export type ResolvedCompressOptions = z.output<typeof compressOptions>;

@@ -1,0 +1,77 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import type { DType, TensorInfo } from "../checkpoint/tensor.js";
+import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
+import type { ExpertPart } from "../model/expert-storage.js";
+
+/** A tensor of the compressed checkpoint and where its content comes from. */
+export type OutputTensor = {
+  readonly name: string;
+  readonly dtype: TensorInfo["dtype"];
+  readonly shape: readonly number[];
+  /** The source's file that holds the tensor of this name. */
+  readonly sourceFile: string;
+} & (
+  | { readonly kind: "copy" }
+  | { readonly kind: "router"; readonly layer: number }
+  | { readonly kind: "expert"; readonly layer: MoeLayer; readonly slot: number; readonly part: ExpertPart }
+);
+
+const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
+
+/**
+ * Every tensor of the output: the source's own, with the routers cut to the kept experts and the routed experts replaced
+ * by the merged ones. Names, order and dtypes stay the source's (`dtype` converts the floats).
+ */
+export function outputTensors(
+  checkpoint: Checkpoint,
+  model: ModelDescription,
+  kept: number,
+  dtype: DType | undefined,
+): OutputTensor[] {
+  const moeLayers = model.layers.filter(isMoe);
+  const expertNames = new Set(moeLayers.flatMap((layer) => layer.feedForward.experts.names));
+  const routers = new Map(moeLayers.map((layer) => [layer.feedForward.router.weight, layer.index]));
+  const stored = (info: TensorInfo) => (dtype !== undefined && FLOATS.has(info.dtype) ? dtype : info.dtype);
+  const outputs: OutputTensor[] = [];
+  for (const info of checkpoint.tensors.values()) {
+    if (expertNames.has(info.name)) continue;
+    const common = { name: info.name, dtype: stored(info), sourceFile: info.file };
+    const layer = routers.get(info.name);
+    if (layer === undefined) outputs.push({ ...common, kind: "copy", shape: info.shape });
+    else outputs.push({ ...common, kind: "router", layer, shape: [kept, ...info.shape.slice(1)] });
+  }
+  for (const layer of moeLayers) {
+    for (const { name, source, slot, part } of layer.feedForward.experts.outputs(kept)) {
+      const info = checkpoint.info(source);
+      const common = { name, dtype: stored(info), shape: info.shape, sourceFile: info.file };
+      outputs.push({ ...common, kind: "expert", layer, slot, part });
+    }
+  }
+  return outputs;
+}
+
+/** The output's files and their tensors, by the source's own files or one for each layer. */
+export function shardFiles(
+  outputs: readonly OutputTensor[],
+  model: ModelDescription,
+  sharding: "source" | "layer",
+): Map<string, OutputTensor[]> {
+  const files = new Map<string, OutputTensor[]>();
+  const put = (file: string, output: OutputTensor) => {
+    const list = files.get(file);
+    if (list === undefined) files.set(file, [output]);
+    else list.push(output);
+  };
+  if (sharding === "source") {
+    for (const output of outputs) put(output.sourceFile, output);
+    return files;
+  }
+  // The tensors outside the layers come first, as file 1.
+  const total = model.layers.length + 1;
+  const number = (n: number) => String(n).padStart(5, "0");
+  for (const output of outputs) {
+    const layer = model.layers.findIndex(({ prefix }) => output.name.startsWith(prefix));
+    put(`model-${number(layer + 2)}-of-${number(total)}.safetensors`, output);
+  }
+  return files;
+}

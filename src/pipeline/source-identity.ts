@@ -1,0 +1,42 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { lstat, readlink, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+
+/** A file of the source checkpoint as the manifest names it. */
+export interface FileIdentity {
+  readonly name: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** Name, size and modification time of each file: cheap, and enough to notice that a source changed between two runs. */
+export async function quickIdentity(folder: string, names: readonly string[]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const name of [...names].sort()) {
+    const { size, mtimeMs } = await stat(join(folder, name));
+    hash.update(`${name}\n${size}\n${mtimeMs}\n`);
+  }
+  return hash.digest("hex");
+}
+
+/** SHA-256 of each file's content. Files of the Hugging Face cache are named by it, so that they are not read again. */
+export async function* contentIdentity(folder: string, names: readonly string[]): AsyncGenerator<FileIdentity> {
+  for (const name of [...names].sort()) {
+    const path = join(folder, name);
+    const { size } = await stat(path);
+    yield { name, bytes: size, sha256: (await cachedDigest(path)) ?? (await fileDigest(path)) };
+  }
+}
+
+async function cachedDigest(path: string): Promise<string | undefined> {
+  if (!(await lstat(path)).isSymbolicLink()) return undefined;
+  const target = basename(await readlink(path));
+  return /^[0-9a-f]{64}$/.test(target) ? target : undefined;
+}
+
+async function fileDigest(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: 4 * 1024 * 1024 })) hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
