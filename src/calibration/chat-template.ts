@@ -1,7 +1,8 @@
+import { type ChildProcess, spawn } from "node:child_process";
 import { readFile, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
 import { ReamError } from "../errors.js";
 import type { Message } from "./document.js";
 import { readTokenizerFile, type TextTokenizer } from "./tokenizer.js";
@@ -13,26 +14,30 @@ const MAX_TEMPLATE = 2 ** 20;
 const MAX_RENDERED = 16 * 2 ** 20;
 
 /**
- * Runs in a thread of its own, which can be ended. Written as a string because a worker's file would have another name
- * in source than in built form. The clock stands still: templates that print the day (strftime_now) must give the same
- * text tomorrow.
+ * Runs in a process of its own, because one large allocation of a thread ends all of its process. Given as a string
+ * because a file would have another name in source than in built form. The clock stands still: templates that print the
+ * day (strftime_now) must give the same text tomorrow.
  */
-const WORKER = `
-const { parentPort, workerData } = require("node:worker_threads");
+const RENDERER = `
+const vm = require("node:vm");
+const [jinja, timeout, limit] = process.argv.slice(1);
 const RealDate = Date;
 globalThis.Date = class extends RealDate {
   constructor(...parts) { parts.length === 0 ? super(2025, 0, 1) : super(...parts); }
 };
-const { Template } = require(workerData.jinja);
+const { Template } = require(jinja);
 let template;
-parentPort.on("message", (values) => {
+let values;
+globalThis.render = () => (template ??= new Template(values.template)).render(values.variables);
+const script = new vm.Script("render()");
+process.on("message", (message) => {
+  values = message;
   try {
-    template ??= new Template(workerData.template);
-    const text = template.render(values);
-    if (text.length > workerData.limit) throw new Error("the result has " + text.length + " characters");
-    parentPort.postMessage({ text });
+    const text = script.runInThisContext({ timeout: Number(timeout) });
+    process.send(text.length > Number(limit) ? { limit: "writes " + text.length + " characters" } : { text });
   } catch (error) {
-    parentPort.postMessage({ error: String(error?.message ?? error).slice(0, 500) });
+    if (error?.code === "ERR_SCRIPT_EXECUTION_TIMEOUT") process.send({ limit: "takes longer than " + timeout / 1000 + " s" });
+    else process.send({ error: String(error?.message ?? error).slice(0, 500) });
   }
 });
 `;
@@ -49,7 +54,7 @@ export class ChatTemplate {
   readonly #template: string;
   readonly #tokens: { bos_token: string; eos_token: string };
   readonly #timeout: number;
-  #worker: Worker | undefined;
+  #renderer: ChildProcess | undefined;
 
   constructor(template: string, tokens: { bosToken: string; eosToken: string }, timeout = TIMEOUT_MS) {
     this.#template = template;
@@ -57,14 +62,11 @@ export class ChatTemplate {
     this.#timeout = timeout;
   }
 
-  #start(): Worker {
+  #start(): ChildProcess {
     const jinja = createRequire(import.meta.url).resolve("@huggingface/jinja");
-    return new Worker(WORKER, {
-      eval: true,
-      workerData: { jinja, template: this.#template, limit: MAX_RENDERED },
-      resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB, maxYoungGenerationSizeMb: 32, stackSizeMb: 4 },
-      env: {},
-    });
+    const limits = [jinja, String(this.#timeout), String(MAX_RENDERED)];
+    const flags = [`--max-old-space-size=${MEMORY_MB}`, "--eval", RENDERER, ...limits];
+    return spawn(process.execPath, flags, { stdio: ["ignore", "ignore", "ignore", "ipc"], env: {}, cwd: tmpdir() });
   }
 
   /**
@@ -72,37 +74,42 @@ export class ChatTemplate {
    * Errors: CALIBRATION_TEMPLATE, CALIBRATION_TEMPLATE_LIMIT.
    */
   async render(messages: readonly Message[], where: string): Promise<string> {
-    this.#worker ??= this.#start();
-    const worker = this.#worker;
+    this.#renderer ??= this.#start();
+    const renderer = this.#renderer;
     const outcome = await new Promise<Outcome>((resolve) => {
-      const listeners = {
-        message: (result: Outcome) => settle(result),
-        error: (error: Error) => settle({ limit: `ended (${error.message})` }),
-        exit: () => settle({ limit: "ended" }),
-      };
-      const timer = setTimeout(() => settle({ limit: `took longer than ${this.#timeout / 1000} s` }), this.#timeout);
       const settle = (result: Outcome) => {
         clearTimeout(timer);
-        for (const [name, listener] of Object.entries(listeners)) worker.off(name, listener);
+        for (const [name, listener] of Object.entries(listeners)) renderer.off(name, listener);
         resolve(result);
       };
-      for (const [name, listener] of Object.entries(listeners)) worker.on(name, listener);
-      worker.postMessage({ messages, add_generation_prompt: false, tools: null, documents: null, ...this.#tokens });
+      const listeners = {
+        message: settle,
+        error: (error: Error) => settle({ limit: `cannot be run (${error.message})` }),
+        exit: () => settle({ limit: `needs more than ${MEMORY_MB} MiB of memory, or ended its process` }),
+      };
+      // The renderer stops itself; this is for one that cannot.
+      const timer = setTimeout(() => settle({ limit: "does not come to an end" }), 2 * this.#timeout);
+      for (const [name, listener] of Object.entries(listeners)) renderer.on(name, listener);
+      const variables = { messages, add_generation_prompt: false, tools: null, documents: null, ...this.#tokens };
+      renderer.send({ template: this.#template, variables }, (error) => error && listeners.error(error));
     });
     if (outcome.text !== undefined) return outcome.text;
-    if (outcome.limit !== undefined) await this.close();
-    const hint = "Name a field of plain text with --field DOMAIN=FIELD, or give token ids with --tokens.";
-    if (outcome.limit !== undefined) {
-      throw new ReamError("CALIBRATION_TEMPLATE_LIMIT", `The chat template ${outcome.limit}.`, { where, hint });
-    }
-    throw new ReamError("CALIBRATION_TEMPLATE", `The chat template fails: ${outcome.error}.`, { where, hint });
+    if (outcome.limit !== undefined) this.close();
+    const message = outcome.limit === undefined ? `fails: ${outcome.error}` : outcome.limit;
+    throw new ReamError(
+      `CALIBRATION_TEMPLATE${outcome.limit === undefined ? "" : "_LIMIT"}`,
+      `The chat template ${message}.`,
+      {
+        where,
+        hint: "Name a field of plain text with --field DOMAIN=FIELD, or give token ids with --tokens.",
+      },
+    );
   }
 
-  /** Ends the thread. A later `render` starts another. */
-  async close(): Promise<void> {
-    const worker = this.#worker;
-    this.#worker = undefined;
-    await worker?.terminate();
+  /** Ends the process. A later `render` starts another. */
+  close(): void {
+    this.#renderer?.kill("SIGKILL");
+    this.#renderer = undefined;
   }
 }
 

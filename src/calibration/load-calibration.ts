@@ -161,7 +161,7 @@ export async function loadCalibration(options: CalibrationOptions, context: Cali
       );
     }
   } finally {
-    await template?.close();
+    template?.close();
   }
   return assemble(plans, sources, found, options);
 }

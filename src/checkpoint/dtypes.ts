@@ -1,5 +1,5 @@
 import { ReamError } from "../errors.js";
-import { type SmallFloat, decodeSmallFloat, encodeSmallFloat } from "./small-floats.js";
+import { decodeSmallFloat, encodeSmallFloat, type SmallFloat } from "./small-floats.js";
 import type { DType, StoredDType, Tensor } from "./tensor.js";
 
 /**
@@ -94,7 +94,8 @@ export function decode(tensor: Pick<Tensor, "dtype" | "data">, out?: Float32Arra
   const { dtype, data } = tensor;
   const values = out ?? new Float32Array(data.byteLength / bytesPerElement(dtype));
   const source = view(dtype, data);
-  if (values.length !== source.length) throw new RangeError(`${source.length} values into an array of ${values.length}`);
+  if (values.length !== source.length)
+    throw new RangeError(`${source.length} values into an array of ${values.length}`);
   const small = SMALL_FLOATS[dtype];
   if (small !== undefined) decodeSmallFloat(small, source as Uint8Array | Uint16Array, values);
   else if (dtype === "BF16") decodeBfloat16(source as Uint16Array, values);
@@ -114,7 +115,9 @@ function decodeExact(dtype: DType, source: ArrayLike<number | bigint>, values: F
     values[i] = Number(value);
     // Compared as bigint where the source is one: Number(value) may itself be rounded.
     if (typeof value === "bigint" ? BigInt(values[i]!) !== value : values[i] !== value) {
-      throw new ReamError("TENSOR_VALUE", `the ${dtype} value ${value} has no exact float32 form`, { where: `element ${i}` });
+      throw new ReamError("TENSOR_VALUE", `the ${dtype} value ${value} has no exact float32 form`, {
+        where: `element ${i}`,
+      });
     }
   }
 }
@@ -129,7 +132,8 @@ export function decodeIntegers(tensor: Pick<Tensor, "dtype" | "data">): Int32Arr
   for (let i = 0; i < source.length; i++) {
     const value = Number(source[i]!);
     values[i] = value;
-    if (values[i] !== value) throw new ReamError("TENSOR_VALUE", `${value} does not fit int32`, { where: `element ${i}` });
+    if (values[i] !== value)
+      throw new ReamError("TENSOR_VALUE", `${value} does not fit int32`, { where: `element ${i}` });
   }
   return values;
 }

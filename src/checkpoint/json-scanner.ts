@@ -146,7 +146,8 @@ export class JsonScanner {
     if (this.text[this.at] !== ":") throw this.unexpected();
     this.at++;
     const keys = this.open.at(-1)!;
-    if (keys.has(key)) throw this.error("JSON_DUPLICATE_KEY", `the key ${quote(key)} stands twice in one object`, begin);
+    if (keys.has(key))
+      throw this.error("JSON_DUPLICATE_KEY", `the key ${quote(key)} stands twice in one object`, begin);
     keys.add(key);
     this.expected = "value";
     return "key";
@@ -193,6 +194,7 @@ export class JsonScanner {
   }
 
   private scanNumberOrLiteral(character: string): JsonEvent {
+    if (isDigit(character)) return this.scanNumber();
     const rest = this.text.length - this.at;
     for (const [word, value, event] of LITERALS) {
       if (event === "number" && this.options.nonFinite !== true) continue;
@@ -207,7 +209,7 @@ export class JsonScanner {
       this.exact = false;
       return event;
     }
-    if (character !== "-" && !isDigit(character)) throw this.unexpected();
+    if (character !== "-") throw this.unexpected();
     return this.scanNumber();
   }
 

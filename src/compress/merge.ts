@@ -73,7 +73,7 @@ function dtypeOf(tensor: Tensor, rounding: Rounding): DType {
 }
 
 function decodeRounded(values: Float32Array, dtype: DType): Float32Array {
-  return dtype === "F32" ? values : decode({ dtype, shape: [values.length], data: encode(dtype, values) });
+  return dtype === "F32" ? values : decode({ dtype, data: encode(dtype, values) });
 }
 
 function sizeOf(tensor: Tensor): number {

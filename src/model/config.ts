@@ -1,7 +1,5 @@
+import type { JsonObject } from "../checkpoint/json.js";
 import { ReamError } from "../errors.js";
-
-/** A model's config.json, or an object nested in it. */
-export type JsonObject = { readonly [key: string]: unknown };
 
 /**
  * Typed reading of a model's config.json. A value of the wrong type, or a missing one without a default, is a

@@ -1,7 +1,8 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import type { JsonObject } from "../checkpoint/json.js";
 import { ReamError } from "../errors.js";
 import { describeQwen3Moe } from "./architectures/qwen3-moe.js";
-import { ConfigReader, type JsonObject } from "./config.js";
+import { ConfigReader } from "./config.js";
 import { isMoe, type ModelDescription } from "./description.js";
 
 /** Every family this program knows, by `model_type`. A new one is one file in architectures/ and one line here. */

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
 import type { Calibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
 import { decodeIntegers } from "../checkpoint/dtypes.js";
@@ -82,7 +81,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
   }
   const output = options.dryRun ? undefined : await openOutput(options, opened, settings, calibration, backend);
   try {
-    const finished = (output?.journal ?? []).map((entry) => entry.plan as LayerPlan);
+    const finished = (output?.journal ?? []).map(({ plan }) => plan as LayerPlan);
     yield startEvent(options, opened, kept, calibration, backend, finished.length);
     for (const message of [...notes, ...calibration.notes]) yield { type: "note", message } as const;
 
@@ -108,7 +107,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
     if (options.trace !== undefined) await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
     const plan = makePlan(options.method, model, kept, layers);
     const observed = { settings, calibration, seed: options.seed, backend };
-    const bytes = yield* writeCheckpoint({ opened, output, plan, backend, rounding: settings.rounding, options, observed, signal });
+    const bytes = yield* writeCheckpoint({ ...target(options, settings), opened, output, plan, backend, observed, signal });
     const { ids, mask, domainOfSequence, ...about } = calibration;
     return { out: options.dryRun ? undefined : options.out, plan, settings, calibration: about, bytes };
   } finally {
@@ -127,11 +126,16 @@ async function* applyPlan(options: ResolvedCompressOptions, file: string, opened
   const output = options.dryRun ? undefined : await openOutput(options, opened, settings, plan, backend);
   try {
     for (const message of notes) yield { type: "note", message } as const;
-    const bytes = yield* writeCheckpoint({ opened, output, plan, backend, rounding: settings.rounding, options, signal });
+    const bytes = yield* writeCheckpoint({ ...target(options, settings), opened, output, plan, backend, signal });
     return { out: options.dryRun ? undefined : options.out, plan, settings: undefined, calibration: undefined, bytes };
   } finally {
     await output?.close();
   }
+}
+
+/** What the output looks like. */
+function target(options: ResolvedCompressOptions, settings: Settings) {
+  return { rounding: settings.rounding, dtype: outputDtype(options), shards: options.shards };
 }
 
 /** Settings that were given one by one. */
@@ -211,7 +215,7 @@ function recordedSamples(path: string) {
   };
 }
 
-export function outputDtype({ outputDtype: name }: Pick<ResolvedCompressOptions, "outputDtype">): DType | undefined {
+function outputDtype({ outputDtype: name }: Pick<ResolvedCompressOptions, "outputDtype">): DType | undefined {
   return name === "same" ? undefined : DTYPES[name];
 }
 

@@ -33,4 +33,10 @@ export type CompressEvent =
       readonly memory: number;
     }
   | { readonly type: "layer"; readonly plan: LayerPlan; readonly seconds: number }
-  | { readonly type: "shard"; readonly file: string; readonly bytes: number; readonly done: number; readonly total: number };
+  | {
+      readonly type: "shard";
+      readonly file: string;
+      /** Bytes of tensors written so far, and in all. */
+      readonly done: number;
+      readonly total: number;
+    };

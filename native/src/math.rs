@@ -1,0 +1,162 @@
+//! Elementary functions without branches, so that loops over them vectorise. All keep NaN.
+
+use std::f32::consts::{FRAC_1_SQRT_2, LN_2, LOG2_E};
+
+/// e^x to about 1e-7 relative; 0 where the result would be subnormal, infinity above the range.
+///
+/// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor polynomial of degree 7 (error 3e-9), 2^n by the exponent bits.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    const LOWEST: f32 = -87.336_54; // ln of the smallest normal number
+    const HIGHEST: f32 = 88.722_83; // ln of the largest number
+    const LN_2_HIGH: f32 = 0.693_359_4; // 9 bits of ln 2: n * LN_2_HIGH is exact
+    const LN_2_LOW: f32 = LN_2 - LN_2_HIGH - 1.904_654_3e-9; // the rest, with what f32 LN_2 itself lacks
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer in the low bits
+    let clamped = x.clamp(LOWEST, HIGHEST);
+    let shifted = clamped * LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = clamped - n * LN_2_HIGH - n * LN_2_LOW;
+    let p = 1.0 / 5040.0;
+    let p = p * r + 1.0 / 720.0;
+    let p = p * r + 1.0 / 120.0;
+    let p = p * r + 1.0 / 24.0;
+    let p = p * r + 1.0 / 6.0;
+    let p = p * r + 0.5;
+    let p = p * r * r + r + 1.0;
+    // n reaches 128, one more than the exponent of a power of two can be: two factors.
+    let bits = shifted.to_bits();
+    let half = (bits.cast_signed() - ROUND.to_bits().cast_signed()) >> 1;
+    let rest = bits.cast_signed() - ROUND.to_bits().cast_signed() - half;
+    let power = |n: i32| f32::from_bits(((n + 127) << 23).cast_unsigned());
+    let y = p * power(half) * power(rest);
+    let y = if x < LOWEST { 0.0 } else { y };
+    if x > HIGHEST { f32::INFINITY } else { y }
+}
+
+/// Gate of a gated linear unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x / (1 + e^-x)
+    Silu,
+    /// x Φ(x), Φ the normal distribution
+    Gelu,
+    /// x / 2 (1 + tanh(√(2/π) (x + 0.044715 x³))), Hendrycks & Gimpel 2016
+    GeluTanh,
+}
+
+impl Activation {
+    /// The activation of this name, as configurations call it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "silu" => Some(Self::Silu),
+            "gelu" => Some(Self::Gelu),
+            "gelu_tanh" => Some(Self::GeluTanh),
+            _ => None,
+        }
+    }
+}
+
+/// x σ(x)
+#[inline(always)]
+pub fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
+/// 1/2 x (1 + tanh u) = x σ(2u)
+#[inline(always)]
+pub fn gelu_tanh(x: f32) -> f32 {
+    const SQRT_8_OVER_PI: f32 = 1.595_769_1;
+    x / (1.0 + exp(-SQRT_8_OVER_PI * (x + 0.044_715 * x * x * x)))
+}
+
+/// x Φ(x) = x erfc(-x / √2) / 2
+#[inline(always)]
+pub fn gelu(x: f32) -> f32 {
+    let z = x.abs() * FRAC_1_SQRT_2;
+    let upper = 0.5 * erfc(z); // 1 - Φ(|x|)
+    x * if x < 0.0 { upper } else { 1.0 - upper }
+}
+
+/// erfc(z) for z >= 0 to a relative 1.2e-7 and rounding (Numerical Recipes, `erfcc`: Chebyshev fit of its logarithm).
+#[inline(always)]
+fn erfc(z: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.5 * z);
+    let p = 0.170_872_77;
+    let p = p * t - 0.822_152_23;
+    let p = p * t + 1.488_515_9;
+    let p = p * t - 1.135_203_98;
+    let p = p * t + 0.278_868_07;
+    let p = p * t - 0.186_288_06;
+    let p = p * t + 0.096_784_18;
+    let p = p * t + 0.374_091_96;
+    let p = p * t + 1.000_023_7;
+    let p = p * t - 1.265_512_2;
+    t * exp(p - z * z)
+}
+
+/// bfloat16 bits of x, rounded to nearest even. NaN stays NaN.
+#[inline(always)]
+pub fn to_bfloat16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    // Adding to a NaN could carry into its sign, so NaN keeps its bits and only loses the low ones.
+    ((if x.is_nan() { bits | 0x0040_0000 } else { rounded }) >> 16) as u16
+}
+
+/// The number with these bfloat16 bits.
+#[inline(always)]
+pub fn from_bfloat16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{exp, from_bfloat16, gelu, gelu_tanh, silu, to_bfloat16};
+
+    fn worst(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, low: f32, high: f32) -> f64 {
+        let error = |x: f32| {
+            let wanted = exact(f64::from(x));
+            (f64::from(f(x)) - wanted).abs() / wanted.abs().max(1e-30)
+        };
+        (0..=100_000_u16)
+            .map(|i| low + (high - low) * f32::from(i) / 65535.0)
+            .map(error)
+            .fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn exp_is_accurate_and_ends_in_zero_and_infinity() {
+        assert!(worst(exp, f64::exp, -87.0, 88.7) < 3e-7);
+        assert!((exp(-88.0), exp(f32::NEG_INFINITY), exp(89.0), exp(0.0)) == (0.0, 0.0, f32::INFINITY, 1.0));
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn activations_are_accurate() {
+        assert!(worst(silu, |x| x / (1.0 + (-x).exp()), -40.0, 40.0) < 5e-7);
+        let tanh = |x: f64| x / (1.0 + (-(8.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).exp());
+        assert!(worst(gelu_tanh, tanh, -4.0, 8.0) < 3e-6);
+        // Φ from tables: -1, 0, 1, 2, -3
+        for (x, phi) in [(-1.0, 0.158_655_25), (0.0, 0.5), (1.0, 0.841_344_75), (2.0, 0.977_249_87), (-3.0, 0.001_349_898)] {
+            assert!((f64::from(gelu(x)) - f64::from(x) * phi).abs() <= 1e-6 * f64::from(x.abs()) * phi, "{x}");
+        }
+        for f in [silu, gelu, gelu_tanh] {
+            assert!(f(f32::NAN).is_nan() && f(0.0) == 0.0);
+        }
+    }
+
+    #[test]
+    fn bfloat16_rounds_to_nearest_even() {
+        for bits in 0..=u16::MAX {
+            let x = from_bfloat16(bits);
+            assert!(to_bfloat16(x) == bits || x.is_nan());
+            let (below, above) = (x, from_bfloat16(bits.wrapping_add(1)));
+            if below.is_finite() && above.is_finite() && bits != 0x7fff {
+                let middle = f32::from_bits(below.to_bits() + 0x8000);
+                assert_eq!(to_bfloat16(middle) & 1, 0);
+                assert_eq!(to_bfloat16(f32::from_bits(middle.to_bits() + 1)), bits + 1);
+            }
+        }
+        assert!(from_bfloat16(to_bfloat16(f32::from_bits(0x7f80_0001))).is_nan());
+    }
+}

@@ -1,0 +1,72 @@
+import { ReamError } from "../errors.js";
+import { JsonScanner } from "./json-scanner.js";
+import type { DType } from "./tensor.js";
+
+/** Every key under which a family's config.json tells its number of routed experts. */
+export const EXPERT_COUNT_KEYS = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"] as const;
+
+const TORCH_NAMES: Readonly<Partial<Record<DType, string>>> = { BF16: "bfloat16", F16: "float16", F32: "float32" };
+
+interface Edit {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
+/**
+ * The text of config.json with another number of experts: under every key of `EXPERT_COUNT_KEYS`, at the top or in nested
+ * objects such as text_config, that holds `before`. Everything else stays as it is written. Throws
+ * `CONFIG_EXPERT_COUNT` where no such key holds `before`.
+ */
+export function editExpertCount(config: string, before: number, after: number): string {
+  const keys: readonly string[] = EXPERT_COUNT_KEYS;
+  const { text, edits } = editScalars(config, (key, value) =>
+    keys.includes(key) && value === before ? after : undefined,
+  );
+  if (edits === 0) {
+    throw new ReamError("CONFIG_EXPERT_COUNT", `no key tells a number of ${before} experts`, {
+      where: "config.json",
+      hint: `Expected one of ${keys.join(", ")}.`,
+    });
+  }
+  return text;
+}
+
+/** The text of config.json with another dtype under `torch_dtype` and `dtype`, wherever one of them holds a name. */
+export function editDtype(config: string, dtype: DType): string {
+  const name = TORCH_NAMES[dtype];
+  if (name === undefined) throw new RangeError(`config.json cannot name ${dtype} as a model's dtype`);
+  const isDtype = (key: string, value: unknown) =>
+    (key === "torch_dtype" || key === "dtype") && typeof value === "string";
+  return editScalars(config, (key, value) => (isDtype(key, value) ? name : undefined)).text;
+}
+
+/**
+ * Replaces values in JSON text in place. `replace` is asked for each scalar that stands under a key of an object that no
+ * list contains, and gives the new value, or undefined to keep it.
+ */
+function editScalars(
+  json: string,
+  replace: (key: string, value: string | number | boolean | null) => string | number | undefined,
+): { text: string; edits: number } {
+  const scanner = new JsonScanner(json, "config.json", true, { nonFinite: true });
+  const edits: Edit[] = [];
+  let lists = 0;
+  let key = "";
+  for (let event = scanner.next(); event !== "end"; event = scanner.next()) {
+    if (event === "[") lists++;
+    else if (event === "]") lists--;
+    else if (event === "key") key = scanner.value as string;
+    else if (lists === 0 && (event === "string" || event === "number" || event === "literal")) {
+      const value = replace(key, scanner.value);
+      if (value !== undefined) edits.push({ start: scanner.start, end: scanner.end, text: JSON.stringify(value) });
+    }
+  }
+  let text = "";
+  let at = 0;
+  for (const edit of edits) {
+    text += json.slice(at, edit.start) + edit.text;
+    at = edit.end;
+  }
+  return { text: text + json.slice(at), edits: edits.length };
+}

@@ -1,0 +1,117 @@
+import { join } from "node:path";
+import { INDEX_NAME } from "../checkpoint/shard-index.js";
+import { editDtype, editExpertCount } from "../checkpoint/config-edit.js";
+import { buildIndex, type OutputFolder, type ShardTensor } from "../checkpoint/output.js";
+import { tensorBytes } from "../checkpoint/safetensors-encode.js";
+import type { DType } from "../checkpoint/tensor.js";
+import { convert, mergeGroup, pickTensorRows, type Rounding } from "../compress/merge.js";
+import type { LayerPlan, Plan } from "../compress/plan.js";
+import type { Backend, ExpertTensors } from "../engine/backend.js";
+import type { MoeLayer } from "../model/description.js";
+import type { CompressEvent } from "./events.js";
+import { type ManifestInputs, manifest } from "./manifest.js";
+import { modelCard } from "./model-card.js";
+import type { OpenedModel } from "./open-model.js";
+import { type OutputTensor, outputTensors, shardFiles } from "./output-layout.js";
+import { contentIdentity, type FileIdentity } from "./source-identity.js";
+
+export interface WriteOptions {
+  readonly opened: OpenedModel;
+  /** Absent in a dry run: only the sizes are told. */
+  readonly output: OutputFolder | undefined;
+  readonly plan: Plan;
+  readonly backend: Backend;
+  readonly rounding: Rounding["when"];
+  /** Dtype of the output's floats; undefined: as in the source. */
+  readonly dtype: DType | undefined;
+  readonly shards: "source" | "layer";
+  readonly observed?: ManifestInputs["observed"];
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Writes the compressed checkpoint file by file and gives the folder its name; returns the sizes of the tensors. */
+export async function* writeCheckpoint(
+  options: WriteOptions,
+): AsyncGenerator<CompressEvent, { readonly before: number; readonly after: number }> {
+  const { opened, output, plan, dtype, signal } = options;
+  const { checkpoint, model, folder } = opened;
+  const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype);
+  const before = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  const after = outputs.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+  if (output === undefined) return { before, after };
+
+  const files = shardFiles(outputs, model, options.shards);
+  const content = new TensorContent(options);
+  const metadata = Object.fromEntries(checkpoint.metadata);
+  let done = 0;
+  for (const [file, tensors] of files) {
+    signal?.throwIfAborted();
+    // A file that is there is whole: an earlier run wrote it from the same plans.
+    if (!(await output.has(file))) {
+      const shard = tensors.map((tensor): ShardTensor => ({ ...tensor, data: () => content.of(tensor, signal) }));
+      await output.writeShard(file, shard, metadata);
+    }
+    done += tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+    yield { type: "shard", file, done, total: after };
+  }
+  for (const name of checkpoint.files) {
+    if (name !== "README.md") await output.copyFile(join(folder, name), name);
+  }
+  const indexed = [...files].flatMap(([file, tensors]) => tensors.map((tensor) => ({ ...tensor, file })));
+  const single = files.size === 1 && files.has("model.safetensors");
+  if (!single) await output.writeFile(INDEX_NAME, buildIndex(indexed));
+  await output.writeFile("config.json", editConfig(checkpoint.configText, plan, dtype));
+  await output.writeFile("README.md", modelCard(opened.name, model, plan, options.observed?.calibration));
+  const identities: FileIdentity[] = [];
+  const sourceFiles = new Set(["config.json", ...[...checkpoint.tensors.values()].map((info) => info.file)]);
+  for await (const identity of contentIdentity(folder, [...sourceFiles])) identities.push(identity);
+  const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same" };
+  const about = manifest({ ...facts, ...(options.observed && { observed: options.observed }) });
+  await output.writeFile("ream.json", `${JSON.stringify(about, null, 2)}\n`);
+  await output.finish();
+  return { before, after };
+}
+
+function editConfig(text: string, plan: Plan, dtype: DType | undefined): string {
+  const counted =
+    plan.experts.before === plan.experts.after ? text : editExpertCount(text, plan.experts.before, plan.experts.after);
+  return dtype === undefined ? counted : editDtype(counted, dtype);
+}
+
+/** Makes the bytes of output tensors when their turn comes. */
+class TensorContent {
+  private readonly plans: ReadonlyMap<number, LayerPlan>;
+  /** The expert that was merged last: its three matrices follow one another in a file. */
+  private last: { readonly key: string; readonly expert: ExpertTensors } | undefined;
+
+  constructor(private readonly options: WriteOptions) {
+    this.plans = new Map(options.plan.layers.map((layer) => [layer.layer, layer]));
+  }
+
+  async *of(output: OutputTensor, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+    signal?.throwIfAborted();
+    const { checkpoint } = this.options.opened;
+    if (output.kind === "expert") {
+      yield (await this.expert(output.layer, output.slot))[output.part].data;
+    } else if (output.kind === "router") {
+      const rows = this.plans.get(output.layer)!.keptExperts;
+      yield convert(pickTensorRows(await checkpoint.read(output.name), rows), output.dtype as DType).data;
+    } else if (output.dtype === checkpoint.info(output.name).dtype) {
+      yield* checkpoint.chunks(output.name);
+    } else {
+      yield convert(await checkpoint.read(output.name), output.dtype as DType).data;
+    }
+  }
+
+  private async expert(layer: MoeLayer, slot: number): Promise<ExpertTensors> {
+    const key = `${layer.index}.${slot}`;
+    if (this.last?.key === key) return this.last.expert;
+    const { opened, backend, rounding, dtype } = this.options;
+    const plan = this.plans.get(layer.index)!;
+    const group = plan.groups.find(({ members }) => members[0] === plan.keptExperts[slot])!;
+    const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);
+    const expert = await mergeGroup(backend, group, read, { when: rounding, dtype });
+    this.last = { key, expert };
+    return expert;
+  }
+}

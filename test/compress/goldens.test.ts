@@ -1,0 +1,25 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { BACKENDS } from "../support/backends.js";
+import { GOLDENS } from "../support/goldens.js";
+import { VARIANTS, variantDeviation } from "../support/ream-golden.js";
+
+const folder = join(GOLDENS, "ream/qwen3_moe");
+const float32 = Object.keys(VARIANTS).filter((variant) => variant !== "official/bfloat16-small");
+
+test("every variant of the reference data is covered", () => {
+  for (const variant of Object.keys(VARIANTS)) expect(existsSync(join(folder, variant, "trace.json"))).toBe(true);
+});
+
+describe.each(Object.entries(BACKENDS))("%s backend", (_, create) => {
+  test.each(float32)("%s", async (variant) => {
+    const deviation = await variantDeviation(folder, variant, create("f32"));
+    expect(deviation.mismatches).toEqual([]);
+    expect(deviation.saliency).toBeLessThan(1e-4);
+    expect(deviation.similarity).toBeLessThan(1e-4);
+    expect(deviation.costs).toBeLessThan(2e-5);
+    expect(deviation.weights).toBeLessThan(2e-5);
+    expect(deviation.merged).toBeLessThan(2e-5);
+  });
+});

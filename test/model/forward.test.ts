@@ -1,0 +1,33 @@
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { BACKENDS } from "../support/backends.js";
+import { forwardDeviation, generation } from "../support/forward-golden.js";
+import { GOLDENS } from "../support/goldens.js";
+
+const CASES = ["qwen3_moe", "qwen3_moe-tied-yarn"];
+
+describe.each(Object.entries(BACKENDS))("%s backend", (_, create) => {
+  test.each(CASES)("%s in float32 equals transformers", async (name) => {
+    const deviation = await forwardDeviation(join(GOLDENS, "forward", name), create("f32"));
+    expect(deviation.selected).toBe(0);
+    expect(deviation.logits).toBeLessThan(2e-4);
+    expect(deviation.hidden).toBeLessThan(2e-4);
+    expect(deviation.input).toBeLessThan(2e-4);
+    expect(deviation.output).toBeLessThan(2e-4);
+    expect(deviation.routerLogits).toBeLessThan(1e-4);
+    expect(deviation.weights).toBeLessThan(2e-5);
+  });
+
+  test.each(CASES)("%s generates the same tokens", async (name) => {
+    const { ours, expected } = await generation(join(GOLDENS, "forward", name), create("f32"));
+    expect(ours).toEqual(expected);
+  });
+
+  // Measured (docs/goldens.md): 0.05 of logits whose standard deviation is 2. Routing may flip near ties.
+  test("bfloat16 stays near float32", async () => {
+    const deviation = await forwardDeviation(join(GOLDENS, "forward/qwen3_moe"), create("bf16"));
+    expect(deviation.logits).toBeGreaterThan(0);
+    expect(deviation.logits).toBeLessThan(0.2);
+    expect(deviation.routerLogits).toBeLessThan(0.1);
+  });
+});

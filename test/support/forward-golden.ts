@@ -1,0 +1,59 @@
+import { join } from "node:path";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import type { Backend } from "../../src/engine/backend.js";
+import { describeModel } from "../../src/model/describe.js";
+import { forward, OutputHead } from "../../src/model/forward.js";
+import { generate } from "../../src/model/generate.js";
+import { largestDifference, readJson, readTensors } from "./goldens.js";
+
+/** Largest deviation of each kind of output, over all layers and both inputs of a forward golden. */
+export interface ForwardDeviation {
+  logits: number;
+  hidden: number;
+  input: number;
+  output: number;
+  routerLogits: number;
+  weights: number;
+  /** Tokens whose experts differ. */
+  selected: number;
+}
+
+export async function forwardDeviation(folder: string, backend: Backend): Promise<ForwardDeviation> {
+  const checkpoint = await Checkpoint.open(folder);
+  const expected = await readTensors(join(folder, "expected.safetensors"));
+  const model = describeModel(checkpoint.config);
+  const worst: ForwardDeviation = { logits: 0, hidden: 0, input: 0, output: 0, routerLogits: 0, weights: 0, selected: 0 };
+  const compare = (kind: keyof ForwardDeviation, values: ArrayLike<number>, name: string) => {
+    worst[kind] = Math.max(worst[kind], largestDifference(values, expected.get(name)!.values));
+  };
+  for (const suffix of ["", "_b"]) {
+    const ids = expected.get(`input_ids${suffix}`)!;
+    const batch = { sequences: ids.shape[0]!, length: ids.shape[1]!, ids: Int32Array.from(ids.values) };
+    const tap = {
+      hidden: (layer: number, _: number, hidden: Float32Array) => compare("hidden", hidden, `hidden.${layer}`),
+      moe: (layer: number, _: number, input: Float32Array, { router, output }: Parameters<NonNullable<Parameters<typeof forward>[4]>["moe"] & object>[3]) => {
+        compare("input", input, `moe.${layer}.input`);
+        compare("output", output, `moe.${layer}.output`);
+        compare("routerLogits", router.logits, `moe.${layer}.router_logits`);
+        compare("weights", router.routing.weights, `moe.${layer}.weights`);
+        compare("selected", router.routing.selected, `moe.${layer}.selected`);
+      },
+    };
+    const [hidden] = await forward(checkpoint, model, backend, [batch], suffix === "" ? tap : {});
+    const head = await OutputHead.load(checkpoint, model, backend);
+    compare("logits", head.logits(hidden!), `logits${suffix}`);
+    head.dispose();
+  }
+  await checkpoint.close();
+  return worst;
+}
+
+/** Greedy tokens of a golden's prompt, ours and those expected. */
+export async function generation(folder: string, backend: Backend): Promise<{ ours: readonly number[]; expected: readonly number[] }> {
+  const { generation } = readJson<{ generation: { prompt: number[]; generated: number[] } }>(join(folder, "expected.json"));
+  const checkpoint = await Checkpoint.open(folder);
+  const model = describeModel(checkpoint.config);
+  const ours = await generate(checkpoint, model, backend, generation.prompt, generation.generated.length);
+  await checkpoint.close();
+  return { ours, expected: generation.generated };
+}
