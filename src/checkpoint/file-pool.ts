@@ -24,7 +24,7 @@ export class FilePool {
     if (this.closed) throw new Error(`${path} is read after its checkpoint was closed`);
     const file = this.files.get(path) ?? { handle: this.open(path), users: 0 };
     const handle = file.handle.catch((error: unknown) => {
-      this.files.delete(path);
+      if (this.files.get(path) === file) this.files.delete(path);
       throw error;
     });
     file.users++;

@@ -30,7 +30,9 @@ export function hierarchicalClusters(outputs: Float64Array, experts: number, kep
     for (const e of members) for (const [k, value] of row(e).entries()) mean[k]! += value / members.length;
     members.sort((a, b) => a - b);
     const toMean = members.map((e) => euclidean(row(e), mean));
-    const centroid = members[toMean.indexOf(Math.min(...toMean))]!;
+    // Two members are always equally far from their mean: rounding must not choose between them.
+    const near = Math.min(...toMean) * (1 + 1e-6);
+    const centroid = members[toMean.findIndex((d) => d <= near)]!;
     return { centroid, absorbed: members.filter((e) => e !== centroid) };
   });
 }

@@ -11,7 +11,7 @@ const NEURON_AXIS: Record<ExpertPart, "rows" | "columns"> = { gate: "rows", up: 
 /** How merged weights are rounded to the dtype they are stored in. */
 export interface Rounding {
   readonly when: Settings["rounding"];
-  /** Dtype of the result; undefined: that of the centroid's tensor. */
+  /** Dtype in which members are added and returned; undefined: that of the centroid's tensor. */
   readonly dtype?: DType | undefined;
 }
 
@@ -28,14 +28,7 @@ export async function mergeGroup(
   rounding: Rounding,
 ): Promise<ExpertTensors> {
   const centroid = await read(group.members[0]!);
-  if (!isMerged(group)) {
-    const { dtype } = rounding;
-    return {
-      gate: convert(centroid.gate, dtype),
-      up: convert(centroid.up, dtype),
-      down: convert(centroid.down, dtype),
-    };
-  }
+  if (!isMerged(group)) return centroid;
   const sums = new Map<ExpertPart, Float32Array>();
   for (const part of EXPERT_PARTS) sums.set(part, new Float32Array(sizeOf(centroid[part])));
   for (const [index, member] of group.members.entries()) {

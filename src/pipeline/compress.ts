@@ -94,7 +94,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
       batches: makeBatches(calibration, settings),
       kept,
       seed: options.seed,
-      mergedDtype: precision === "f32" ? "F32" : outputDtype(options),
+      mergedDtype: mergedDtype(backend, outputDtype(options)),
       // A trace holds every layer, so that it is computed anew.
       finished: options.trace === undefined ? finished : [],
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
@@ -107,7 +107,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
     if (options.trace !== undefined) await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
     const plan = makePlan(options.method, model, kept, layers);
     const observed = { settings, calibration, seed: options.seed, backend };
-    const bytes = yield* writeCheckpoint({ ...target(options, settings), opened, output, plan, backend, observed, signal });
+    const bytes = yield* writeCheckpoint({ ...target(options, settings, backend), opened, output, plan, backend, observed, signal });
     const { ids, mask, domainOfSequence, ...about } = calibration;
     return { out: options.dryRun ? undefined : options.out, plan, settings, calibration: about, bytes };
   } finally {
@@ -126,7 +126,7 @@ async function* applyPlan(options: ResolvedCompressOptions, file: string, opened
   const output = options.dryRun ? undefined : await openOutput(options, opened, settings, plan, backend);
   try {
     for (const message of notes) yield { type: "note", message } as const;
-    const bytes = yield* writeCheckpoint({ ...target(options, settings), opened, output, plan, backend, signal });
+    const bytes = yield* writeCheckpoint({ ...target(options, settings, backend), opened, output, plan, backend, signal });
     return { out: options.dryRun ? undefined : options.out, plan, settings: undefined, calibration: undefined, bytes };
   } finally {
     await output?.close();
@@ -134,8 +134,17 @@ async function* applyPlan(options: ResolvedCompressOptions, file: string, opened
 }
 
 /** What the output looks like. */
-function target(options: ResolvedCompressOptions, settings: Settings) {
-  return { rounding: settings.rounding, dtype: outputDtype(options), shards: options.shards };
+function target(options: ResolvedCompressOptions, settings: Settings, backend: Backend) {
+  const dtype = outputDtype(options);
+  return { rounding: settings.rounding, dtype, mergedDtype: mergedDtype(backend, dtype), shards: options.shards };
+}
+
+/**
+ * Dtype of merged experts as later layers see them: float32 where everything is computed in it, so that only the result
+ * is rounded; else exactly what is written.
+ */
+function mergedDtype(backend: Backend, output: DType | undefined): DType | undefined {
+  return backend.precision === "f32" ? "F32" : output;
 }
 
 /** Settings that were given one by one. */

@@ -212,7 +212,7 @@ class LayerRun {
  * smaller one is added.
  */
 function batchCount({ batches, settings }: LayerLoopOptions): number {
-  if (settings.statistics === "sums") return batches.length;
+  if (settings.statistics === "sums" || settings.batchSequences === 0) return batches.length;
   const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
   return Math.max(1, Math.floor(sequences / settings.batchSequences));
 }

@@ -22,6 +22,8 @@ export interface WriteOptions {
   readonly plan: Plan;
   readonly backend: Backend;
   readonly rounding: Rounding["when"];
+  /** Dtype in which groups are merged, before the result is stored; undefined: that of the stored tensors. */
+  readonly mergedDtype: DType | undefined;
   /** Dtype of the output's floats; undefined: as in the source. */
   readonly dtype: DType | undefined;
   readonly shards: "source" | "layer";
@@ -92,7 +94,7 @@ class TensorContent {
     signal?.throwIfAborted();
     const { checkpoint } = this.options.opened;
     if (output.kind === "expert") {
-      yield (await this.expert(output.layer, output.slot))[output.part].data;
+      yield convert((await this.expert(output.layer, output.slot))[output.part], output.dtype as DType).data;
     } else if (output.kind === "router") {
       const rows = this.plans.get(output.layer)!.keptExperts;
       yield convert(pickTensorRows(await checkpoint.read(output.name), rows), output.dtype as DType).data;
@@ -106,11 +108,11 @@ class TensorContent {
   private async expert(layer: MoeLayer, slot: number): Promise<ExpertTensors> {
     const key = `${layer.index}.${slot}`;
     if (this.last?.key === key) return this.last.expert;
-    const { opened, backend, rounding, dtype } = this.options;
+    const { opened, backend, rounding, mergedDtype } = this.options;
     const plan = this.plans.get(layer.index)!;
     const group = plan.groups.find(({ members }) => members[0] === plan.keptExperts[slot])!;
     const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);
-    const expert = await mergeGroup(backend, group, read, { when: rounding, dtype });
+    const expert = await mergeGroup(backend, group, read, { when: rounding, dtype: mergedDtype });
     this.last = { key, expert };
     return expert;
   }

@@ -1,0 +1,229 @@
+//! The innermost loops: a tile of up to 6 rows times 64 columns of a product, over one block of the depth.
+//!
+//! The second operand is a panel (see `packed.rs`); the first is read in place by one pointer for each row. All sums of
+//! a tile stay in registers while the loop runs.
+
+use crate::dispatch::{Cpu, Level};
+use crate::packed::{Format, PANEL};
+use crate::vector::{Four, Vector};
+
+/// Rows of a full tile: 6 x 4 vectors of 16 sums leave 8 of the 32 AVX-512 registers for the operands.
+pub const TILE_ROWS: usize = 6;
+
+/// Computes `tile[r][c] (+)= sum over k < depth of a[r][k] * panel[k][c]` for the first `rows` rows.
+///
+/// - `a[r]`: `depth` numbers: bfloat16 if the format is `Bf16Pairs`, else float32
+/// - `panel`: `depth` x 64 numbers in the panel layout of the format; depth is even for the bfloat16 formats
+/// - `tile`: rows of 64 sums, overwritten or, with `add`, added to
+pub type TileKernel =
+    unsafe fn(a: &[*const u8; TILE_ROWS], rows: usize, panel: *const u8, depth: usize, tile: *mut f32, add: bool);
+
+/// The kernel of an instruction set for a format.
+pub fn kernel(cpu: Cpu, format: Format) -> TileKernel {
+    match (cpu.level(), format) {
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512, Format::Bf16Pairs) => avx512_bfloat16,
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512, Format::Bf16Widened) => avx512_widened,
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512, Format::F32) => avx512_float32,
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx2, Format::F32) => avx2_float32,
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx2, _) => avx2_widened,
+        #[cfg(target_arch = "aarch64")]
+        (Level::Neon, Format::F32) => neon_float32,
+        #[cfg(target_arch = "aarch64")]
+        (Level::Neon, _) => neon_widened,
+        (Level::Portable, Format::F32) => portable_float32,
+        (Level::Portable, _) => portable_widened,
+    }
+}
+
+/// Calls `$call` with `ROWS` a constant, so that the sums have registers.
+macro_rules! with_constant_rows {
+    ($rows:expr, $call:ident::<$vector:ty, $vectors:literal>($($argument:expr),*)) => {
+        match $rows {
+            1 => $call::<$vector, 1, $vectors>($($argument),*),
+            2 => $call::<$vector, 2, $vectors>($($argument),*),
+            3 => $call::<$vector, 3, $vectors>($($argument),*),
+            4 => $call::<$vector, 4, $vectors>($($argument),*),
+            5 => $call::<$vector, 5, $vectors>($($argument),*),
+            _ => $call::<$vector, 6, $vectors>($($argument),*),
+        }
+    };
+}
+
+/// Declares the kernels of an instruction set: its vector, vectors side by side in a register block, its features.
+macro_rules! kernels {
+    ($float32:ident, $widened:ident, $vector:ty, $vectors:literal $(, $feature:literal)?) => {
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn $float32(
+            a: &[*const u8; TILE_ROWS], rows: usize, panel: *const u8, depth: usize, tile: *mut f32, add: bool,
+        ) {
+            // SAFETY: the caller keeps the promises of `TileKernel` and chose an instruction set that is present.
+            unsafe { with_constant_rows!(rows, float32::<$vector, $vectors>(a, panel.cast(), depth, tile, add)) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn $widened(
+            a: &[*const u8; TILE_ROWS], rows: usize, panel: *const u8, depth: usize, tile: *mut f32, add: bool,
+        ) {
+            // SAFETY: as above.
+            unsafe { with_constant_rows!(rows, widened::<$vector, $vectors>(a, panel.cast(), depth, tile, add)) }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+kernels!(avx512_float32, avx512_widened, std::arch::x86_64::__m512, 4, "avx512f,avx512bw,avx2,fma");
+#[cfg(target_arch = "x86_64")]
+kernels!(avx2_float32, avx2_widened, std::arch::x86_64::__m256, 2, "avx2,fma");
+#[cfg(target_arch = "aarch64")]
+kernels!(neon_float32, neon_widened, std::arch::aarch64::float32x4_t, 4, "neon");
+kernels!(portable_float32, portable_widened, Four, 2);
+
+/// Float32 times float32.
+///
+/// # Safety
+/// See `TileKernel` and `Vector`.
+#[inline(always)]
+unsafe fn float32<V: Vector, const ROWS: usize, const VECTORS: usize>(
+    a: &[*const u8; TILE_ROWS],
+    panel: *const f32,
+    depth: usize,
+    tile: *mut f32,
+    add: bool,
+) {
+    // SAFETY: all offsets stay inside the rows, the panel and the tile that the caller promises.
+    unsafe {
+        let a: [*const f32; ROWS] = std::array::from_fn(|r| a[r].cast());
+        let mut column = 0;
+        while column < PANEL {
+            let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
+            let mut b = panel.add(column);
+            for k in 0..depth {
+                let b_row: [V; VECTORS] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
+                for r in 0..ROWS {
+                    let factor = V::splat(*a[r].add(k));
+                    for v in 0..VECTORS {
+                        sums[r][v] = sums[r][v].plus_product(factor, b_row[v]);
+                    }
+                }
+                b = b.add(PANEL);
+            }
+            store(&sums, tile.add(column), add);
+            column += VECTORS * V::LANES;
+        }
+    }
+}
+
+/// Float32 rows that were rounded to bfloat16, times bfloat16 pairs.
+///
+/// # Safety
+/// See `TileKernel` and `Vector`.
+#[inline(always)]
+unsafe fn widened<V: Vector, const ROWS: usize, const VECTORS: usize>(
+    a: &[*const u8; TILE_ROWS],
+    panel: *const u16,
+    depth: usize,
+    tile: *mut f32,
+    add: bool,
+) {
+    // SAFETY: all offsets stay inside the rows, the panel and the tile that the caller promises.
+    unsafe {
+        let a: [*const f32; ROWS] = std::array::from_fn(|r| a[r].cast());
+        let mut column = 0;
+        while column < PANEL {
+            let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
+            let mut b = panel.add(2 * column);
+            for pair in 0..depth / 2 {
+                let b_rows: [(V, V); VECTORS] = std::array::from_fn(|v| V::load_pairs(b.add(2 * v * V::LANES)));
+                for r in 0..ROWS {
+                    let first = V::splat(*a[r].add(2 * pair));
+                    for v in 0..VECTORS {
+                        sums[r][v] = sums[r][v].plus_product(first, b_rows[v].0);
+                    }
+                }
+                for r in 0..ROWS {
+                    let second = V::splat(*a[r].add(2 * pair + 1));
+                    for v in 0..VECTORS {
+                        sums[r][v] = sums[r][v].plus_product(second, b_rows[v].1);
+                    }
+                }
+                b = b.add(2 * PANEL);
+            }
+            store(&sums, tile.add(column), add);
+            column += VECTORS * V::LANES;
+        }
+    }
+}
+
+/// # Safety
+/// `tile` has `ROWS` rows of 64 numbers, of which the first `VECTORS` vectors are written.
+#[inline(always)]
+unsafe fn store<V: Vector, const ROWS: usize, const VECTORS: usize>(
+    sums: &[[V; VECTORS]; ROWS],
+    tile: *mut f32,
+    add: bool,
+) {
+    for (r, row) in sums.iter().enumerate() {
+        for (v, &sum) in row.iter().enumerate() {
+            // SAFETY: inside the tile.
+            unsafe {
+                let to = tile.add(r * PANEL + v * V::LANES);
+                if add { V::load(to).plus(sum).store(to) } else { sum.store(to) }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
+unsafe fn avx512_bfloat16(
+    a: &[*const u8; TILE_ROWS],
+    rows: usize,
+    panel: *const u8,
+    depth: usize,
+    tile: *mut f32,
+    add: bool,
+) {
+    use std::arch::x86_64::__m512;
+    // SAFETY: the caller keeps the promises of `TileKernel`; the format exists only where `avx512bf16` was detected.
+    unsafe { with_constant_rows!(rows, bfloat16_pairs::<__m512, 4>(a, panel, depth, tile, add)) }
+}
+
+/// Pairs of bfloat16 numbers times pairs (VDPBF16PS): subnormal numbers count as zero, sums round to nearest even.
+///
+/// # Safety
+/// See `TileKernel`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
+unsafe fn bfloat16_pairs<V, const ROWS: usize, const VECTORS: usize>(
+    a: &[*const u8; TILE_ROWS],
+    panel: *const u8,
+    depth: usize,
+    tile: *mut f32,
+    add: bool,
+) {
+    use std::arch::x86_64::*;
+    // SAFETY: all offsets stay inside the rows, the panel and the tile that the caller promises; a vector of 16 int32
+    // and one of 32 bfloat16 numbers are the same 64 bytes.
+    unsafe {
+        let a: [*const i32; ROWS] = std::array::from_fn(|r| a[r].cast());
+        let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+        let mut b = panel;
+        for pair in 0..depth / 2 {
+            let b_row: [__m512bh; VECTORS] =
+                std::array::from_fn(|v| std::mem::transmute(_mm512_loadu_si512(b.add(64 * v).cast())));
+            for r in 0..ROWS {
+                let factor: __m512bh = std::mem::transmute(_mm512_set1_epi32(a[r].add(pair).read_unaligned()));
+                for v in 0..VECTORS {
+                    sums[r][v] = _mm512_dpbf16_ps(sums[r][v], factor, b_row[v]);
+                }
+            }
+            b = b.add(64 * VECTORS);
+        }
+        store(&sums, tile, add);
+    }
+}

@@ -1,0 +1,138 @@
+import type { HubEvent } from "../hub/settings.js";
+import type { CompressEvent } from "../pipeline/events.js";
+import { formatBytes, formatCount, formatDuration, formatShare } from "./format.js";
+import { type Progress, ProgressState } from "./progress-state.js";
+
+export type RunEvent = CompressEvent | HubEvent;
+
+/** Where progress is drawn: stderr, or a stand-in in tests. */
+export interface ProgressStream {
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+  write(text: string): unknown;
+}
+
+/** Milliseconds between two drawings of the line. */
+const REDRAW = 100;
+const BAR = 20;
+
+/**
+ * Shows a run: on a terminal one line that is drawn anew, elsewhere (pipes, logs, CI) a plain line for every tenth of the
+ * work. Notes are lines of their own.
+ */
+export class ProgressDisplay {
+  private readonly state: ProgressState;
+  private readonly live: boolean;
+  private drawn = Number.NEGATIVE_INFINITY;
+  private lineOpen = false;
+  private tenths = 0;
+  private downloads = 0;
+
+  constructor(
+    private readonly stream: ProgressStream,
+    private readonly options: {
+      /** Stands before every line, to tell several runs apart. */
+      readonly label?: string;
+      readonly live?: boolean;
+      readonly now?: () => number;
+    } = {},
+  ) {
+    this.state = new ProgressState(options.now);
+    this.live = options.live ?? isLive(stream);
+  }
+
+  update(event: RunEvent): void {
+    switch (event.type) {
+      case "start":
+        this.line(startLine(event));
+        break;
+      case "note":
+        this.line(`note: ${event.message}`);
+        break;
+      case "progress": {
+        const progress = this.state.update(event);
+        this.show(progress.share, () => progressLine(progress, this.live));
+        break;
+      }
+      case "shard":
+        this.show(1, () => `writing  ${event.done}/${event.total} files  ${event.file}  ${formatBytes(event.bytes)}`, true);
+        break;
+      case "hub.download":
+        this.download(event);
+        break;
+      case "hub.retry":
+        this.line(`waiting ${formatDuration(event.seconds)} before another try: ${event.reason} (${event.url})`);
+        break;
+      case "hub.wait":
+        this.line(`waiting: ${event.reason} (${event.file})`);
+        break;
+    }
+  }
+
+  /** Removes the line, so that what follows starts on a clean one. */
+  end(): void {
+    if (this.lineOpen) this.stream.write("\r\u001b[2K");
+    this.lineOpen = false;
+  }
+
+  private download({ file, totalReceived, totalSize }: Extract<HubEvent, { type: "hub.download" }>): void {
+    const share = totalSize > 0 ? totalReceived / totalSize : 0;
+    const text = () => `downloading  ${formatBytes(totalReceived)} of ${formatBytes(totalSize)}  ${file}`;
+    if (this.live) return this.draw(text());
+    const tenth = Math.floor(share * 10);
+    if (tenth === this.downloads) return;
+    this.downloads = tenth;
+    this.line(text());
+  }
+
+  private show(share: number, text: () => string, always = false): void {
+    if (this.live) return this.draw(text(), always);
+    const tenth = Math.floor(share * 10 + 1e-9);
+    if (!always && tenth <= this.tenths) return;
+    this.tenths = Math.max(tenth, this.tenths);
+    this.line(text());
+  }
+
+  private draw(text: string, always = false): void {
+    const time = (this.options.now?.() ?? performance.now() / 1000) * 1000;
+    if (!always && time - this.drawn < REDRAW) return;
+    this.drawn = time;
+    this.lineOpen = true;
+    const width = (this.stream.columns ?? 80) - 1;
+    this.stream.write(`\r\u001b[2K${this.labelled(text).slice(0, width)}`);
+  }
+
+  private line(text: string): void {
+    this.end();
+    this.stream.write(`${this.labelled(text)}\n`);
+  }
+
+  private labelled(text: string): string {
+    return this.options.label === undefined ? text : `${this.options.label}  ${text}`;
+  }
+}
+
+/** A line can be drawn anew on a terminal that understands it; CI logs keep every version of it. */
+function isLive(stream: ProgressStream): boolean {
+  return stream.isTTY === true && process.env["TERM"] !== "dumb" && !process.env["CI"];
+}
+
+function startLine({ model, experts, layers, sequences, length, tokens, method, backend, precision, resumed }: Extract<CompressEvent, { type: "start" }>): string {
+  const text = `${model}: ${experts.before} -> ${experts.after} experts in ${layers} layers by ${method}, on `;
+  const calibration = `${formatCount(tokens)} tokens (${formatCount(sequences)} sequences of ${length}), ${precision}, ${backend}`;
+  return `${text}${calibration}${resumed > 0 ? `; ${resumed} layers are there from an earlier run` : ""}`;
+}
+
+function progressLine({ layer, layers, phase, share, tokensPerSecond, secondsLeft, memory }: Progress, live: boolean): string {
+  const filled = Math.round(share * BAR);
+  const parts = [
+    ...(live ? [`${"█".repeat(filled)}${"░".repeat(BAR - filled)}`] : []),
+    formatShare(share).padStart(5),
+    `layer ${layer + 1}/${layers}`,
+    phase.padEnd(9),
+    ...(tokensPerSecond === undefined ? [] : [`${formatCount(tokensPerSecond)} tokens/s`]),
+    ...(secondsLeft === undefined ? [] : [`${formatDuration(secondsLeft)} left`]),
+    formatBytes(memory),
+  ];
+  return parts.join("  ");
+}

@@ -1,0 +1,167 @@
+import { tensorBytes } from "../checkpoint/safetensors-encode.js";
+import { METHODS } from "../compress/settings.js";
+import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
+import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
+import { outputTensors } from "./output-layout.js";
+
+/** Where the bytes of a checkpoint are. */
+export interface ByteShares {
+  readonly routedExperts: number;
+  readonly routers: number;
+  readonly attention: number;
+  /** Embedding and output matrix. */
+  readonly embeddings: number;
+  /** Norms, dense feed-forward blocks, and everything that the description does not name. */
+  readonly rest: number;
+}
+
+export interface LayerSizes {
+  readonly layer: number;
+  readonly kind: "moe" | "dense";
+  readonly bytes: number;
+  readonly expertBytes: number;
+}
+
+/** What a checkpoint is, where its bytes are, and what compressing it takes. All sizes are bytes. */
+export interface Inspection {
+  readonly model: string;
+  readonly folder: string;
+  readonly family: string;
+  readonly layers: number;
+  readonly moeLayers: number;
+  readonly experts: number;
+  readonly topK: number;
+  readonly expertWidth: number;
+  readonly hiddenSize: number;
+  readonly vocabularySize: number;
+  readonly maxPositions: number;
+  readonly files: number;
+  readonly tensors: number;
+  readonly parameters: number;
+  readonly bytes: number;
+  readonly dtypes: Readonly<Record<string, number>>;
+  readonly where: ByteShares;
+  readonly perLayer: readonly LayerSizes[];
+  /** Sizes after compression, exact: the output's tensors are laid out as they would be written. */
+  readonly compressed: readonly { readonly experts: number; readonly bytes: number }[];
+  readonly memory: MemoryEstimate;
+  readonly warnings: readonly string[];
+}
+
+/** Estimate of the memory that compressing needs. */
+export interface MemoryEstimate {
+  readonly sequences: number;
+  readonly length: number;
+  /** Of these `hiddenStates` is the part that grows with the calibration tokens. */
+  readonly bytes: number;
+  readonly layerWeights: number;
+  readonly hiddenStates: number;
+  readonly samples: number;
+  readonly program: number;
+}
+
+export interface InspectOptions extends OpenModelContext {
+  /** Calibration set of the memory estimate. */
+  readonly sequences?: number;
+  readonly length?: number;
+}
+
+/** Describes a folder or hub id without running it. Errors: those of opening a model. */
+export async function inspect(name: string, options: InspectOptions = {}): Promise<Inspection> {
+  const opened = await openModel(name, options);
+  try {
+    return describe(opened, options.sequences ?? 3072, options.length ?? 512);
+  } finally {
+    await opened.checkpoint.close();
+  }
+}
+
+function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: number, length: number): Inspection {
+  const tensors = [...checkpoint.tensors.values()];
+  const dtypes: Record<string, number> = {};
+  for (const { dtype, bytes } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + bytes;
+  const size = (names: Iterable<string>) => sum([...new Set(names)].map((tensor) => checkpoint.info(tensor).bytes));
+  const moeLayers = model.layers.filter(isMoe);
+  const bytes = sum(tensors.map((tensor) => tensor.bytes));
+  const named = {
+    routedExperts: size(moeLayers.flatMap(({ feedForward }) => feedForward.experts.names)),
+    routers: size(moeLayers.map(({ feedForward }) => feedForward.router.weight)),
+    attention: size(model.layers.flatMap(attentionNames)),
+    embeddings: size([model.embedding, model.outputHead]),
+  };
+  const perLayer = model.layers.map((layer): LayerSizes => {
+    const own = tensors.filter((tensor) => tensor.name.startsWith(layer.prefix));
+    return {
+      layer: layer.index,
+      kind: layer.feedForward.kind,
+      bytes: sum(own.map((tensor) => tensor.bytes)),
+      expertBytes: isMoe(layer) ? size(layer.feedForward.experts.names) : 0,
+    };
+  });
+  return {
+    model: name,
+    folder,
+    family: model.family,
+    layers: model.layers.length,
+    moeLayers: moeLayers.length,
+    experts: model.experts,
+    topK: model.topK,
+    expertWidth: moeLayers[0]!.feedForward.experts.width,
+    hiddenSize: model.hiddenSize,
+    vocabularySize: model.vocabularySize,
+    maxPositions: model.maxPositions,
+    files: new Set(tensors.map(({ file }) => file)).size,
+    tensors: tensors.length,
+    parameters: sum(tensors.map(({ shape }) => shape.reduce((product, axis) => product * axis, 1))),
+    bytes,
+    dtypes,
+    where: { ...named, rest: bytes - sum(Object.values(named)) },
+    perLayer,
+    compressed: targets(model).map((experts) => ({
+      experts,
+      bytes: sum(outputTensors(checkpoint, model, experts, undefined).map(tensorBytes)),
+    })),
+    memory: estimateMemory(model, perLayer, sequences, length),
+    warnings: checkpoint.warnings,
+  };
+}
+
+function attentionNames({ attention }: LayerDescription): string[] {
+  const projections = [attention.query, attention.key, attention.value, attention.output];
+  const norms = [attention.queryNorm, attention.keyNorm];
+  const names = [...projections.flatMap(({ weight, bias }) => [weight, bias]), ...norms];
+  return names.filter((name) => name !== undefined);
+}
+
+/** Expert counts that are worth a look: 7/8, 3/4, 5/8, 1/2 and 1/4 of them, as far as each token finds its top k. */
+function targets({ experts, topK }: ModelDescription): number[] {
+  const counts = [7 / 8, 3 / 4, 5 / 8, 1 / 2, 1 / 4].map((share) => Math.round(experts * share));
+  return [...new Set(counts)].filter((count) => count >= topK && count < experts);
+}
+
+/** Memory of the program itself with the buffers of a batch, measured on small models. */
+const PROGRAM_BYTES = 250e6;
+
+/**
+ * memory = 3 x weights of the largest layer + 4 x tokens x hidden + 4 x samples x (hidden + 2 x width) + the program.
+ * A layer is held as stored, made ready for products, and once more while its merged experts are; the hidden states of
+ * all calibration tokens and the tokens sampled for the alignment, with the activations of two experts, are float32.
+ */
+function estimateMemory(
+  model: ModelDescription,
+  perLayer: readonly LayerSizes[],
+  sequences: number,
+  length: number,
+): MemoryEstimate {
+  const tokens = sequences * length;
+  const { width } = model.layers.find(isMoe)!.feedForward.experts;
+  const layerWeights = 3 * Math.max(...perLayer.map(({ bytes }) => bytes));
+  const hiddenStates = 4 * tokens * model.hiddenSize;
+  const samples = 4 * Math.min(tokens, METHODS.ream.settings.samples) * (model.hiddenSize + 2 * width);
+  const bytes = layerWeights + hiddenStates + samples + PROGRAM_BYTES;
+  return { sequences, length, bytes, layerWeights, hiddenStates, samples, program: PROGRAM_BYTES };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,74 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { decode, encode } from "../../src/checkpoint/dtypes.js";
+import type { DType, Tensor } from "../../src/checkpoint/tensor.js";
+import { mergeGroup, pickTensorRows } from "../../src/compress/merge.js";
+import type { ExpertTensors } from "../../src/engine/backend.js";
+import { createReferenceBackend } from "../../src/engine/reference/reference-backend.js";
+import { Random } from "../../src/random.js";
+
+const backend = createReferenceBackend("f32");
+const [width, hidden] = [4, 3];
+
+function tensor(rows: number, columns: number, random: Random, dtype: DType = "F32"): Tensor {
+  const values = Float32Array.from({ length: rows * columns }, () => random.normal());
+  return { dtype, shape: [rows, columns], data: encode(dtype, values) };
+}
+
+function expert(seed: number, dtype: DType = "F32"): ExpertTensors {
+  const random = new Random(seed);
+  return { gate: tensor(width, hidden, random, dtype), up: tensor(width, hidden, random, dtype), down: tensor(hidden, width, random, dtype) };
+}
+
+/** The expert with its neurons in another order: the same function. */
+function permuted(source: ExpertTensors, order: readonly number[]): ExpertTensors {
+  const columns = decode(source.down);
+  const down = columns.map((_, i) => columns[Math.floor(i / width) * width + order[i % width]!]!);
+  return {
+    gate: pickTensorRows(source.gate, order),
+    up: pickTensorRows(source.up, order),
+    down: { dtype: "F32", shape: source.down.shape, data: encode("F32", down) },
+  };
+}
+
+test("merging an expert with aligned permuted copies of itself gives it back", async () => {
+  const order = fc.shuffledSubarray([0, 1, 2, 3], { minLength: 4 });
+  await fc.assert(
+    fc.asyncProperty(order, fc.integer(), async (shuffle, seed) => {
+      const source = expert(seed);
+      const inverse = [0, 1, 2, 3].map((neuron) => shuffle.indexOf(neuron));
+      const group = { members: [0, 1], weights: [0.25, 0.75], permutations: { 1: inverse } };
+      const merged = await mergeGroup(backend, group, (e) => (e === 0 ? source : permuted(source, shuffle)), { when: "once" });
+      for (const part of ["gate", "up", "down"] as const) {
+        const [found, expected] = [decode(merged[part]), decode(source[part])];
+        for (let i = 0; i < found.length; i++) expect(found[i]).toBeCloseTo(expected[i]!, 5);
+      }
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("without permutations it is the weighted mean", async () => {
+  const [a, b] = [expert(1), expert(2)];
+  const group = { members: [3, 7], weights: [0.5, 0.5], permutations: {} };
+  const merged = await mergeGroup(backend, group, (e) => (e === 3 ? a : b), { when: "once" });
+  const mean = decode(a.up).map((value, i) => (value + decode(b.up)[i]!) / 2);
+  expect(Array.from(decode(merged.up))).toEqual(Array.from(mean));
+});
+
+test("a group that keeps its centroid gives the stored bytes back, also NaN", async () => {
+  const source = expert(3, "BF16");
+  source.gate.data.set([0xff, 0x7f], 0);
+  const group = { members: [0, 1], weights: [1, 0], permutations: {} };
+  const merged = await mergeGroup(backend, group, () => source, { when: "once" });
+  expect(Buffer.from(merged.gate.data)).toEqual(Buffer.from(source.gate.data));
+});
+
+test("rounding after each member differs from rounding once in bfloat16", async () => {
+  const experts = [expert(4, "BF16"), expert(5, "BF16"), expert(6, "BF16")];
+  const group = { members: [0, 1, 2], weights: [0.2, 0.3, 0.5], permutations: {} };
+  const once = await mergeGroup(backend, group, (e) => experts[e]!, { when: "once" });
+  const each = await mergeGroup(backend, group, (e) => experts[e]!, { when: "each-member" });
+  expect(once.gate.dtype).toBe("BF16");
+  expect(Buffer.from(once.gate.data).equals(Buffer.from(each.gate.data))).toBe(false);
+});

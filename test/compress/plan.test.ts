@@ -1,0 +1,47 @@
+import { describe, expect, test } from "vitest";
+import { parsePlan } from "../../src/compress/plan.js";
+
+const model = { layers: [0, 2], experts: 4, width: 2, topK: 1 };
+
+function plan() {
+  const layer = (index: number) => ({
+    layer: index,
+    keptExperts: [1, 3],
+    groups: [
+      { members: [3, 0], weights: [0.75, 0.25], permutations: { 0: [1, 0] } },
+      { members: [1, 2], weights: [1, 0], permutations: {} },
+    ],
+  });
+  return { format: "ream-plan", version: 1, method: "ream", experts: { before: 4, after: 2 }, layers: [layer(0), layer(2)] };
+}
+
+test("a plan that fits is taken as it is", () => {
+  expect(parsePlan(plan(), model, "plan.json")).toEqual(plan());
+});
+
+describe("a plan that does not fit is refused", () => {
+  const cases: [string, (value: ReturnType<typeof plan>) => void, RegExp][] = [
+    ["another format", (p) => Object.assign(p, { format: "x" }), /format/],
+    ["another number of experts", (p) => Object.assign(p.experts, { before: 8 }), /8 experts/],
+    ["missing layer", (p) => p.layers.pop(), /layers 0/],
+    ["wrong layer", (p) => Object.assign(p.layers[1]!, { layer: 1 }), /layers 0, 1/],
+    ["too few kept", (p) => p.layers[0]!.keptExperts.pop(), /keeps 1/],
+    ["kept not ascending", (p) => p.layers[0]!.keptExperts.reverse(), /ascending/],
+    ["centroid not kept", (p) => p.layers[0]!.groups[0]!.members.reverse(), /centroids/],
+    ["expert in two groups", (p) => p.layers[0]!.groups[1]!.members.splice(1, 1, 0), /two groups/],
+    ["weights do not add up", (p) => p.layers[0]!.groups[0]!.weights.splice(0, 1, 0.1), /add up/],
+    ["weight missing", (p) => p.layers[0]!.groups[0]!.weights.pop(), /weight/],
+    ["not a permutation", (p) => p.layers[0]!.groups[0]!.permutations[0].splice(0, 2, 1, 1), /permutation/],
+    ["negative index", (p) => p.layers[0]!.groups[0]!.members.push(-1), /members/],
+  ];
+  test.each(cases)("%s", (_, change, message) => {
+    const value = plan();
+    change(value);
+    expect(() => parsePlan(value, model, "plan.json")).toThrow(message);
+    expect(() => parsePlan(value, model, "plan.json")).toThrow(expect.objectContaining({ code: "PLAN_INVALID" }) as Error);
+  });
+
+  test("top-k above the kept experts", () => {
+    expect(() => parsePlan(plan(), { ...model, topK: 3 }, "plan.json")).toThrow(/fewer than the 3/);
+  });
+});
