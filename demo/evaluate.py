@@ -152,7 +152,7 @@ def calibration(tokenizer, data):
 
 
 @torch.no_grad()
-def measure(model, layer, tokens, weights="renormalised"):
+def measure(model, layer, tokens):
     """Sums over the tokens that each expert of the layer gets, over all calibration tokens."""
     block = model.model.layers[layer].mlp
     experts = block.gate.weight.shape[0]

@@ -139,6 +139,12 @@ fn free_list() -> MutexGuard<'static, FreeList> {
     FREE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The bytes of numbers.
+pub fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
+    // SAFETY: plain numbers have no padding, so all bytes are initialised.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
 /// A mutable slice that parallel tasks write disjoint parts of.
 #[derive(Clone, Copy)]
 pub struct Disjoint<'a, T> {

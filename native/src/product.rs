@@ -1,22 +1,22 @@
 //! Products of activations with packed weights, tile by tile.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::codecs::{DType, Source};
 use crate::dispatch::{Cpu, multiversion};
-use crate::math::{from_bfloat16, to_bfloat16};
-use crate::memory::{Buffer, Disjoint};
+use crate::math::to_bfloat16;
+use crate::memory::{Buffer, Disjoint, bytes_of};
 use crate::packed::{Format, PANEL, Packed};
 use crate::threads::Threads;
-use crate::tile::{TILE_ROWS, TileKernel, kernel};
+use crate::tile::{TILE_ROWS, kernel};
 
 /// Most rows that share a panel while it is in the cache; a multiple of the rows of a tile.
 pub const BLOCK_ROWS: usize = 96;
-/// Steps of the depth that are summed in registers before they are added to the tile. Bounds the rounding error of
-/// long sums, and a block of a panel fits the second-level cache.
+/// Steps of the depth that are summed in registers before they are added to the tile. It bounds the rounding error of
+/// long sums, and lets a block of a panel stay in the second-level cache.
 const DEPTH_BLOCK: usize = 512;
 
-/// Everything that an operation computes with.
+/// What an operation computes with.
 #[derive(Clone)]
 pub struct Context {
     /// Instruction set.
@@ -28,49 +28,230 @@ pub struct Context {
 }
 
 impl Context {
-    /// The same with float32 products, for statistics.
+    /// The same with float32 products.
     pub fn in_float32(&self) -> Self {
         Self { format: Format::F32, ..self.clone() }
     }
 }
 
-/// Rows of activations in the format of a product.
-pub struct Input<'a> {
-    data: Cow<'a, InputData<'a>>,
-    rows: usize,
-    columns: usize,
-    format: Format,
+/// Rows of the first operand of a product, in the format's number type, `stride` bytes apart.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    bytes: &'a [u8],
+    stride: usize,
 }
 
-enum InputData<'a> {
-    Borrowed(&'a [f32]),
-    Owned(Buffer),
-}
-
-impl Clone for InputData<'_> {
-    fn clone(&self) -> Self {
-        unreachable!("inputs are not cloned")
+impl<'a> Rows<'a> {
+    /// Float32 rows as they lie in memory.
+    pub fn float32(values: &'a [f32], columns: usize) -> Self {
+        Self { bytes: bytes_of(values), stride: columns * size_of::<f32>() }
     }
+
+    /// Rows of `columns` numbers that `write_row` has written.
+    pub fn written(format: Format, bytes: &'a [u8], columns: usize) -> Self {
+        Self { bytes, stride: row_bytes(format, columns) }
+    }
+
+    /// The same rows from a byte of each row on.
+    fn row(&self, index: usize) -> &'a [u8] {
+        &self.bytes[index * self.stride..(index + 1) * self.stride]
+    }
+}
+
+/// Bytes of a row of `columns` numbers in the format of an input.
+pub fn row_bytes(format: Format, columns: usize) -> usize {
+    format.depth(columns) * format.input_bytes()
+}
+
+/// Activations in the format of a product: borrowed where they are that already, else converted.
+pub enum Input<'a> {
+    /// Float32 products read the array itself.
+    Borrowed(Rows<'a>),
+    /// Rounded to bfloat16.
+    Converted(Buffer, Format, usize),
 }
 
 impl<'a> Input<'a> {
-    /// Rows x `[rows, columns]`: as they are for float32 products, else rounded to bfloat16.
+    /// Makes x `[rows, columns]` ready.
     pub fn new(context: &Context, x: &'a [f32], columns: usize) -> Self {
-        let Context { cpu, ref threads, format } = *context;
-        let rows = if columns == 0 { 0 } else { x.len() / columns };
+        let format = context.format;
         if format == Format::F32 {
-            return Self { data: Cow::Owned(InputData::Borrowed(x)), rows, columns, format };
+            return Self::Borrowed(Rows::float32(x, columns));
         }
-        let stride = format.depth(columns) * format.input_bytes();
+        let rows = x.len() / columns.max(1);
+        let stride = row_bytes(format, columns);
         let mut buffer = Buffer::of::<u8>(rows * stride);
         let out = Disjoint::new(buffer.as_mut_slice::<u8>());
-        threads.pieces(rows, 32, |piece| {
+        context.threads.pieces(rows, 32, |piece| {
             for row in piece {
                 // SAFETY: each row is written by one task.
                 let out = unsafe { out.range(row * stride, stride) };
-                round_row(cpu, format, &x[row * columns..(row + 1) * columns], out);
+                write_row(context.cpu, format, &x[row * columns..(row + 1) * columns], out);
             }
         });
-        Self { data: Cow::Owned(InputData::Owned(buffer)), rows, columns, format }
+        Self::Converted(buffer, format, columns)
     }
+
+    /// The rows.
+    pub fn rows(&self) -> Rows<'_> {
+        match self {
+            Self::Borrowed(rows) => *rows,
+            Self::Converted(buffer, format, columns) => Rows::written(*format, buffer.as_slice(), *columns),
+        }
+    }
+}
+
+multiversion! {
+    /// Writes numbers in the format of an input and fills the rest of the row with zeros.
+    pub fn write_row(format: Format, values: &[f32], out: &mut [u8]) = write_row_body;
+}
+
+#[inline(always)]
+fn write_row_body(format: Format, values: &[f32], out: &mut [u8]) {
+    let (written, rest) = out.split_at_mut(values.len() * format.input_bytes());
+    rest.fill(0);
+    let wide = written.as_chunks_mut::<4>().0;
+    match format {
+        Format::F32 => wide.iter_mut().zip(values).for_each(|(to, value)| *to = value.to_ne_bytes()),
+        Format::Bf16Widened => wide
+            .iter_mut()
+            .zip(values)
+            .for_each(|(to, &value)| *to = (u32::from(to_bfloat16(value)) << 16).to_ne_bytes()),
+        Format::Bf16Pairs => {
+            let narrow = written.as_chunks_mut::<2>().0;
+            narrow.iter_mut().zip(values).for_each(|(to, &value)| *to = to_bfloat16(value).to_ne_bytes());
+        }
+    }
+}
+
+/// Sums of a block of rows times one panel: `[BLOCK_ROWS, 64]`.
+pub struct Tile(Buffer);
+
+impl Default for Tile {
+    fn default() -> Self {
+        Self(Buffer::of::<f32>(BLOCK_ROWS * PANEL))
+    }
+}
+
+impl Tile {
+    /// Computes the product of up to 96 rows with a panel. `rows[i]` is the index in `input` of row i of the block.
+    ///
+    /// The order of every sum is fixed by its depth alone, so results do not depend on how rows are put into blocks.
+    pub fn multiply(&mut self, cpu: Cpu, input: Rows, rows: impl ExactSizeIterator<Item = usize>, weight: &Packed, panel: usize) {
+        self.multiply_panel(cpu, weight.format, input, rows, weight.panel(panel), weight.depth());
+    }
+
+    /// As `multiply`, with a panel of any origin: `depth` x 64 numbers in the layout of the format.
+    pub fn multiply_panel(
+        &mut self,
+        cpu: Cpu,
+        format: Format,
+        input: Rows,
+        rows: impl ExactSizeIterator<Item = usize>,
+        panel: &[u8],
+        depth: usize,
+    ) {
+        let count = rows.len();
+        assert!(count <= BLOCK_ROWS && depth * format.input_bytes() <= input.stride, "a block fits its tile and its rows");
+        assert_eq!(panel.len(), depth * PANEL * format.panel_bytes(), "a panel is as deep as its rows");
+        let mut starts = [std::ptr::null(); BLOCK_ROWS];
+        for (start, row) in starts.iter_mut().zip(rows) {
+            *start = input.row(row).as_ptr();
+        }
+        let tile = self.0.as_mut_slice::<f32>();
+        if depth == 0 {
+            tile[..count * PANEL].fill(0.0);
+        }
+        let kernel = kernel(cpu, format);
+        for from in (0..depth).step_by(DEPTH_BLOCK) {
+            let steps = DEPTH_BLOCK.min(depth - from);
+            let panel = &panel[from * PANEL * format.panel_bytes()..];
+            for first in (0..count).step_by(TILE_ROWS) {
+                let height = TILE_ROWS.min(count - first);
+                let a = std::array::from_fn(|r| starts[first + r.min(height - 1)].wrapping_add(from * format.input_bytes()));
+                // SAFETY: each row has `depth` numbers and the panel `depth` steps, of which steps from..from + steps
+                // are read; the tile has 96 rows. The format belongs to the instruction set.
+                unsafe { kernel(&a, height, panel.as_ptr(), steps, tile[first * PANEL..].as_mut_ptr(), from > 0) };
+            }
+        }
+    }
+
+    /// Row `row` of the sums.
+    pub fn row(&self, row: usize) -> &[f32; PANEL] {
+        &self.0.as_slice::<f32>().as_chunks().0[row]
+    }
+
+    /// Row `row` of the sums, to change it.
+    pub fn row_mut(&mut self, row: usize) -> &mut [f32; PANEL] {
+        &mut self.0.as_mut_slice::<f32>().as_chunks_mut().0[row]
+    }
+}
+
+/// The columns of panel `panel` that exist.
+pub fn panel_columns(panel: usize, columns: usize) -> Range<usize> {
+    panel * PANEL..columns.min((panel + 1) * PANEL)
+}
+
+/// Number of blocks and how many rows they have at most: as equal as whole tiles allow.
+pub fn row_blocks(rows: usize) -> (usize, usize) {
+    let blocks = rows.div_ceil(BLOCK_ROWS);
+    (blocks, rows.div_ceil(blocks.max(1)).next_multiple_of(TILE_ROWS))
+}
+
+/// The rows of block `block` of `row_blocks`.
+pub fn block_rows(block: usize, size: usize, rows: usize) -> Range<usize> {
+    rows.min(block * size)..rows.min((block + 1) * size)
+}
+
+/// x `[tokens, columns]` times the transposed weight, plus bias `[rows]`, to out `[tokens, rows]`.
+pub fn linear(context: &Context, x: &[f32], weight: &Packed, bias: Option<&[f32]>, out: &mut [f32]) {
+    let input = Input::new(context, x, weight.columns);
+    let tokens = out.len() / weight.rows.max(1);
+    multiply_all(context, input.rows(), tokens, weight, |columns, sums, out| {
+        if let Some(bias) = bias {
+            out.iter_mut().zip(sums).zip(&bias[columns]).for_each(|((out, sum), bias)| *out = sum + bias);
+        } else {
+            out.copy_from_slice(&sums[..out.len()]);
+        }
+    }, out);
+}
+
+/// a bᵀ in float32 for a `[m, k]` and b `[n, k]`, to out `[m, n]`.
+pub fn product(context: &Context, a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
+    let context = context.in_float32();
+    let n = b.len() / k.max(1);
+    let source = Source::new(DType::F32, n, k, bytes_of(b)).expect("b has n rows");
+    let weight = Packed::new(context.cpu, &context.threads, context.format, source);
+    linear(&context, a, &weight, None, out);
+}
+
+/// All rows times all panels; `finish(columns, sums, out)` makes a piece of a row of the output of its sums.
+fn multiply_all(
+    context: &Context,
+    input: Rows,
+    rows: usize,
+    weight: &Packed,
+    finish: impl Fn(Range<usize>, &[f32], &mut [f32]) + Sync,
+    out: &mut [f32],
+) {
+    let (blocks, size) = row_blocks(rows);
+    // Blocks of one task share a panel while it is in the cache, but every thread should get some tasks.
+    let wanted = 4 * context.threads.count();
+    let groups = wanted.div_ceil(weight.panels().max(1)).clamp(1, blocks.max(1));
+    let blocks_per_group = blocks.div_ceil(groups).max(1);
+    let groups = blocks.div_ceil(blocks_per_group);
+    let out = Disjoint::new(out);
+    context.threads.run(weight.panels() * groups, Tile::default, |tile, task| {
+        let (panel, group) = (task / groups, task % groups);
+        let columns = panel_columns(panel, weight.rows);
+        for block in group * blocks_per_group..blocks.min((group + 1) * blocks_per_group) {
+            let range = block_rows(block, size, rows);
+            tile.multiply(context.cpu, input, range.clone(), weight, panel);
+            for (i, row) in range.enumerate() {
+                // SAFETY: each (row, panel) belongs to one task.
+                let out = unsafe { out.range(row * weight.rows + columns.start, columns.len()) };
+                finish(columns.clone(), tile.row(i), out);
+            }
+        }
+    });
 }

@@ -56,7 +56,7 @@ export class JsonScanner {
   private dropped = 0;
   private expected: "value" | "element or end" | "key or end" | "key" | "comma or end" | "end" = "value";
   /** Keys met so far in each open object; undefined for an open array. */
-  private readonly open: (Set<string> | undefined)[] = [];
+  private readonly open: (KeySet | undefined)[] = [];
 
   constructor(
     private text: string,
@@ -128,7 +128,7 @@ export class JsonScanner {
   private scanOpen(character: "{" | "["): JsonEvent {
     if (this.open.length === MAX_DEPTH) throw this.error("JSON_DEPTH", `more than ${MAX_DEPTH} levels of nesting`);
     this.at++;
-    this.open.push(character === "{" ? new Set() : undefined);
+    this.open.push(character === "{" ? new KeySet() : undefined);
     this.expected = character === "{" ? "key or end" : "element or end";
     return character;
   }
@@ -145,10 +145,9 @@ export class JsonScanner {
     }
     if (this.text[this.at] !== ":") throw this.unexpected();
     this.at++;
-    const keys = this.open.at(-1)!;
-    if (keys.has(key))
+    if (!this.open.at(-1)!.add(key)) {
       throw this.error("JSON_DUPLICATE_KEY", `the key ${quote(key)} stands twice in one object`, begin);
-    keys.add(key);
+    }
     this.expected = "value";
     return "key";
   }
@@ -263,6 +262,24 @@ export class JsonScanner {
       where: `${this.where}, ${position}`,
       hint: "The file is damaged or was edited by hand; fetch it again or correct it there.",
     });
+  }
+}
+
+/** Keys of one object. Most objects have a few, which need no hash table. */
+class KeySet {
+  private readonly few: string[] = [];
+  private many: Set<string> | undefined;
+
+  /** Whether the key is new. */
+  add(key: string): boolean {
+    if (this.many === undefined) {
+      if (this.few.includes(key)) return false;
+      if (this.few.push(key) > 8) this.many = new Set(this.few);
+      return true;
+    }
+    if (this.many.has(key)) return false;
+    this.many.add(key);
+    return true;
   }
 }
 

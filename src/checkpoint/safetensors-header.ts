@@ -7,7 +7,7 @@ import type { StoredDType, TensorInfo } from "./tensor.js";
 /** Longest header that the reference implementation reads. */
 export const MAX_HEADER_BYTES = 100_000_000;
 /** Most tensors in one file; the largest published checkpoints have about 100,000 in all their files together. */
-const MAX_TENSORS = 1_000_000;
+const MAX_TENSORS = 500_000;
 const MAX_RANK = 64;
 
 /** A tensor and the position of its first byte, counted from the end of the header. */

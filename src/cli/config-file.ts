@@ -40,5 +40,7 @@ async function readConfigFile(schema: z.ZodObject, file: string): Promise<Record
 }
 
 function issues(error: z.ZodError): string {
-  return error.issues.map(({ path, message }) => (path.length > 0 ? `${path.join(".")}: ${message}` : message)).join("; ");
+  return error.issues
+    .map(({ path, message }) => (path.length > 0 ? `${path.join(".")}: ${message}` : message))
+    .join("; ");
 }

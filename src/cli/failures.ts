@@ -50,7 +50,7 @@ export function formatFailure(error: unknown, environment: NodeJS.ProcessEnv = p
   const lines = [`error ${code}: ${message}`];
   if (where !== undefined) lines.push(`  where: ${where}`);
   if (hint !== undefined) lines.push(`  what to do: ${hint}`);
-  if (environment["REAM_DEBUG"] && error instanceof Error) lines.push(stackOf(error));
+  if (environment.REAM_DEBUG && error instanceof Error) lines.push(stackOf(error));
   return `${lines.join("\n")}\n`;
 }
 

@@ -25,8 +25,7 @@ export class ProgressDisplay {
   private readonly live: boolean;
   private drawn = Number.NEGATIVE_INFINITY;
   private lineOpen = false;
-  private tenths = 0;
-  private downloads = 0;
+  private readonly tenths = new Map<string, number>();
 
   constructor(
     private readonly stream: ProgressStream,
@@ -51,15 +50,20 @@ export class ProgressDisplay {
         break;
       case "progress": {
         const progress = this.state.update(event);
-        this.show(progress.share, () => progressLine(progress, this.live));
+        this.show("run", progress.share, () => progressLine(progress, this.live));
         break;
       }
-      case "shard":
-        this.show(1, () => `writing  ${event.done}/${event.total} files  ${event.file}  ${formatBytes(event.bytes)}`, true);
+      case "shard": {
+        const { file, done, total } = event;
+        this.show("write", done / total, () => `writing  ${formatBytes(done)} of ${formatBytes(total)}  ${file}`);
         break;
-      case "hub.download":
-        this.download(event);
+      }
+      case "hub.download": {
+        const { file, totalReceived: done, totalSize: total } = event;
+        const text = () => `downloading  ${formatBytes(done)} of ${formatBytes(total)}  ${file}`;
+        this.show("download", total > 0 ? done / total : 1, text);
         break;
+      }
       case "hub.retry":
         this.line(`waiting ${formatDuration(event.seconds)} before another try: ${event.reason} (${event.url})`);
         break;
@@ -75,21 +79,15 @@ export class ProgressDisplay {
     this.lineOpen = false;
   }
 
-  private download({ file, totalReceived, totalSize }: Extract<HubEvent, { type: "hub.download" }>): void {
-    const share = totalSize > 0 ? totalReceived / totalSize : 0;
-    const text = () => `downloading  ${formatBytes(totalReceived)} of ${formatBytes(totalSize)}  ${file}`;
-    if (this.live) return this.draw(text());
-    const tenth = Math.floor(share * 10);
-    if (tenth === this.downloads) return;
-    this.downloads = tenth;
-    this.line(text());
-  }
-
-  private show(share: number, text: () => string, always = false): void {
-    if (this.live) return this.draw(text(), always);
+  /** `kind`: the part of the work that `share` is of; each has its own tenths. */
+  private show(kind: "run" | "write" | "download", share: number, text: () => string): void {
+    if (this.live) {
+      this.draw(text(), share >= 1);
+      return;
+    }
     const tenth = Math.floor(share * 10 + 1e-9);
-    if (!always && tenth <= this.tenths) return;
-    this.tenths = Math.max(tenth, this.tenths);
+    if (tenth <= (this.tenths.get(kind) ?? 0)) return;
+    this.tenths.set(kind, tenth);
     this.line(text());
   }
 
@@ -114,16 +112,30 @@ export class ProgressDisplay {
 
 /** A line can be drawn anew on a terminal that understands it; CI logs keep every version of it. */
 function isLive(stream: ProgressStream): boolean {
-  return stream.isTTY === true && process.env["TERM"] !== "dumb" && !process.env["CI"];
+  return stream.isTTY === true && process.env.TERM !== "dumb" && !process.env.CI;
 }
 
-function startLine({ model, experts, layers, sequences, length, tokens, method, backend, precision, resumed }: Extract<CompressEvent, { type: "start" }>): string {
+function startLine({
+  model,
+  experts,
+  layers,
+  sequences,
+  length,
+  tokens,
+  method,
+  backend,
+  precision,
+  resumed,
+}: Extract<CompressEvent, { type: "start" }>): string {
   const text = `${model}: ${experts.before} -> ${experts.after} experts in ${layers} layers by ${method}, on `;
   const calibration = `${formatCount(tokens)} tokens (${formatCount(sequences)} sequences of ${length}), ${precision}, ${backend}`;
   return `${text}${calibration}${resumed > 0 ? `; ${resumed} layers are there from an earlier run` : ""}`;
 }
 
-function progressLine({ layer, layers, phase, share, tokensPerSecond, secondsLeft, memory }: Progress, live: boolean): string {
+function progressLine(
+  { layer, layers, phase, share, tokensPerSecond, secondsLeft, memory }: Progress,
+  live: boolean,
+): string {
   const filled = Math.round(share * BAR);
   const parts = [
     ...(live ? [`${"█".repeat(filled)}${"░".repeat(BAR - filled)}`] : []),

@@ -66,7 +66,8 @@ function numberParser({ type, minimum, maximum }: Property): (text: string) => n
   return (text) => {
     const value = /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
     if (Number.isNaN(value)) throw new InvalidArgumentError("That is not a number.");
-    if (type === "integer" && !Number.isSafeInteger(value)) throw new InvalidArgumentError("That is not a whole number.");
+    if (type === "integer" && !Number.isSafeInteger(value))
+      throw new InvalidArgumentError("That is not a whole number.");
     if (minimum !== undefined && value < minimum) throw new InvalidArgumentError(`The least is ${minimum}.`);
     if (maximum !== undefined && value > maximum) throw new InvalidArgumentError(`The most is ${maximum}.`);
     return value;

@@ -121,7 +121,7 @@ describe("parseSafetensorsHeader", () => {
 
   it("refuses a file of more tensors than it keeps", async () => {
     const tensors = Array.from(
-      { length: 1_000_001 },
+      { length: 500_001 },
       (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`,
     );
     await expectCode("SAFETENSORS_HEADER", () => parse(`{${tensors.join()}}`));

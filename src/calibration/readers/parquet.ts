@@ -1,10 +1,86 @@
-import { asyncBufferFromFile, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
+import type { FileMetaData } from "hyparquet";
 import { ReamError } from "../../errors.js";
 import type { SourceRecord } from "./record.js";
 
 /** Largest decompressed size of the needed columns of one row group, in bytes. */
-const MAX_ROW_GROUP = 2 ** 30;
+const MAX_ROW_GROUP = 2 ** 29;
+/** Memory for decoding, in MiB: text may take two bytes a character, and rows of it are held twice. */
+const MEMORY_MB = 2560;
+/** Longest time for one row group; a damaged file can make the decoder loop without end. */
+const TIMEOUT_MS = 60_000;
+
+/**
+ * Decodes in a thread, which can be ended. Given as a string because a file would have another name in source than in
+ * built form.
+ */
+const DECODER = `
+const { parentPort, workerData } = require("node:worker_threads");
+const opened = (async () => {
+  const [parquet, { compressors }] = await Promise.all(workerData.modules.map((url) => import(url)));
+  const file = await parquet.asyncBufferFromFile(workerData.path);
+  return { parquet, compressors, file, metadata: await parquet.parquetMetadataAsync(file) };
+})();
+parentPort.on("message", async (range) => {
+  try {
+    const { parquet, metadata, file, compressors } = await opened;
+    const read = () => parquet.parquetReadObjects({ file, metadata, compressors, ...range });
+    parentPort.postMessage({ value: range === "metadata" ? metadata : await read() });
+  } catch (error) {
+    parentPort.postMessage({ error: String(error?.message ?? error).slice(0, 300) });
+  }
+});
+`;
+
+type Range = { columns: readonly string[]; rowStart: number; rowEnd: number };
+
+/** A Parquet file that another thread decodes. Every answer comes in time, or is an error. */
+class ParquetFile {
+  readonly #worker: Worker;
+  readonly #timeout: number;
+
+  constructor(path: string, timeout: number) {
+    const { resolve } = createRequire(import.meta.url);
+    const modules = ["hyparquet", "hyparquet-compressors"].map((name) => pathToFileURL(resolve(name)).href);
+    const resourceLimits = { maxOldGenerationSizeMb: MEMORY_MB };
+    this.#worker = new Worker(DECODER, { eval: true, workerData: { modules, path }, resourceLimits });
+    this.#timeout = timeout;
+  }
+
+  #ask(request: "metadata" | Range): Promise<unknown> {
+    const worker = this.#worker;
+    return new Promise((resolve, reject) => {
+      const settle = (finish: () => void) => {
+        clearTimeout(timer);
+        worker.off("message", onMessage).off("error", onError);
+        finish();
+      };
+      const onMessage = ({ value, error }: { value?: unknown; error?: string }) =>
+        settle(() => (error === undefined ? resolve(value) : reject(new Error(error))));
+      const onError = (error: Error) => settle(() => reject(error));
+      const timer = setTimeout(
+        () => settle(() => reject(new Error(`decoding takes longer than ${this.#timeout / 1000} s`))),
+        this.#timeout,
+      );
+      worker.on("message", onMessage).on("error", onError);
+      worker.postMessage(request);
+    });
+  }
+
+  metadata(): Promise<FileMetaData> {
+    return this.#ask("metadata") as Promise<FileMetaData>;
+  }
+
+  rows(range: Range): Promise<Record<string, unknown>[]> {
+    return this.#ask(range) as Promise<Record<string, unknown>[]>;
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}
 
 function parquetError(path: string, cause: unknown): ReamError {
   if (cause instanceof ReamError) return cause;
@@ -27,11 +103,18 @@ function columnsOf(metadata: FileMetaData): string[] {
   return names;
 }
 
-/** Rows of a Parquet file, one row group at a time. `columns`: those to decode, as far as the file has them. */
-export async function* readParquet(path: string, columns: readonly string[]): AsyncGenerator<SourceRecord> {
+/**
+ * Rows of a Parquet file, one row group at a time. `columns`: those to decode, as far as the file has them.
+ * Errors: CALIBRATION_PARQUET, CALIBRATION_FIELD.
+ */
+export async function* readParquet(
+  path: string,
+  columns: readonly string[],
+  timeout = TIMEOUT_MS,
+): AsyncGenerator<SourceRecord> {
+  const file = new ParquetFile(path, timeout);
   try {
-    const file = await asyncBufferFromFile(path);
-    const metadata = await parquetMetadataAsync(file);
+    const metadata = await file.metadata();
     const present = columnsOf(metadata);
     const wanted = present.filter((name) => columns.includes(name));
     if (wanted.length === 0) {
@@ -46,17 +129,19 @@ export async function* readParquet(path: string, columns: readonly string[]): As
         .filter((column) => wanted.includes(column.meta_data?.path_in_schema[0] ?? ""))
         .reduce((sum, column) => sum + Number(column.meta_data?.total_uncompressed_size ?? 0), 0);
       if (bytes > MAX_ROW_GROUP) {
-        throw new ReamError("CALIBRATION_PARQUET", `A row group has ${bytes} bytes of text; at most 1 GiB is read.`, {
+        throw new ReamError("CALIBRATION_PARQUET", `A row group has ${bytes} bytes of text; 512 MiB are read at most.`, {
           where: path,
           hint: "Write the file with smaller row groups.",
         });
       }
       const rowEnd = rowStart + Number(group.num_rows);
-      const rows = await parquetReadObjects({ file, metadata, compressors, columns: wanted, rowStart, rowEnd });
+      const rows = await file.rows({ columns: wanted, rowStart, rowEnd });
       for (const [index, value] of rows.entries()) yield { value, where: `${path} row ${rowStart + index + 1}` };
       rowStart = rowEnd;
     }
   } catch (cause) {
     throw parquetError(path, cause);
+  } finally {
+    await file.close();
   }
 }

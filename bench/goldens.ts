@@ -1,0 +1,65 @@
+/**
+ * Compares every golden with both backends and prints docs/goldens.md: `npm run build && node dist/bench/goldens.js`.
+ */
+import { join } from "node:path";
+import type { Backend } from "../src/engine/backend.js";
+import { createNativeBackend } from "../src/engine/native/native-backend.js";
+import { createReferenceBackend } from "../src/engine/reference/reference-backend.js";
+import { forwardDeviation } from "../test/support/forward-golden.js";
+import { GOLDENS } from "../test/support/goldens.js";
+import { VARIANTS, variantDeviation } from "../test/support/ream-golden.js";
+
+const f32: Backend[] = [createReferenceBackend("f32"), createNativeBackend({ precision: "f32" })];
+const bf16: Backend[] = [createReferenceBackend("bf16"), createNativeBackend({ precision: "bf16" })];
+
+const row = (...cells: (string | number)[]) => `| ${cells.map((cell) => (typeof cell === "number" ? short(cell) : cell)).join(" | ")} |`;
+const short = (value: number) => (value === 0 ? "0" : value.toExponential(1));
+
+const lines = [
+  "# Distance from the reference data",
+  "",
+  "Made by `npm run build && node dist/bench/goldens.js > docs/goldens.md`. The reference data and its tolerances are",
+  "described in `test/goldens/README.md`; the tests require them of both backends.",
+  "",
+  `Native backend: ${f32[1]!.description}.`,
+  "",
+  "## Forward pass",
+  "",
+  "Largest absolute deviation from transformers (eager attention, float32) over all tokens; `selected` counts tokens whose",
+  "experts differ. The rows in bfloat16 show what that precision costs: there a router near a tie chooses another expert.",
+  "",
+  row("case", "backend", "precision", "logits", "hidden", "MoE output", "router logits", "weights", "selected"),
+  row(...Array.from({ length: 9 }, () => "---")),
+];
+for (const backends of [f32, bf16]) {
+  for (const name of ["qwen3_moe", "qwen3_moe-tied-yarn"]) {
+    for (const backend of backends) {
+      const d = await forwardDeviation(join(GOLDENS, "forward", name), backend);
+      lines.push(row(name, backend.name, backend.precision, d.logits, d.hidden, d.output, d.routerLogits, d.weights, String(d.selected)));
+    }
+  }
+}
+lines.push(
+  "",
+  "## Methods",
+  "",
+  "Largest deviation over all layers, float32. Saliency and similarities are relative, costs, averaging weights and merged",
+  "matrices absolute. `exact` says that kept experts, groups and all permutations are equal (neurons compared).",
+  "",
+  row("variant", "backend", "saliency", "similarity", "costs", "weights", "merged", "exact"),
+  row(...Array.from({ length: 8 }, () => "---")),
+);
+const folder = join(GOLDENS, "ream/qwen3_moe");
+for (const variant of Object.keys(VARIANTS)) {
+  for (const backend of f32) {
+    const d = await variantDeviation(folder, variant, backend);
+    const exact = d.mismatches.length === 0 ? `yes (${d.neurons})` : `no: ${d.mismatches.join("; ")}`;
+    lines.push(row(variant, backend.name, d.saliency, d.similarity, d.costs, d.weights, d.merged, exact));
+  }
+}
+lines.push(
+  "",
+  "`bfloat16-small` was computed in bfloat16 by its source, which rounds after every operation; here it is computed in",
+  "float32, so that its numbers are those of the other variants' rounding, and its decisions are the same.",
+);
+process.stdout.write(`${lines.join("\n")}\n`);

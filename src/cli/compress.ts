@@ -1,0 +1,108 @@
+import { Command } from "commander";
+import { isMerged, type Plan, planDigest } from "../compress/plan.js";
+import { METHODS } from "../compress/settings.js";
+import { type CompressResult, compress } from "../pipeline/compress.js";
+import { type CompressOptions, compressOptions } from "../pipeline/options.js";
+import { readOptions } from "./config-file.js";
+import { follow } from "./follow.js";
+import { formatBytes, formatDuration } from "./format.js";
+import { COMPRESS_GROUPS } from "./option-groups.js";
+import { addOutputOptions, type Outcome, type OutputFlags, runCommand } from "./run-command.js";
+import { addSchemaOptions, givenOptions } from "./schema-options.js";
+
+const EXAMPLES = `
+Examples:
+  $ ream compress Qwen/Qwen3-30B-A3B --experts 96 --out Qwen3-23B
+  $ ream compress ./model --experts 48 --out ./small --mix general=0.5,code=0.5 \\
+      --domain general=texts.jsonl --domain code=sources/
+  $ ream compress ./model --experts 48 --method reap --out ./pruned
+  $ ream compress ./model --experts 48 --dry-run --json > plan.json
+  $ ream compress ./model --plan plan.json --out ./small
+
+Interrupted or killed, the same command goes on where it stopped. Exit status: 0 done, 1 failed, 2 wrong usage,
+130 interrupted.`;
+
+interface Flags extends OutputFlags {
+  readonly config?: string;
+}
+
+export function compressCommand(done: (status: number) => void): Command {
+  const methods = Object.entries(METHODS).map(([name, { about }]) => `  ${name.padEnd(15)}${about}`);
+  const command = new Command("compress")
+    .summary("merge or prune the experts of a model")
+    .description(
+      "Compresses a Mixture-of-Experts model: every layer keeps --experts of its experts, the others are merged into\nthem or dropped. The result loads like the original.",
+    )
+    .argument("[model]", "folder or hub id org/name[@revision]")
+    .option("--config <file>", "JSON file with options as keys (dryRun, groupSize ...); flags win over it");
+  addSchemaOptions(command, compressOptions, COMPRESS_GROUPS);
+  addOutputOptions(command).addHelpText("after", `\nMethods:\n${methods.join("\n")}\n${EXAMPLES}`);
+  return command.action(async (model: string | undefined, flags: Flags) => {
+    const given = { ...givenOptions(command, compressOptions), ...(model !== undefined && { model }) };
+    done(
+      await runCommand(
+        flags,
+        async ({ signal, onEvent }) => {
+          const options = await readOptions(compressOptions, flags.config, given);
+          const began = performance.now();
+          // The settings that were not given are the method's; the others are as checked.
+          const result = await follow(compress(options as CompressOptions, signal), onEvent);
+          return outcome(options.model, result, (performance.now() - began) / 1000);
+        },
+        "Interrupted. The same command goes on from here; --restart begins anew.",
+      ),
+    );
+  });
+}
+
+/** Highest resident memory of the process so far, in bytes. */
+export function peakMemory(): number {
+  return process.resourceUsage().maxRSS * 1024;
+}
+
+function outcome(model: string, { out, plan, settings, calibration, bytes }: CompressResult, seconds: number): Outcome {
+  const common = {
+    model,
+    out: out ?? null,
+    method: plan.method,
+    experts: plan.experts,
+    bytes,
+    seconds,
+    peakMemory: peakMemory(),
+    ...(settings !== undefined && { settings }),
+    ...(calibration !== undefined && { calibration }),
+  };
+  const { before, after } = plan.experts;
+  const { absorbed, dropped } = countMembers(plan);
+  const rest = [
+    ...(absorbed > 0 ? [`${absorbed} merged into others`] : []),
+    ...(dropped > 0 ? [`${dropped} dropped`] : []),
+  ];
+  const lines = [
+    `${plan.method}: ${before} -> ${after} experts in ${plan.layers.length} layers${rest.length > 0 ? `, ${rest.join(", ")}` : ""}`,
+    `${formatBytes(bytes.before)} -> ${formatBytes(bytes.after)}, ${formatDuration(seconds)}, at most ${formatBytes(common.peakMemory)} of memory`,
+    out === undefined ? "Nothing was written (--dry-run). --json prints the plan." : `Written to ${out}`,
+  ];
+  return {
+    json: { ...common, plan: out === undefined ? plan : summarise(plan) },
+    text: `${lines.join("\n")}\n`,
+  };
+}
+
+/** Experts of all layers that changed another one, and those that are gone without a trace. */
+function countMembers(plan: Plan): { absorbed: number; dropped: number } {
+  const groups = plan.layers.flatMap((layer) => layer.groups);
+  const absorbed = groups.filter(isMerged).reduce((sum, { members }) => sum + members.length - 1, 0);
+  const gone = plan.layers.reduce((sum, { keptExperts }) => sum + plan.experts.before - keptExperts.length, 0);
+  return { absorbed, dropped: gone - absorbed };
+}
+
+/** The plan without its permutations, which are in the checkpoint already. */
+function summarise(plan: Plan) {
+  const layers = plan.layers.map(({ layer, keptExperts, groups }) => ({
+    layer,
+    keptExperts,
+    groups: groups.map(({ members, weights }) => ({ members, weights })),
+  }));
+  return { ...plan, digest: planDigest(plan.layers), layers };
+}

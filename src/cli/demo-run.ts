@@ -1,0 +1,201 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Calibration } from "../calibration/calibration.js";
+import { loadCalibration } from "../calibration/load-calibration.js";
+import { calibrationOptions } from "../calibration/options.js";
+import type { Backend } from "../engine/backend.js";
+import { selectBackend } from "../engine/select.js";
+import { ReamError } from "../errors.js";
+import { type HeldOutMeasure, type LastHidden, lastHidden, measureHeldOut } from "../evaluate/held-out.js";
+import type { TokenBatch } from "../model/layer.js";
+import { makeBatches } from "../pipeline/batches.js";
+import { compress } from "../pipeline/compress.js";
+import { type OpenedModel, openModel } from "../pipeline/open-model.js";
+import type { CompressOptions } from "../pipeline/options.js";
+import { resolvePrecision } from "../pipeline/precision.js";
+import { follow } from "./follow.js";
+import type { RunContext } from "./run-command.js";
+
+export const DEMO_DOMAINS = ["general", "math", "code"] as const;
+export const DEMO_MIX = "general=0.34,math=0.33,code=0.33";
+
+const EXPERTS = [48, 32];
+const METHODS = ["ream", "reap"] as const;
+const LENGTH = 128;
+/** Calibration sequences. The plain TypeScript backend takes fewer, so that the demo stays a matter of minutes. */
+const SEQUENCES = { native: 512, reference: 48 };
+const HELD_OUT = { native: 96, reference: 12 };
+
+type Options = Pick<CompressOptions, "mix" | "backend" | "precision" | "threads"> & { readonly out: string };
+
+/** A model of the demo and how it does on held-out text, by domain. */
+export interface DemoRow {
+  readonly name: string;
+  readonly method: string | undefined;
+  readonly experts: number;
+  readonly bytes: number;
+  readonly folder: string;
+  readonly heldOut: Readonly<Record<string, HeldOutMeasure>>;
+}
+
+export interface DemoResult {
+  readonly out: string;
+  readonly mix: string;
+  readonly backend: string;
+  readonly sequences: number;
+  readonly length: number;
+  readonly rows: readonly DemoRow[];
+}
+
+interface HeldOutSet {
+  readonly domain: string;
+  readonly batches: readonly TokenBatch[];
+  original?: LastHidden;
+}
+
+/**
+ * Compresses the demo's model from 64 to 48 and to 32 experts with `ream` and `reap` and measures each result, beside the
+ * original, on held-out text. Results of an earlier demo in the same folder are replaced; nothing else is.
+ * Errors: DEMO_MISSING, OUTPUT_EXISTS, and those of a compression.
+ */
+export async function runDemo(options: Options, context: RunContext): Promise<DemoResult> {
+  const demo = await findDemo();
+  const targets = EXPERTS.flatMap((experts) =>
+    METHODS.map((method) => ({ experts, method, name: `${method}-${experts}` })),
+  );
+  for (const { name } of targets) await checkReplaceable(join(options.out, name), demo.digest);
+  await mkdir(options.out, { recursive: true });
+  const original = await openModel(demo.model);
+  try {
+    // What is to be said of the backend and the calibration text is the same for every run.
+    const said = new Set<string>();
+    const noteOnce = (text: string) => {
+      if (!said.has(text)) context.note(`note: ${text}`);
+      said.add(text);
+    };
+    const backend = makeBackend(options, original, noteOnce);
+    const heldOut = await loadHeldOut(demo.folder, original, backend.name);
+    const calibration = calibrationOf(demo.folder, options.mix ?? DEMO_MIX, SEQUENCES[backend.name]);
+    const rows = [await measure("original", undefined, original, heldOut, backend)];
+    for (const { experts, method, name } of targets) {
+      const out = join(options.out, name);
+      await rm(out, { recursive: true, force: true });
+      const { mix: _, out: _folder, ...engine } = options;
+      const run = compress(
+        { ...calibration, ...engine, model: demo.model, experts, method, out, restart: true },
+        context.signal,
+      );
+      await follow(run, (event) => {
+        if (event.type === "note") noteOnce(event.message);
+        else context.onEvent(event, name);
+      });
+      const compressed = await openModel(out);
+      try {
+        rows.push(await measure(name, method, compressed, heldOut, backend));
+      } finally {
+        await compressed.checkpoint.close();
+      }
+    }
+    const { mix, sequences, length } = calibration;
+    return { out: options.out, mix, backend: `${backend.name} (${backend.description})`, sequences, length, rows };
+  } finally {
+    await original.checkpoint.close();
+  }
+}
+
+function makeBackend(options: Options, { checkpoint, model }: OpenedModel, note: (text: string) => void): Backend {
+  const { backend: choice = "auto", precision = "auto", threads } = options;
+  const backend = selectBackend(
+    { backend: choice, precision: resolvePrecision(precision, checkpoint, model), threads },
+    note,
+  );
+  if (backend.name === "reference") {
+    note(
+      `The demo takes ${SEQUENCES.reference} calibration sequences in place of ${SEQUENCES.native}, so the results are rougher.`,
+    );
+  }
+  return backend;
+}
+
+/** The files that come with the package, and the digest by which results of the demo are known. */
+async function findDemo(): Promise<{ folder: string; model: string; digest: string }> {
+  let root = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(root, "package.json")) && dirname(root) !== root) root = dirname(root);
+  const folder = join(root, "demo");
+  const weights = join(folder, "model", "model.safetensors");
+  try {
+    const digest = createHash("sha256")
+      .update(await readFile(weights))
+      .digest("hex");
+    return { folder, model: join(folder, "model"), digest };
+  } catch (cause) {
+    throw new ReamError("DEMO_MISSING", "the demo's model is not there", {
+      where: weights,
+      hint: "Install the package again; the files of demo/ belong to it.",
+      cause,
+    });
+  }
+}
+
+/** A folder may be replaced where its manifest names the demo's model as the source, or where there is none. */
+async function checkReplaceable(folder: string, digest: string): Promise<void> {
+  if (!existsSync(folder)) return;
+  try {
+    const manifest = JSON.parse(await readFile(join(folder, "ream.json"), "utf8"));
+    if (manifest.source.files.some(({ sha256 }: { sha256: string }) => sha256 === digest)) return;
+  } catch {
+    // No manifest, or none of ours: not the demo's to replace.
+  }
+  throw new ReamError("OUTPUT_EXISTS", "the folder is there, and no result of this demo", {
+    where: folder,
+    hint: "Choose another folder with --out.",
+  });
+}
+
+function calibrationOf(folder: string, mix: string, sequences: number) {
+  const names = mix.split(",").map((part) => part.split("=")[0]!.trim());
+  const domain = DEMO_DOMAINS.filter((name) => names.includes(name)).map(
+    (name) => `${name}=${join(folder, "data", "calibration", `${name}.jsonl`)}`,
+  );
+  return { mix, domain, sequences, length: LENGTH };
+}
+
+async function loadHeldOut(
+  folder: string,
+  { folder: model, model: { vocabularySize } }: OpenedModel,
+  backend: Backend["name"],
+) {
+  const sets: HeldOutSet[] = [];
+  for (const domain of DEMO_DOMAINS) {
+    const options = calibrationOptions.parse({
+      mix: domain,
+      domain: [`${domain}=${join(folder, "data", "heldout", `${domain}.jsonl`)}`],
+      sequences: HELD_OUT[backend],
+      length: LENGTH,
+    });
+    const tokens: Calibration = await loadCalibration(options, { model, vocabularySize });
+    sets.push({ domain, batches: makeBatches(tokens, { batchSequences: 0 }) });
+  }
+  return sets;
+}
+
+/** Measures a model against the original, which has to be the first. */
+async function measure(
+  name: string,
+  method: string | undefined,
+  open: OpenedModel,
+  heldOut: readonly HeldOutSet[],
+  backend: Backend,
+): Promise<DemoRow> {
+  const measured: Record<string, HeldOutMeasure> = {};
+  for (const set of heldOut) {
+    const hidden = await lastHidden(open, backend, set.batches);
+    set.original ??= hidden;
+    measured[set.domain] = await measureHeldOut(set.original, hidden, backend, set.batches);
+  }
+  const bytes = [...open.checkpoint.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
+  return { name, method, experts: open.model.experts, bytes, folder: open.folder, heldOut: measured };
+}

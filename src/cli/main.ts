@@ -1,0 +1,45 @@
+import { Command, CommanderError } from "commander";
+import { VERSION } from "../version.js";
+import { compressCommand } from "./compress.js";
+import { demoCommand } from "./demo.js";
+import { EXIT, formatFailure } from "./failures.js";
+import { forwardCommand } from "./forward.js";
+import { inspectCommand } from "./inspect.js";
+
+/** Runs the command line `argv` (as process.argv) and returns the exit status. */
+export async function main(argv: readonly string[]): Promise<number> {
+  // `ream inspect MODEL | head` closes the pipe early, which is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(EXIT.done);
+    throw error;
+  });
+  let status: number = EXIT.done;
+  const done = (result: number) => {
+    status = result;
+  };
+  const program = new Command("ream")
+    .description("Compresses Mixture-of-Experts language models by merging their experts, and shows what it cost.")
+    .version(VERSION, "-V, --version")
+    .addHelpText(
+      "after",
+      "\n`ream COMMAND --help` shows the options and examples of a command. New here? `ream demo`.",
+    );
+  for (const command of [demoCommand, inspectCommand, compressCommand, forwardCommand])
+    program.addCommand(command(done));
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureHelp({ helpWidth: helpWidth() });
+  }
+  try {
+    await program.parseAsync([...argv]);
+    return status;
+  } catch (error) {
+    // Commander has said what is wrong; help and version are no failures.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    process.stderr.write(formatFailure(error));
+    return EXIT.failed;
+  }
+}
+
+function helpWidth(): number {
+  return Math.min(process.stdout.columns ?? 120, 120);
+}

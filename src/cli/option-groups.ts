@@ -1,0 +1,23 @@
+import { calibrationOptions } from "../calibration/options.js";
+import { settingsSchema } from "../compress/settings.js";
+import { compressOptions, computeOptions } from "../pipeline/options.js";
+import type { OptionGroup } from "./schema-options.js";
+
+const MAIN = ["experts", "out", "method", "dryRun", "plan", "restart"];
+const CALIBRATION = Object.keys(calibrationOptions.shape);
+const SETTINGS = Object.keys(settingsSchema.shape);
+const ENGINE = Object.keys(computeOptions.shape);
+const rest = Object.keys(compressOptions.shape).filter(
+  (key) => ![...MAIN, ...CALIBRATION, ...SETTINGS, ...ENGINE, "model"].includes(key),
+);
+
+/** How the help of `compress` is ordered. New options of the schema appear by themselves. */
+export const COMPRESS_GROUPS: readonly OptionGroup[] = [
+  { heading: "Main options:", keys: MAIN },
+  { heading: "Calibration:", keys: CALIBRATION },
+  { heading: "Method settings (default: those of the method):", keys: SETTINGS },
+  { heading: "Files:", keys: rest },
+  { heading: "Engine:", keys: ENGINE },
+];
+
+export const ENGINE_GROUP: OptionGroup = { heading: "Engine:", keys: ENGINE };

@@ -1,0 +1,24 @@
+/** The library: everything that the command `ream` is made of. */
+export type { Calibration, CalibrationDomain } from "./calibration/calibration.js";
+export { type CalibrationContext, type CalibrationEvent, loadCalibration } from "./calibration/load-calibration.js";
+export { type CalibrationOptions, calibrationOptions } from "./calibration/options.js";
+export { Checkpoint } from "./checkpoint/checkpoint.js";
+export type { DType, StoredDType, Tensor, TensorInfo } from "./checkpoint/tensor.js";
+export { type Group, type LayerPlan, type Plan, parsePlan, planDigest } from "./compress/plan.js";
+export { METHODS, type Method, resolveSettings, type Settings, settingsSchema } from "./compress/settings.js";
+export type { Backend, Precision } from "./engine/backend.js";
+export { type BackendChoice, selectBackend } from "./engine/select.js";
+export { type ErrorDetails, ReamError } from "./errors.js";
+export { type HeldOutMeasure, type LastHidden, lastHidden, measureHeldOut } from "./evaluate/held-out.js";
+export type { HubEvent } from "./hub/settings.js";
+export type { ModelDescription } from "./model/description.js";
+export { type ForwardTap, forward, OutputHead } from "./model/forward.js";
+export { generate, generateAll } from "./model/generate.js";
+export type { TokenBatch } from "./model/layer.js";
+export { makeBatches } from "./pipeline/batches.js";
+export { type CompressResult, compress } from "./pipeline/compress.js";
+export type { CompressEvent, Phase } from "./pipeline/events.js";
+export { type Inspection, type InspectOptions, inspect } from "./pipeline/inspect.js";
+export { type OpenedModel, openModel } from "./pipeline/open-model.js";
+export { type CompressOptions, compressOptions } from "./pipeline/options.js";
+export { VERSION } from "./version.js";

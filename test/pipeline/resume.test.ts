@@ -1,0 +1,90 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Random } from "../../src/random.js";
+import { ream } from "../support/command.js";
+import { folderDigest } from "../support/folder-digest.js";
+import { GOLDENS } from "../support/goldens.js";
+
+const source = join(GOLDENS, "ream/qwen3_moe");
+const folder = mkdtempSync(join(tmpdir(), "ream-resume-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A compression that takes a second or two, so that there is time to be killed in. */
+const compress = (out: string, ...more: string[]) => [
+  ...["compress", join(source, "model"), "--out", out, "--experts", "12", "--method", "ream-official", "--group-size", "4"],
+  ...["--tokens", join(source, "calibration.safetensors"), "--backend", "reference", "--shards", "layer", "--json", ...more],
+];
+
+describe("an interrupted compression", () => {
+  let expected: Record<string, string>;
+  let duration: number;
+
+  beforeAll(async () => {
+    const began = performance.now();
+    const outcome = await ream(compress(join(folder, "whole")));
+    duration = performance.now() - began;
+    expect(outcome.stderr + outcome.code).toMatch(/0$/);
+    expected = folderDigest(join(folder, "whole"));
+    expect(Object.keys(expected)).toContain("ream.json");
+  });
+
+  test("the same command gives the same bytes", async () => {
+    expect((await ream(compress(join(folder, "again")))).code).toBe(0);
+    expect(folderDigest(join(folder, "again"))).toEqual(expected);
+  });
+
+  test("killed at random moments and run again, it gives the same bytes and never half of them", async () => {
+    const random = new Random(20_261_123);
+    let kills = 0;
+    for (let round = 0; kills < 24; round++) {
+      const out = join(folder, `killed-${round}`);
+      for (;;) {
+        const { signal, code, stderr } = await ream(compress(out), { kill: 50 + random.next() * 1.1 * duration });
+        if (existsSync(out)) {
+          expect(folderDigest(out)).toEqual(expected);
+          break;
+        }
+        expect(signal === "SIGKILL" || code === 0, stderr).toBe(true);
+        kills++;
+        // What was killed too often to come to an end is finished undisturbed.
+        if (random.next() < 0.3) expect((await ream(compress(out))).code).toBe(0);
+      }
+      expect(existsSync(`${out}.partial`)).toBe(false);
+      rmSync(out, { recursive: true });
+    }
+  }, 600_000);
+
+  test("other options do not continue it", async () => {
+    const out = join(folder, "other");
+    let attempt = 0;
+    while (!existsSync(`${out}.partial/.ream/journal.jsonl`)) {
+      await ream(compress(out), { kill: 0.5 * duration + 50 * attempt++ });
+      rmSync(out, { recursive: true, force: true });
+    }
+    const changed = await ream(compress(out, "--saliency", "frequency"));
+    expect(changed.code).toBe(1);
+    expect(changed.stderr).toContain("RESUME_MISMATCH");
+    expect((await ream(compress(out, "--saliency", "frequency", "--restart"))).code).toBe(0);
+  });
+
+  test("a source that changed in between is noticed", async () => {
+    const [model, out] = [join(folder, "model"), join(folder, "changed")];
+    const { cpSync } = await import("node:fs");
+    cpSync(join(source, "model"), model, { recursive: true });
+    const args = compress(out).map((arg) => (arg === join(source, "model") ? model : arg));
+    let attempt = 0;
+    while (!existsSync(`${out}.partial/.ream/journal.jsonl`)) {
+      await ream(args, { kill: 0.5 * duration + 50 * attempt++ });
+      rmSync(out, { recursive: true, force: true });
+    }
+    const weights = join(model, "model.safetensors");
+    const bytes = readFileSync(weights);
+    bytes[bytes.length - 1]! ^= 1;
+    writeFileSync(weights, bytes);
+    const outcome = await ream(args);
+    expect(outcome.code).toBe(1);
+    expect(outcome.stderr).toContain("RESUME_MISMATCH");
+  });
+});
