@@ -12,7 +12,8 @@ import { VARIANTS, variantDeviation } from "../test/support/ream-golden.js";
 const f32: Backend[] = [createReferenceBackend("f32"), createNativeBackend({ precision: "f32" })];
 const bf16: Backend[] = [createReferenceBackend("bf16"), createNativeBackend({ precision: "bf16" })];
 
-const row = (...cells: (string | number)[]) => `| ${cells.map((cell) => (typeof cell === "number" ? short(cell) : cell)).join(" | ")} |`;
+const row = (...cells: (string | number)[]) =>
+  `| ${cells.map((cell) => (typeof cell === "number" ? short(cell) : cell)).join(" | ")} |`;
 const short = (value: number) => (value === 0 ? "0" : value.toExponential(1));
 
 const lines = [
@@ -35,7 +36,19 @@ for (const backends of [f32, bf16]) {
   for (const name of ["qwen3_moe", "qwen3_moe-tied-yarn"]) {
     for (const backend of backends) {
       const d = await forwardDeviation(join(GOLDENS, "forward", name), backend);
-      lines.push(row(name, backend.name, backend.precision, d.logits, d.hidden, d.output, d.routerLogits, d.weights, String(d.selected)));
+      lines.push(
+        row(
+          name,
+          backend.name,
+          backend.precision,
+          d.logits,
+          d.hidden,
+          d.output,
+          d.routerLogits,
+          d.weights,
+          String(d.selected),
+        ),
+      );
     }
   }
 }

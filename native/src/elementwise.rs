@@ -61,6 +61,20 @@ multiversion! {
     fn rotate_token(x: &mut [f32], head_size: usize, cos: &[f32], sin: &[f32]) = rotate_token_body;
     /// activation(gate) * up of arrays of one length.
     pub fn gate_values(gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) = gate_values_body;
+    /// factor * values, to out.
+    pub fn scale(values: &[f32], factor: f32, out: &mut [f32]) = scale_body;
+    /// Adds the sum of the squares of the values to `sum`.
+    pub fn add_squares(values: &[f32], sum: &mut f64) = add_squares_body;
+}
+
+#[inline(always)]
+fn scale_body(values: &[f32], factor: f32, out: &mut [f32]) {
+    out.iter_mut().zip(values).for_each(|(out, value)| *out = factor * value);
+}
+
+#[inline(always)]
+fn add_squares_body(values: &[f32], total: &mut f64) {
+    *total += sum(values, |value| f64::from(value) * f64::from(value));
 }
 
 #[inline(always)]

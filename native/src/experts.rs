@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::codecs::Source;
-use crate::elementwise::{gate_values, sum};
+use crate::elementwise::{add_squares, gate_values, scale};
 use crate::math::Activation;
 use crate::memory::{Buffer, Disjoint};
 use crate::packed::{PANEL, Packed};
@@ -187,12 +187,11 @@ fn routed_piece(context: &Context, x: &[f32], experts: &Experts, routing: Routin
             let tokens = pairs.iter().map(|&pair| pair as usize / top_k);
             let mut squares = [0.0_f64; crate::product::BLOCK_ROWS];
             experts.forward(context, scratch, input.rows(), tokens, expert, |row, columns, values| {
-                squares[row] += sum(values, |value| f64::from(value) * f64::from(value));
                 let pair = pairs[row] as usize;
-                let weight = routing.weights[pair];
                 // SAFETY: each pair belongs to one block.
                 let out = unsafe { outputs.range(pair * hidden + columns.start, columns.len()) };
-                out.iter_mut().zip(values).for_each(|(out, value)| *out = weight * value);
+                scale(context.cpu, values, routing.weights[pair], out);
+                add_squares(context.cpu, values, &mut squares[row]);
             });
             for (&pair, squares) in pairs.iter().zip(squares) {
                 // SAFETY: as above.

@@ -1,7 +1,20 @@
-//! x
-use napi_derive::napi;
-/// a
-#[napi(catch_unwind)]
-pub fn f(x: &[f32]) -> f64 { x.len() as f64 }
-#[test]
-fn t() { assert_eq!(1,1); }
+//! Native core of ream: the operations of a Mixture-of-Experts layer and the statistics of its compression, on the CPU.
+//!
+//! Kernels only: no policy, no input or output. `bindings` is the border to JavaScript; everything below it is plain
+//! Rust. `docs/engine.md` tells the layouts and the reasons.
+
+mod assignment;
+mod attention;
+mod bindings;
+mod codecs;
+mod dispatch;
+mod elementwise;
+mod experts;
+mod math;
+mod memory;
+mod packed;
+mod product;
+mod sums;
+mod threads;
+mod tile;
+mod vector;

@@ -123,7 +123,8 @@ impl Packed {
 }
 
 multiversion! {
-    fn pack_panel(rows: &[Option<(Source, usize)>; PANEL], columns: usize, depth: usize, format: Format, out: &mut [u8]) = pack_panel_body;
+    /// Packs 64 rows, or zeros where there is none, into `depth` steps of a panel.
+    pub fn pack_panel(rows: &[Option<(Source, usize)>; PANEL], columns: usize, depth: usize, format: Format, out: &mut [u8]) = pack_panel_body;
 }
 
 #[inline(always)]

@@ -52,9 +52,9 @@ impl<'a> Rows<'a> {
         Self { bytes, stride: row_bytes(format, columns) }
     }
 
-    /// The same rows from a byte of each row on.
-    fn row(&self, index: usize) -> &'a [u8] {
-        &self.bytes[index * self.stride..(index + 1) * self.stride]
+    /// Where a row of at least `bytes` bytes starts.
+    fn start(&self, index: usize, bytes: usize) -> *const u8 {
+        self.bytes[index * self.stride..][..bytes].as_ptr()
     }
 }
 
@@ -152,11 +152,11 @@ impl Tile {
         depth: usize,
     ) {
         let count = rows.len();
-        assert!(count <= BLOCK_ROWS && depth * format.input_bytes() <= input.stride, "a block fits its tile and its rows");
+        assert!(count <= BLOCK_ROWS, "a block fits its tile");
         assert_eq!(panel.len(), depth * PANEL * format.panel_bytes(), "a panel is as deep as its rows");
         let mut starts = [std::ptr::null(); BLOCK_ROWS];
         for (start, row) in starts.iter_mut().zip(rows) {
-            *start = input.row(row).as_ptr();
+            *start = input.start(row, depth * format.input_bytes());
         }
         let tile = self.0.as_mut_slice::<f32>();
         if depth == 0 {
@@ -174,6 +174,11 @@ impl Tile {
                 unsafe { kernel(&a, height, panel.as_ptr(), steps, tile[first * PANEL..].as_mut_ptr(), from > 0) };
             }
         }
+    }
+
+    /// All sums, row by row.
+    pub fn sums(&self) -> &[f32] {
+        self.0.as_slice()
     }
 
     /// Row `row` of the sums.

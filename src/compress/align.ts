@@ -41,7 +41,9 @@ export class Aligner {
       const activations = products && distances(products.cross, products.a, products.b, true);
       const memberWeights = centroidWeights && this.weightFeatures(member);
       const weights =
-        centroidWeights && memberWeights && neuronDistances(backend, centroidWeights, memberWeights, width, unitWeights);
+        centroidWeights &&
+        memberWeights &&
+        neuronDistances(backend, centroidWeights, memberWeights, width, unitWeights);
       const cost = new Float64Array(width * width);
       for (const part of [activations, weights]) {
         if (part !== undefined) for (let i = 0; i < cost.length; i++) cost[i]! += part[i]!;

@@ -28,7 +28,12 @@ export function checkRoom(experts: number, kept: number, settings: Settings): vo
  *
  * @param similarity `[experts, experts]`
  */
-export function pseudoPrune(saliency: Float64Array, similarity: Float64Array, kept: number, settings: Settings): Cluster[] {
+export function pseudoPrune(
+  saliency: Float64Array,
+  similarity: Float64Array,
+  kept: number,
+  settings: Settings,
+): Cluster[] {
   const experts = saliency.length;
   checkRoom(experts, kept, settings);
   const capacity = settings.groupIncludesCentroid ? settings.groupSize - 1 : settings.groupSize;

@@ -37,7 +37,8 @@ export async function mergeGroup(
     for (const part of EXPERT_PARTS) {
       const permutation = order && { axis: NEURON_AXIS[part], order: Int32Array.from(order) };
       backend.addScaled(sums.get(part)!, expert[part], group.weights[index]!, permutation);
-      if (rounding.when === "each-member") sums.set(part, decodeRounded(sums.get(part)!, dtypeOf(centroid[part], rounding)));
+      if (rounding.when === "each-member")
+        sums.set(part, decodeRounded(sums.get(part)!, dtypeOf(centroid[part], rounding)));
     }
   }
   const result = (part: ExpertPart): Tensor => {

@@ -37,7 +37,9 @@ export function addSquares(sums: Float64Array, rows: Float32Array): void {
 export function distances(cross: Float64Array, a: Float64Array, b: Float64Array, unit: boolean): Float64Array {
   const width = a.length;
   const inverse = (squares: Float64Array) => squares.map((value) => (value > 0 ? 1 / Math.sqrt(value) : 0));
-  const [scaleA, scaleB] = unit ? [inverse(a), inverse(b)] : [new Float64Array(width).fill(1), new Float64Array(width).fill(1)];
+  const [scaleA, scaleB] = unit
+    ? [inverse(a), inverse(b)]
+    : [new Float64Array(width).fill(1), new Float64Array(width).fill(1)];
   const result = new Float64Array(width * width);
   for (let p = 0; p < width; p++) {
     for (let q = 0; q < width; q++) {

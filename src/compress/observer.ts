@@ -84,7 +84,12 @@ export class LayerObserver {
       saliency: statistics === "sums" ? saliencyOf(this.sums, saliency) : this.saliencyMeans,
       routed,
       gateGram: this.gateGram,
-      meanOutputs: this.activations && this.outputsOf(this.activations.map((v) => v * activationShare), tensors),
+      meanOutputs:
+        this.activations &&
+        this.outputsOf(
+          this.activations.map((v) => v * activationShare),
+          tensors,
+        ),
       tokenCosines: this.cosines?.map((value) => value / tokens),
       samples: this.samples,
     };
@@ -136,7 +141,12 @@ function gateOf(kind: Settings["gate"], weight: number, score: number): number {
 }
 
 /** The rows of a batch that are tokens, not padding. */
-function countedTokens(x: Float32Array, result: MoeOutput, mask: Uint8Array | undefined, experts: number): CountedTokens {
+function countedTokens(
+  x: Float32Array,
+  result: MoeOutput,
+  mask: Uint8Array | undefined,
+  experts: number,
+): CountedTokens {
   const { router, norms } = result;
   const { logits, scores, routing } = router;
   if (mask === undefined || mask.every((value) => value !== 0)) return { x, logits, scores, routing, norms };
@@ -144,7 +154,8 @@ function countedTokens(x: Float32Array, result: MoeOutput, mask: Uint8Array | un
   const hidden = x.length / routing.tokens;
   const { topK } = routing;
   const selected = new Int32Array(rows.length * topK);
-  for (const [i, row] of rows.entries()) selected.set(routing.selected.subarray(row * topK, (row + 1) * topK), i * topK);
+  for (const [i, row] of rows.entries())
+    selected.set(routing.selected.subarray(row * topK, (row + 1) * topK), i * topK);
   return {
     x: pickRows(x, rows, hidden),
     logits: pickRows(logits, rows, experts),

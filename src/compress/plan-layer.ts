@@ -29,7 +29,9 @@ export function planLayer(
   // The official code lists members by index; only the order of summation depends on it.
   if (official) for (const { absorbed } of clusters) absorbed.sort((a, b) => a - b);
 
-  const aligner = needsAlignment(settings) ? new Aligner(backend, block, tensors, observation.samples, settings) : undefined;
+  const aligner = needsAlignment(settings)
+    ? new Aligner(backend, block, tensors, observation.samples, settings)
+    : undefined;
   const groups = clusters.map(({ centroid, absorbed }): Group => {
     const members = [centroid, ...absorbed];
     const permutations: Record<string, number[]> = {};

@@ -65,7 +65,8 @@ export function parsePlan(
 function checkLayer(layer: LayerPlan, experts: Plan["experts"], width: number, fail: (what: string) => never): void {
   const name = `layer ${layer.layer}`;
   const { keptExperts, groups } = layer;
-  if (keptExperts.length !== experts.after) fail(`${name} keeps ${keptExperts.length} experts instead of ${experts.after}`);
+  if (keptExperts.length !== experts.after)
+    fail(`${name} keeps ${keptExperts.length} experts instead of ${experts.after}`);
   if (keptExperts.some((e, i) => e >= experts.before || (i > 0 && e <= keptExperts[i - 1]!))) {
     fail(`${name}: the kept experts are not ascending indices below ${experts.before}`);
   }
@@ -77,7 +78,8 @@ function checkLayer(layer: LayerPlan, experts: Plan["experts"], width: number, f
   }
   for (const group of groups) {
     if (group.weights.length !== group.members.length) fail(`${name}: a group has not one weight for each member`);
-    if (Math.abs(group.weights.reduce((a, b) => a + b) - 1) > 1e-3) fail(`${name}: the weights of a group do not add up to 1`);
+    if (Math.abs(group.weights.reduce((a, b) => a + b) - 1) > 1e-3)
+      fail(`${name}: the weights of a group do not add up to 1`);
     for (const [member, permutation] of Object.entries(group.permutations)) {
       if (!isPermutation(permutation, width)) fail(`${name}: expert ${member} has no permutation of ${width} neurons`);
     }

@@ -38,7 +38,8 @@ export class PrincipalComponents {
     for (let round = 0; round <= ROUNDS; round++) {
       basis = orthonormal(experts.map((expert) => project(backend, expert, mean, axes)));
       const sums = new Float64Array(COMPONENTS * features);
-      for (const [e, expert] of experts.entries()) addProjection(backend, sums, basis[e]!, centred(expert, mean), width);
+      for (const [e, expert] of experts.entries())
+        addProjection(backend, sums, basis[e]!, centred(expert, mean), width);
       axes = round < ROUNDS ? transposeOrthonormal(sums, features) : Float32Array.from(sums);
     }
     return new PrincipalComponents(backend, mean, axes);
@@ -73,7 +74,13 @@ function project(backend: Backend, expert: ExpertTensors, mean: Float64Array, ax
 }
 
 /** Adds basis `[COMPONENTS, width]` times the neurons' rows `[width, features]` to sums `[COMPONENTS, features]`. */
-function addProjection(backend: Backend, sums: Float64Array, basis: Float32Array, neurons: Float32Array, width: number) {
+function addProjection(
+  backend: Backend,
+  sums: Float64Array,
+  basis: Float32Array,
+  neurons: Float32Array,
+  width: number,
+) {
   const part = backend.product(basis, neurons, width);
   for (const [i, value] of part.entries()) sums[i]! += value;
 }

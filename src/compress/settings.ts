@@ -20,35 +20,47 @@ export const settingsSchema = z.object({
     ),
   statistics: z
     .enum(["sums", "batch-means"])
-    .describe("sums = exact, over unpadded tokens; batch-means = means of the means of batches, padding included (official)"),
+    .describe(
+      "sums = exact, over unpadded tokens; batch-means = means of the means of batches, padding included (official)",
+    ),
   outputSimilarity: z
     .enum(["mean-cosine", "token-cosine", "none"])
     .describe("mean-cosine = cosine of the experts' mean outputs, token-cosine = mean cosine over tokens (Eq. 4, 8)"),
   gatedOutputs: z.boolean().describe("multiply outputs by the router's scores before their mean is taken"),
   gateSimilarity: z
     .enum(["cosine", "distance", "none"])
-    .describe("cosine of the experts' logits over all tokens (Eq. 5), or 1 - d / dmax of their unit vectors (official)"),
+    .describe(
+      "cosine of the experts' logits over all tokens (Eq. 5), or 1 - d / dmax of their unit vectors (official)",
+    ),
   similarityScale: z
     .enum(["signed", "unit"])
     .describe("signed = cosines in -1..1, added (Eq. 7); unit = mapped to 0..1 and averaged"),
   grouping: z
     .enum(["pseudo-prune", "nearest", "hierarchical", "none"])
-    .describe("pseudo-prune = REAM, nearest = every expert joins its most similar centroid (M-SMoE), hierarchical = HC-SMoE"),
+    .describe(
+      "pseudo-prune = REAM, nearest = every expert joins its most similar centroid (M-SMoE), hierarchical = HC-SMoE",
+    ),
   groupSize: z.int().min(0).describe("C, the largest group in pseudo-pruning; 0 = no limit (nearest)"),
   groupIncludesCentroid: z.boolean().describe("C counts the centroid"),
   alignActivations: z.boolean().describe("align neurons by their activations"),
   alignWeights: z
     .enum(["none", "raw", "unit", "pca"])
-    .describe("align neurons by their weights: as they are, scaled to unit length, or by 64 principal components (official)"),
+    .describe(
+      "align neurons by their weights: as they are, scaled to unit length, or by 64 principal components (official)",
+    ),
   merging: z
     .enum(["saliency", "mean", "none"])
-    .describe("average weighted by saliency (Eq. 6), plain mean without alignment, or none: keep the centroid (pruning)"),
+    .describe(
+      "average weighted by saliency (Eq. 6), plain mean without alignment, or none: keep the centroid (pruning)",
+    ),
   rounding: z.enum(["once", "each-member"]).describe("round merged weights once, or after every member (official)"),
   sampling: z
     .enum(["shared", "per-expert"])
     .describe("tokens for the activations: the same for all experts, or in another random order for each (official)"),
   samples: z.int().min(1).describe("tokens sampled for the activations"),
-  sequential: z.boolean().describe("statistics of a layer come from the model whose earlier layers are already compressed"),
+  sequential: z
+    .boolean()
+    .describe("statistics of a layer come from the model whose earlier layers are already compressed"),
   batchSequences: z.int().min(0).describe("sequences computed at a time; 0 = as many as make about 4,096 tokens"),
 });
 
@@ -130,7 +142,9 @@ export const METHOD_NAMES = Object.keys(METHODS) as [Method, ...Method[]];
 /** The settings of a method with some of them changed, checked. */
 export function resolveSettings(method: Method, changes: Partial<Settings> = {}): Settings {
   const merged: Settings = { ...METHODS[method].settings, ...changes };
-  const settings = settingsSchema.parse(merged.groupSize === 0 && merged.grouping === "pseudo-prune" ? { ...merged, grouping: "nearest" } : merged);
+  const settings = settingsSchema.parse(
+    merged.groupSize === 0 && merged.grouping === "pseudo-prune" ? { ...merged, grouping: "nearest" } : merged,
+  );
   const similarityNeeded = settings.grouping === "pseudo-prune" || settings.grouping === "nearest";
   if (similarityNeeded && settings.outputSimilarity === "none" && settings.gateSimilarity === "none") {
     throw new ReamError("SETTINGS_CONFLICT", `grouping ${settings.grouping} needs a similarity, and both are off`, {

@@ -35,13 +35,20 @@ export class LayerTrace {
     if (similar.gate) this.add("gate_similarity", similar.gate, experts);
     if (similar.output) this.add("output_similarity", similar.output, experts);
     if (similar.gate || similar.output) {
-      if (official) this.add("distance", similar.combined.map((s, i) => (i % (experts + 1) === 0 ? 0 : 1 - s)), experts);
+      if (official)
+        this.add(
+          "distance",
+          similar.combined.map((s, i) => (i % (experts + 1) === 0 ? 0 : 1 - s)),
+          experts,
+        );
       else this.add("similarity", similar.combined, experts);
     }
     const { meanOutputs } = observation;
     if (meanOutputs) this.add("mean_expert_output", meanOutputs, meanOutputs.length / experts);
     const centroids = plan.groups.map(({ members }) => members[0]!);
-    const labels = Array.from({ length: experts }, (_, e) => plan.groups.findIndex(({ members }) => members.includes(e)));
+    const labels = Array.from({ length: experts }, (_, e) =>
+      plan.groups.findIndex(({ members }) => members.includes(e)),
+    );
     this.json = {
       layer: this.layer,
       saliency: Array.from(saliency),

@@ -20,7 +20,8 @@ export function selectBackend(choice: BackendChoice, warn: (message: string) => 
   try {
     return createNativeBackend({ precision, threads });
   } catch (error) {
-    if (choice.backend === "native" || !(error instanceof ReamError) || error.code !== "NATIVE_UNAVAILABLE") throw error;
+    if (choice.backend === "native" || !(error instanceof ReamError) || error.code !== "NATIVE_UNAVAILABLE")
+      throw error;
     warn(
       `The native core is not available, so the plain TypeScript backend computes: correct, but about a hundred times ` +
         `slower. ${error.message} ${error.hint ?? ""}`.trim(),

@@ -60,7 +60,8 @@ export class ConfigReader {
 
   /** A list of strings, empty where the key is absent. */
   strings(key: string): readonly string[] {
-    const list = (value: unknown): value is string[] => Array.isArray(value) && value.every((v) => typeof v === "string");
+    const list = (value: unknown): value is string[] =>
+      Array.isArray(value) && value.every((v) => typeof v === "string");
     return this.read("a list of strings", list, [key], []);
   }
 

@@ -29,7 +29,9 @@ export function describeModel(config: JsonObject): ModelDescription {
   }
   const model = describe(reader);
   if (model.topK > model.experts) {
-    throw new ReamError("CONFIG_VALUE", `top-k ${model.topK} exceeds the ${model.experts} experts`, { where: "config.json" });
+    throw new ReamError("CONFIG_VALUE", `top-k ${model.topK} exceeds the ${model.experts} experts`, {
+      where: "config.json",
+    });
   }
   if (!model.layers.some(isMoe)) {
     throw new ReamError("NO_EXPERTS", "no layer of the model has experts to merge", {
@@ -60,7 +62,13 @@ export function checkTensors(checkpoint: Checkpoint, model: ModelDescription): v
       if (norm !== undefined) checkpoint.expectShape(norm, [attention.headSize]);
     }
     const dense = feedForward.kind === "dense" ? [feedForward.gate, feedForward.up, feedForward.down] : [];
-    for (const { weight, bias, shape } of [attention.query, attention.key, attention.value, attention.output, ...dense]) {
+    for (const { weight, bias, shape } of [
+      attention.query,
+      attention.key,
+      attention.value,
+      attention.output,
+      ...dense,
+    ]) {
       checkpoint.expectShape(weight, shape);
       if (bias !== undefined) checkpoint.expectShape(bias, [shape[0]]);
     }

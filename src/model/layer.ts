@@ -34,7 +34,12 @@ export class Layer {
     const description = model.layers[index]!;
     const { attention, feedForward } = description;
     const norms = new Map<string, Float32Array>();
-    for (const name of [description.attentionNorm, description.feedForwardNorm, attention.queryNorm, attention.keyNorm]) {
+    for (const name of [
+      description.attentionNorm,
+      description.feedForwardNorm,
+      attention.queryNorm,
+      attention.keyNorm,
+    ]) {
       if (name !== undefined) norms.set(name, decode(await checkpoint.read(name)));
     }
     const projections = new Map<string, LoadedProjection>();

@@ -39,7 +39,9 @@ export type RopeScaling =
 export function readRope(config: ConfigReader, headSize: number, defaultTheta: number): RopeDescription {
   const parameters = config.object("rope_parameters");
   const scaling = parameters ?? config.object("rope_scaling");
-  const theta = parameters?.has("rope_theta") ? parameters.number("rope_theta") : config.number("rope_theta", defaultTheta);
+  const theta = parameters?.has("rope_theta")
+    ? parameters.number("rope_theta")
+    : config.number("rope_theta", defaultTheta);
   const partial = (parameters?.has("partial_rotary_factor") ? parameters : config).number("partial_rotary_factor", 1);
   return { rotary: Math.floor(headSize * partial), theta, scaling: readScaling(scaling, config) };
 }
@@ -118,7 +120,10 @@ function scaledFrequencies(rope: RopeDescription, length: number): { frequencies
       return { frequencies: plain(rope.theta).map((f) => f / scaling.factor), factor: 1 };
     case "dynamic": {
       const stretch = (scaling.factor * Math.max(length, scaling.maxPositions)) / scaling.maxPositions;
-      return { frequencies: plain(rope.theta * (stretch - (scaling.factor - 1)) ** (rotary / (rotary - 2))), factor: 1 };
+      return {
+        frequencies: plain(rope.theta * (stretch - (scaling.factor - 1)) ** (rotary / (rotary - 2))),
+        factor: 1,
+      };
     }
     case "yarn": {
       const [low, high] = yarnRange(rope, scaling);

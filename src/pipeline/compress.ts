@@ -48,7 +48,9 @@ export async function* compress(
 ): AsyncGenerator<CompressEvent | HubEvent, CompressResult> {
   const options = compressOptions.parse(input);
   if (options.out === undefined && !options.dryRun) {
-    throw new ReamError("OPTION_MISSING", "no output folder was given", { hint: "Give --out DIR, or --dry-run for the plan alone." });
+    throw new ReamError("OPTION_MISSING", "no output folder was given", {
+      hint: "Give --out DIR, or --dry-run for the plan alone.",
+    });
   }
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
@@ -68,7 +70,9 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
   checkRoom(model.experts, kept, settings);
   const notes: string[] = [];
   const precision = resolvePrecision(options.precision, checkpoint, model);
-  const backend = selectBackend({ backend: options.backend, precision, threads: options.threads }, (note) => notes.push(note));
+  const backend = selectBackend({ backend: options.backend, precision, threads: options.threads }, (note) =>
+    notes.push(note),
+  );
   const calibration = yield* relay((onEvent: (event: HubEvent) => void) =>
     loadCalibration(options, {
       model: folder,
@@ -77,7 +81,9 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
     }),
   );
   if (calibration.length > model.maxPositions) {
-    notes.push(`Sequences of ${calibration.length} tokens are longer than the ${model.maxPositions} positions the model was made for.`);
+    notes.push(
+      `Sequences of ${calibration.length} tokens are longer than the ${model.maxPositions} positions the model was made for.`,
+    );
   }
   const output = options.dryRun ? undefined : await openOutput(options, opened, settings, calibration, backend);
   try {
@@ -104,10 +110,19 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
       },
       signal,
     });
-    if (options.trace !== undefined) await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
+    if (options.trace !== undefined)
+      await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
     const plan = makePlan(options.method, model, kept, layers);
     const observed = { settings, calibration, seed: options.seed, backend };
-    const bytes = yield* writeCheckpoint({ ...target(options, settings, backend), opened, output, plan, backend, observed, signal });
+    const bytes = yield* writeCheckpoint({
+      ...target(options, settings, backend),
+      opened,
+      output,
+      plan,
+      backend,
+      observed,
+      signal,
+    });
     const { ids, mask, domainOfSequence, ...about } = calibration;
     return { out: options.dryRun ? undefined : options.out, plan, settings, calibration: about, bytes };
   } finally {
@@ -116,17 +131,31 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
 }
 
 /** Writes what a given plan says; nothing is observed. */
-async function* applyPlan(options: ResolvedCompressOptions, file: string, opened: OpenedModel, signal: AbortSignal | undefined) {
+async function* applyPlan(
+  options: ResolvedCompressOptions,
+  file: string,
+  opened: OpenedModel,
+  signal: AbortSignal | undefined,
+) {
   const { checkpoint, model } = opened;
   const plan = await readPlan(file, model);
   const settings = resolveSettings(options.method, pickSettings(options));
   const notes: string[] = [];
   const precision = resolvePrecision(options.precision, checkpoint, model);
-  const backend = selectBackend({ backend: options.backend, precision, threads: options.threads }, (note) => notes.push(note));
+  const backend = selectBackend({ backend: options.backend, precision, threads: options.threads }, (note) =>
+    notes.push(note),
+  );
   const output = options.dryRun ? undefined : await openOutput(options, opened, settings, plan, backend);
   try {
     for (const message of notes) yield { type: "note", message } as const;
-    const bytes = yield* writeCheckpoint({ ...target(options, settings, backend), opened, output, plan, backend, signal });
+    const bytes = yield* writeCheckpoint({
+      ...target(options, settings, backend),
+      opened,
+      output,
+      plan,
+      backend,
+      signal,
+    });
     return { out: options.dryRun ? undefined : options.out, plan, settings: undefined, calibration: undefined, bytes };
   } finally {
     await output?.close();

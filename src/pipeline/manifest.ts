@@ -13,7 +13,12 @@ export interface ManifestInputs {
   readonly model: ModelDescription;
   readonly plan: Plan;
   /** Absent where a plan was given: nothing was observed. */
-  readonly observed?: { readonly settings: Settings; readonly calibration: Calibration; readonly seed: number; readonly backend: Backend };
+  readonly observed?: {
+    readonly settings: Settings;
+    readonly calibration: Calibration;
+    readonly seed: number;
+    readonly backend: Backend;
+  };
   readonly outputDtype: string;
 }
 

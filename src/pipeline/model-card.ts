@@ -6,7 +6,9 @@ export function modelCard(
   source: string,
   model: ModelDescription,
   plan: Plan,
-  calibration: { readonly domains: readonly { name: string; sequences: number }[]; readonly length: number } | undefined,
+  calibration:
+    | { readonly domains: readonly { name: string; sequences: number }[]; readonly length: number }
+    | undefined,
 ): string {
   const { before, after } = plan.experts;
   const pruned = !plan.layers.some(({ groups }) => groups.some(isMerged));

@@ -25,7 +25,12 @@ export async function openModel(name: string, context: OpenModelContext = {}): P
   try {
     const model = describeModel(checkpoint.config);
     checkTensors(checkpoint, model);
-    return { name: resolved.commit ? `${resolved.id}@${resolved.commit}` : name, folder: resolved.folder, checkpoint, model };
+    return {
+      name: resolved.commit ? `${resolved.id}@${resolved.commit}` : name,
+      folder: resolved.folder,
+      checkpoint,
+      model,
+    };
   } catch (error) {
     await checkpoint.close();
     throw error;

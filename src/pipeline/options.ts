@@ -37,7 +37,10 @@ export const compressOptions = z.object({
     .enum(["same", "bf16", "f16", "f32"])
     .default("same")
     .describe("dtype of the output's float tensors; same = as in the source, untouched tensors keep their bytes"),
-  trace: z.string().optional().describe("folder that receives trace.json and trace.safetensors: every number a plan is made from"),
+  trace: z
+    .string()
+    .optional()
+    .describe("folder that receives trace.json and trace.safetensors: every number a plan is made from"),
   dryRun: z.boolean().default(false).describe("make the plan, write no checkpoint"),
   restart: z.boolean().default(false).describe("throw away what an interrupted run left"),
 });

@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { INDEX_NAME } from "../checkpoint/shard-index.js";
 import { editDtype, editExpertCount } from "../checkpoint/config-edit.js";
 import { buildIndex, type OutputFolder, type ShardTensor } from "../checkpoint/output.js";
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
+import { INDEX_NAME } from "../checkpoint/shard-index.js";
 import type { DType } from "../checkpoint/tensor.js";
 import { convert, mergeGroup, pickTensorRows, type Rounding } from "../compress/merge.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";

@@ -120,10 +120,7 @@ describe("parseSafetensorsHeader", () => {
   });
 
   it("refuses a file of more tensors than it keeps", async () => {
-    const tensors = Array.from(
-      { length: 500_001 },
-      (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`,
-    );
+    const tensors = Array.from({ length: 500_001 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`);
     await expectCode("SAFETENSORS_HEADER", () => parse(`{${tensors.join()}}`));
   });
 

@@ -1,21 +1,29 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { checkRoom, type Cluster, keepMostSalient, nearestCentroid, pseudoPrune } from "../../src/compress/group.js";
+import { type Cluster, checkRoom, keepMostSalient, nearestCentroid, pseudoPrune } from "../../src/compress/group.js";
 import { hierarchicalClusters } from "../../src/compress/hierarchical.js";
 import { rank } from "../../src/compress/saliency.js";
 import { resolveSettings } from "../../src/compress/settings.js";
 import { ReamError } from "../../src/errors.js";
 
-const settings = (groupSize: number, groupIncludesCentroid = true) => resolveSettings("ream", { groupSize, groupIncludesCentroid });
+const settings = (groupSize: number, groupIncludesCentroid = true) =>
+  resolveSettings("ream", { groupSize, groupIncludesCentroid });
 
 /** A layer: saliencies with ties, and a symmetric similarity. */
 const layer = fc.integer({ min: 2, max: 24 }).chain((experts) =>
   fc.record({
-    saliency: fc.array(fc.integer({ min: 0, max: 5 }), { minLength: experts, maxLength: experts }).map((v) => Float64Array.from(v)),
+    saliency: fc
+      .array(fc.integer({ min: 0, max: 5 }), { minLength: experts, maxLength: experts })
+      .map((v) => Float64Array.from(v)),
     kept: fc.integer({ min: 1, max: experts }),
     similarity: fc
       .array(fc.integer({ min: 0, max: 9 }), { minLength: experts * experts, maxLength: experts * experts })
-      .map((values) => Float64Array.from(values, (_, i) => values[Math.min(i, (i % experts) * experts + Math.floor(i / experts))]! / 9)),
+      .map((values) =>
+        Float64Array.from(
+          values,
+          (_, i) => values[Math.min(i, (i % experts) * experts + Math.floor(i / experts))]! / 9,
+        ),
+      ),
   }),
 );
 
@@ -31,14 +39,19 @@ test("experts of equal saliency rank in index order", () => {
 describe("pseudoPrune", () => {
   test("every expert is in one group, groups stay within C, centroids are the most salient", () => {
     fc.assert(
-      fc.property(layer, fc.integer({ min: 2, max: 8 }), fc.boolean(), ({ saliency, similarity, kept }, size, includes) => {
-        const capacity = includes ? size - 1 : size;
-        fc.pre(kept * capacity >= saliency.length - kept);
-        const clusters = pseudoPrune(saliency, similarity, kept, settings(size, includes));
-        expectPartition(clusters, saliency.length);
-        expect(clusters.map(({ centroid }) => centroid)).toEqual(rank(saliency).slice(0, kept));
-        for (const { absorbed } of clusters) expect(absorbed.length).toBeLessThanOrEqual(capacity);
-      }),
+      fc.property(
+        layer,
+        fc.integer({ min: 2, max: 8 }),
+        fc.boolean(),
+        ({ saliency, similarity, kept }, size, includes) => {
+          const capacity = includes ? size - 1 : size;
+          fc.pre(kept * capacity >= saliency.length - kept);
+          const clusters = pseudoPrune(saliency, similarity, kept, settings(size, includes));
+          expectPartition(clusters, saliency.length);
+          expect(clusters.map(({ centroid }) => centroid)).toEqual(rank(saliency).slice(0, kept));
+          for (const { absorbed } of clusters) expect(absorbed.length).toBeLessThanOrEqual(capacity);
+        },
+      ),
     );
   });
 
@@ -71,7 +84,9 @@ test("nearestCentroid gives every expert to a centroid that no other exceeds in 
       for (const { centroid, absorbed } of clusters) {
         for (const expert of absorbed) {
           for (const other of clusters) {
-            expect(similarity[other.centroid * experts + expert]!).toBeLessThanOrEqual(similarity[centroid * experts + expert]!);
+            expect(similarity[other.centroid * experts + expert]!).toBeLessThanOrEqual(
+              similarity[centroid * experts + expert]!,
+            );
           }
         }
       }

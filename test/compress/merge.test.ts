@@ -17,7 +17,11 @@ function tensor(rows: number, columns: number, random: Random, dtype: DType = "F
 
 function expert(seed: number, dtype: DType = "F32"): ExpertTensors {
   const random = new Random(seed);
-  return { gate: tensor(width, hidden, random, dtype), up: tensor(width, hidden, random, dtype), down: tensor(hidden, width, random, dtype) };
+  return {
+    gate: tensor(width, hidden, random, dtype),
+    up: tensor(width, hidden, random, dtype),
+    down: tensor(hidden, width, random, dtype),
+  };
 }
 
 /** The expert with its neurons in another order: the same function. */
@@ -38,7 +42,9 @@ test("merging an expert with aligned permuted copies of itself gives it back", a
       const source = expert(seed);
       const inverse = [0, 1, 2, 3].map((neuron) => shuffle.indexOf(neuron));
       const group = { members: [0, 1], weights: [0.25, 0.75], permutations: { 1: inverse } };
-      const merged = await mergeGroup(backend, group, (e) => (e === 0 ? source : permuted(source, shuffle)), { when: "once" });
+      const merged = await mergeGroup(backend, group, (e) => (e === 0 ? source : permuted(source, shuffle)), {
+        when: "once",
+      });
       for (const part of ["gate", "up", "down"] as const) {
         const [found, expected] = [decode(merged[part]), decode(source[part])];
         for (let i = 0; i < found.length; i++) expect(found[i]).toBeCloseTo(expected[i]!, 5);

@@ -12,7 +12,13 @@ function plan() {
       { members: [1, 2], weights: [1, 0], permutations: {} },
     ],
   });
-  return { format: "ream-plan", version: 1, method: "ream", experts: { before: 4, after: 2 }, layers: [layer(0), layer(2)] };
+  return {
+    format: "ream-plan",
+    version: 1,
+    method: "ream",
+    experts: { before: 4, after: 2 },
+    layers: [layer(0), layer(2)],
+  };
 }
 
 test("a plan that fits is taken as it is", () => {
@@ -31,14 +37,16 @@ describe("a plan that does not fit is refused", () => {
     ["expert in two groups", (p) => p.layers[0]!.groups[1]!.members.splice(1, 1, 0), /two groups/],
     ["weights do not add up", (p) => p.layers[0]!.groups[0]!.weights.splice(0, 1, 0.1), /add up/],
     ["weight missing", (p) => p.layers[0]!.groups[0]!.weights.pop(), /weight/],
-    ["not a permutation", (p) => p.layers[0]!.groups[0]!.permutations[0].splice(0, 2, 1, 1), /permutation/],
+    ["not a permutation", (p) => p.layers[0]!.groups[0]!.permutations[0]!.splice(0, 2, 1, 1), /permutation/],
     ["negative index", (p) => p.layers[0]!.groups[0]!.members.push(-1), /members/],
   ];
   test.each(cases)("%s", (_, change, message) => {
     const value = plan();
     change(value);
     expect(() => parsePlan(value, model, "plan.json")).toThrow(message);
-    expect(() => parsePlan(value, model, "plan.json")).toThrow(expect.objectContaining({ code: "PLAN_INVALID" }) as Error);
+    expect(() => parsePlan(value, model, "plan.json")).toThrow(
+      expect.objectContaining({ code: "PLAN_INVALID" }) as Error,
+    );
   });
 
   test("top-k above the kept experts", () => {

@@ -13,7 +13,13 @@ import { GOLDENS, largestRelativeDifference, readJson } from "../support/goldens
 const folder = join(GOLDENS, "ream/qwen3_moe");
 
 interface Scores {
-  layers: { tokens_routed: number[]; frequency: number[]; reap_raw: number[]; reap_renormalised: number[]; kept: Record<string, Record<string, number[]>> }[];
+  layers: {
+    tokens_routed: number[];
+    frequency: number[];
+    reap_raw: number[];
+    reap_renormalised: number[];
+    kept: Record<string, Record<string, number[]>>;
+  }[];
 }
 
 /** Pruning criteria of the reference data: key, and the settings that compute it. */
@@ -33,7 +39,19 @@ describe.each(Object.entries(BACKENDS))("%s backend", (_, create) => {
       const settings = resolveSettings("reap", { sequential: false, ...changes });
       const traces: LayerTrace[] = [];
       const batches = makeBatches(calibration, settings);
-      const loop = planLayers({ checkpoint, model, backend: create("f32"), settings, batches, kept, seed: 0, mergedDtype: "F32", finished: [], onTrace: (t) => traces.push(t), onPlan: async () => {} });
+      const loop = planLayers({
+        checkpoint,
+        model,
+        backend: create("f32"),
+        settings,
+        batches,
+        kept,
+        seed: 0,
+        mergedDtype: "F32",
+        finished: [],
+        onTrace: (t) => traces.push(t),
+        onPlan: async () => {},
+      });
       let step = await loop.next();
       while (!step.done) step = await loop.next();
       for (const [index, layer] of scores.layers.entries()) {

@@ -13,7 +13,10 @@ test("unit scale maps cosines to 0..1 and averages them", () => {
 });
 
 test("signed scale adds them (Eq. 7)", () => {
-  const { combined } = similarity({ ...inputs, meanOutputs: undefined, tokenCosines: Float64Array.of(1, -0.5, -0.5, 1) }, resolveSettings("ream-paper"));
+  const { combined } = similarity(
+    { ...inputs, meanOutputs: undefined, tokenCosines: Float64Array.of(1, -0.5, -0.5, 1) },
+    resolveSettings("ream-paper"),
+  );
   expect(combined[1]).toBeCloseTo(0.5, 12);
 });
 

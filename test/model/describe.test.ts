@@ -30,9 +30,15 @@ describe("qwen3_moe", () => {
 
   test("linear scaling of the positions in both spellings", () => {
     const scaling = (changes: object) => describeModel({ ...hub(), ...changes }).layers[0]!.attention.rope;
-    expect(scaling({ rope_scaling: { type: "linear", factor: 2 } })).toMatchObject({ theta: 10_000, scaling: { kind: "linear", factor: 2 } });
+    expect(scaling({ rope_scaling: { type: "linear", factor: 2 } })).toMatchObject({
+      theta: 10_000,
+      scaling: { kind: "linear", factor: 2 },
+    });
     const parameters = { rope_type: "linear", factor: 2, rope_theta: 500 };
-    expect(scaling({ rope_parameters: parameters })).toMatchObject({ theta: 500, scaling: { kind: "linear", factor: 2 } });
+    expect(scaling({ rope_parameters: parameters })).toMatchObject({
+      theta: 500,
+      scaling: { kind: "linear", factor: 2 },
+    });
   });
 });
 

@@ -21,9 +21,24 @@ async function peakMemory(layers: number): Promise<number> {
   const random = new Random(layers);
   const ids = Int32Array.from({ length: 8 * 64 }, () => random.below(sizes.vocabulary));
   const tokens = join(folder, "tokens.safetensors");
-  writeFileSync(tokens, encodeSafetensors(new Map([["input_ids", { dtype: "I32", shape: [8, 64], data: new Uint8Array(ids.buffer) }]])));
+  writeFileSync(
+    tokens,
+    encodeSafetensors(new Map([["input_ids", { dtype: "I32", shape: [8, 64], data: new Uint8Array(ids.buffer) }]])),
+  );
   const out = join(folder, `out-${layers}`);
-  const outcome = await ream(["compress", model, "--out", out, "--experts", "16", "--tokens", tokens, "--backend", "native", "--json"]);
+  const outcome = await ream([
+    "compress",
+    model,
+    "--out",
+    out,
+    "--experts",
+    "16",
+    "--tokens",
+    tokens,
+    "--backend",
+    "native",
+    "--json",
+  ]);
   expect(outcome.stderr + outcome.code).toMatch(/0$/);
   rmSync(model, { recursive: true });
   rmSync(out, { recursive: true });

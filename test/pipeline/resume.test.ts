@@ -13,8 +13,28 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** A compression that takes a second or two, so that there is time to be killed in. */
 const compress = (out: string, ...more: string[]) => [
-  ...["compress", join(source, "model"), "--out", out, "--experts", "12", "--method", "ream-official", "--group-size", "4"],
-  ...["--tokens", join(source, "calibration.safetensors"), "--backend", "reference", "--shards", "layer", "--json", ...more],
+  ...[
+    "compress",
+    join(source, "model"),
+    "--out",
+    out,
+    "--experts",
+    "12",
+    "--method",
+    "ream-official",
+    "--group-size",
+    "4",
+  ],
+  ...[
+    "--tokens",
+    join(source, "calibration.safetensors"),
+    "--backend",
+    "reference",
+    "--shards",
+    "layer",
+    "--json",
+    ...more,
+  ],
 ];
 
 describe("an interrupted compression", () => {

@@ -11,9 +11,15 @@ export interface Outcome {
 }
 
 /** Runs the built command; `kill` sends SIGKILL after some milliseconds. */
-export function ream(args: readonly string[], options: { kill?: number; env?: NodeJS.ProcessEnv } = {}): Promise<Outcome> {
+export function ream(
+  args: readonly string[],
+  options: { kill?: number; env?: NodeJS.ProcessEnv } = {},
+): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [BIN, ...args], { env: { ...process.env, ...options.env }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [BIN, ...args], {
+      env: { ...process.env, ...options.env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     const timer = options.kill === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), options.kill);
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (chunk) => (stdout += chunk));

@@ -22,7 +22,15 @@ export async function forwardDeviation(folder: string, backend: Backend): Promis
   const checkpoint = await Checkpoint.open(folder);
   const expected = await readTensors(join(folder, "expected.safetensors"));
   const model = describeModel(checkpoint.config);
-  const worst: ForwardDeviation = { logits: 0, hidden: 0, input: 0, output: 0, routerLogits: 0, weights: 0, selected: 0 };
+  const worst: ForwardDeviation = {
+    logits: 0,
+    hidden: 0,
+    input: 0,
+    output: 0,
+    routerLogits: 0,
+    weights: 0,
+    selected: 0,
+  };
   const compare = (kind: keyof ForwardDeviation, values: ArrayLike<number>, name: string) => {
     worst[kind] = Math.max(worst[kind], largestDifference(values, expected.get(name)!.values));
   };
@@ -31,7 +39,12 @@ export async function forwardDeviation(folder: string, backend: Backend): Promis
     const batch = { sequences: ids.shape[0]!, length: ids.shape[1]!, ids: Int32Array.from(ids.values) };
     const tap = {
       hidden: (layer: number, _: number, hidden: Float32Array) => compare("hidden", hidden, `hidden.${layer}`),
-      moe: (layer: number, _: number, input: Float32Array, { router, output }: Parameters<NonNullable<Parameters<typeof forward>[4]>["moe"] & object>[3]) => {
+      moe: (
+        layer: number,
+        _: number,
+        input: Float32Array,
+        { router, output }: Parameters<NonNullable<Parameters<typeof forward>[4]>["moe"] & object>[3],
+      ) => {
         compare("input", input, `moe.${layer}.input`);
         compare("output", output, `moe.${layer}.output`);
         compare("routerLogits", router.logits, `moe.${layer}.router_logits`);
@@ -49,8 +62,13 @@ export async function forwardDeviation(folder: string, backend: Backend): Promis
 }
 
 /** Greedy tokens of a golden's prompt, ours and those expected. */
-export async function generation(folder: string, backend: Backend): Promise<{ ours: readonly number[]; expected: readonly number[] }> {
-  const { generation } = readJson<{ generation: { prompt: number[]; generated: number[] } }>(join(folder, "expected.json"));
+export async function generation(
+  folder: string,
+  backend: Backend,
+): Promise<{ ours: readonly number[]; expected: readonly number[] }> {
+  const { generation } = readJson<{ generation: { prompt: number[]; generated: number[] } }>(
+    join(folder, "expected.json"),
+  );
   const checkpoint = await Checkpoint.open(folder);
   const model = describeModel(checkpoint.config);
   const ours = await generate(checkpoint, model, backend, generation.prompt, generation.generated.length);

@@ -14,7 +14,9 @@ export const ALL_GOLDENS = join(root, "../shared/goldens");
 export const hasAllGoldens = existsSync(ALL_GOLDENS);
 
 /** All tensors of a safetensors file as numbers. */
-export async function readTensors(path: string): Promise<Map<string, { shape: readonly number[]; values: ArrayLike<number> }>> {
+export async function readTensors(
+  path: string,
+): Promise<Map<string, { shape: readonly number[]; values: ArrayLike<number> }>> {
   const file = await SafetensorsFile.open(path);
   const tensors = new Map<string, { shape: readonly number[]; values: ArrayLike<number> }>();
   for (const name of file.tensors.keys()) {

@@ -99,7 +99,15 @@ export async function variantDeviation(folder: string, variant: string, backend:
   while (!step.done) step = await loop.next();
   const plans = step.value;
 
-  const deviation: VariantDeviation = { saliency: 0, similarity: 0, costs: 0, weights: 0, merged: 0, mismatches: [], neurons: 0 };
+  const deviation: VariantDeviation = {
+    saliency: 0,
+    similarity: 0,
+    costs: 0,
+    weights: 0,
+    merged: 0,
+    mismatches: [],
+    neurons: 0,
+  };
   compareTensors(deviation, traces, await readTensors(join(golden, "trace.safetensors")));
   for (const [index, layer] of trace.layers.entries()) compareLayer(deviation, layer, traces[index]!, plans[index]!);
   if (deviation.mismatches.length === 0) {
@@ -109,7 +117,11 @@ export async function variantDeviation(folder: string, variant: string, backend:
   return deviation;
 }
 
-function compareTensors(deviation: VariantDeviation, traces: readonly LayerTrace[], expected: Awaited<ReturnType<typeof readTensors>>) {
+function compareTensors(
+  deviation: VariantDeviation,
+  traces: readonly LayerTrace[],
+  expected: Awaited<ReturnType<typeof readTensors>>,
+) {
   const ours = new Map(traces.flatMap((layerTrace) => [...layerTrace.tensors]));
   for (const [name, { values }] of expected) {
     if (name.endsWith("sampled_tokens")) continue;
@@ -120,16 +132,23 @@ function compareTensors(deviation: VariantDeviation, traces: readonly LayerTrace
     }
     const found = decode(tensor);
     if (name.includes(".cost")) deviation.costs = Math.max(deviation.costs, largestDifference(found, values));
-    else if (name.endsWith("saliency")) deviation.saliency = Math.max(deviation.saliency, largestRelativeDifference(found, values));
+    else if (name.endsWith("saliency"))
+      deviation.saliency = Math.max(deviation.saliency, largestRelativeDifference(found, values));
     else deviation.similarity = Math.max(deviation.similarity, largestRelativeDifference(found, values, 0.1));
   }
 }
 
-function compareLayer(deviation: VariantDeviation, golden: GoldenTrace["layers"][number], trace: LayerTrace, plan: LayerPlan) {
+function compareLayer(
+  deviation: VariantDeviation,
+  golden: GoldenTrace["layers"][number],
+  trace: LayerTrace,
+  plan: LayerPlan,
+) {
   const same = (what: string, a: unknown, b: unknown) => {
     if (JSON.stringify(a) !== JSON.stringify(b)) deviation.mismatches.push(`layer ${plan.layer}: ${what}`);
   };
-  const sorted = (permutations: Record<string, number[]>) => Object.entries(permutations).sort(([a], [b]) => Number(a) - Number(b));
+  const sorted = (permutations: Record<string, number[]>) =>
+    Object.entries(permutations).sort(([a], [b]) => Number(a) - Number(b));
   same("kept experts", plan.keptExperts, golden.kept_experts);
   same("centroids", trace.json.centroids, golden.centroids);
   if (golden.cluster_labels) same("cluster labels", trace.json.cluster_labels, golden.cluster_labels);
@@ -162,9 +181,13 @@ async function mergedDeviation(
     if (!isMoe(target)) throw new Error("a MoE layer became dense");
     for (const [slot, kept] of plan.keptExperts.entries()) {
       const group = plan.groups.find(({ members }) => members[0] === kept)!;
-      const merged = await mergeGroup(backend, group, (e) => experts.read(checkpoint, e), { when: settings.rounding, dtype });
+      const merged = await mergeGroup(backend, group, (e) => experts.read(checkpoint, e), {
+        when: settings.rounding,
+        dtype,
+      });
       const wanted = await target.feedForward.experts.read(expected, slot);
-      for (const part of EXPERT_PARTS) worst = Math.max(worst, largestDifference(decode(merged[part]), decode(wanted[part])));
+      for (const part of EXPERT_PARTS)
+        worst = Math.max(worst, largestDifference(decode(merged[part]), decode(wanted[part])));
     }
   }
   await expected.close();

@@ -23,7 +23,13 @@ export function writeSyntheticModel(folder: string, sizes: SyntheticSizes): numb
     ...{ architectures: ["Qwen3MoeForCausalLM"], model_type: "qwen3_moe", torch_dtype: "bfloat16", hidden_act: "silu" },
     ...{ vocab_size: vocabulary, hidden_size: hidden, num_hidden_layers: layers, num_attention_heads: heads },
     ...{ num_key_value_heads: 2, head_dim: headSize, intermediate_size: width, moe_intermediate_size: width },
-    ...{ num_experts: experts, num_experts_per_tok: topK, norm_topk_prob: true, rms_norm_eps: 1e-6, rope_theta: 10_000 },
+    ...{
+      num_experts: experts,
+      num_experts_per_tok: topK,
+      norm_topk_prob: true,
+      rms_norm_eps: 1e-6,
+      rope_theta: 10_000,
+    },
     ...{ max_position_embeddings: 512, tie_word_embeddings: true },
   };
   writeFileSync(join(folder, "config.json"), JSON.stringify(config, null, 2));
@@ -39,7 +45,11 @@ export function writeSyntheticModel(folder: string, sizes: SyntheticSizes): numb
     }
     return { dtype: "BF16", shape, data: new Uint8Array(values.buffer) };
   };
-  const ones = (size: number): Tensor => ({ dtype: "BF16", shape: [size], data: new Uint8Array(new Uint16Array(size).fill(0x3f80).buffer) });
+  const ones = (size: number): Tensor => ({
+    dtype: "BF16",
+    shape: [size],
+    data: new Uint8Array(new Uint16Array(size).fill(0x3f80).buffer),
+  });
   const index: { name: string; dtype: "BF16"; shape: readonly number[]; file: string }[] = [];
   const write = (file: string, tensors: Map<string, Tensor>) => {
     const bytes = encodeSafetensors(tensors, { format: "pt" });
@@ -47,7 +57,13 @@ export function writeSyntheticModel(folder: string, sizes: SyntheticSizes): numb
     for (const [name, { shape }] of tensors) index.push({ name, dtype: "BF16", shape, file });
     return bytes.length;
   };
-  write("model-00000.safetensors", new Map([["model.embed_tokens.weight", matrix(vocabulary, hidden)], ["model.norm.weight", ones(hidden)]]));
+  write(
+    "model-00000.safetensors",
+    new Map([
+      ["model.embed_tokens.weight", matrix(vocabulary, hidden)],
+      ["model.norm.weight", ones(hidden)],
+    ]),
+  );
   let layerBytes = 0;
   for (let l = 0; l < layers; l++) {
     const tensors = new Map<string, Tensor>();

@@ -84,6 +84,6 @@ function errorFunction(x: number): number {
     return (2 / Math.sqrt(Math.PI)) * sum;
   }
   let fraction = 0;
-  for (let n = 60; n > 0; n--) fraction = (n / 2) / (magnitude + fraction);
+  for (let n = 60; n > 0; n--) fraction = n / 2 / (magnitude + fraction);
   return Math.sign(x) * (1 - Math.exp(-magnitude * magnitude) / (Math.sqrt(Math.PI) * (magnitude + fraction)));
 }

@@ -30,7 +30,8 @@ export function product(a: Float32Array, b: Float32Array, k: number): Float32Arr
 /** Adds aᵀ b to sums `[m, n]` for a `[tokens, m]`, b `[tokens, n]`. */
 export function addTransposedProduct(sums: Float64Array, a: Float32Array, b: Float32Array, m: number, n: number): void {
   const tokens = rowsOf(a, m, "a");
-  if (rowsOf(b, n, "b") !== tokens || sums.length !== m * n) throw new RangeError("addTransposedProduct: shapes differ");
+  if (rowsOf(b, n, "b") !== tokens || sums.length !== m * n)
+    throw new RangeError("addTransposedProduct: shapes differ");
   for (let t = 0; t < tokens; t++) {
     for (let i = 0; i < m; i++) {
       const value = a[t * m + i]!;

@@ -5,8 +5,8 @@ import { assignment } from "./assignment.js";
 import { attention } from "./attention.js";
 import { roundToBfloat16 } from "./bfloat16.js";
 import { gated, rmsNorm, rotate, softmax } from "./elementwise.js";
-import * as expertOperations from "./experts.js";
 import type { ReferenceExperts } from "./experts.js";
+import * as expertOperations from "./experts.js";
 import { addTransposedProduct, dot, product, rowsOf } from "./products.js";
 
 class ReferenceMatrix implements Matrix {
@@ -28,7 +28,8 @@ export function createReferenceBackend(precision: Precision): Backend {
 
   const matrix = (weight: Tensor): Matrix => {
     const [rows, columns] = weight.shape;
-    if (weight.shape.length !== 2) throw new RangeError(`matrix: shape [${weight.shape.join(", ")}] has not 2 dimensions`);
+    if (weight.shape.length !== 2)
+      throw new RangeError(`matrix: shape [${weight.shape.join(", ")}] has not 2 dimensions`);
     return new ReferenceMatrix(rows!, columns!, input(decode(weight)));
   };
 

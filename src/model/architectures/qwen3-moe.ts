@@ -1,8 +1,14 @@
 import type { Activation } from "../../engine/backend.js";
-import type { ConfigReader } from "../config.js";
-import type { AttentionDescription, DenseDescription, LayerDescription, ModelDescription, MoeDescription } from "../description.js";
-import { separateExperts } from "../expert-storage.js";
 import { readActivation } from "../activation.js";
+import type { ConfigReader } from "../config.js";
+import type {
+  AttentionDescription,
+  DenseDescription,
+  LayerDescription,
+  ModelDescription,
+  MoeDescription,
+} from "../description.js";
+import { separateExperts } from "../expert-storage.js";
 import { readRope } from "../rope.js";
 
 /**
@@ -75,12 +81,7 @@ function describeAttention(config: ConfigReader, prefix: string, hidden: number)
   };
 }
 
-function describeDense(
-  config: ConfigReader,
-  prefix: string,
-  hidden: number,
-  activation: Activation,
-): DenseDescription {
+function describeDense(config: ConfigReader, prefix: string, hidden: number, activation: Activation): DenseDescription {
   const width = config.count("intermediate_size");
   return {
     kind: "dense",
