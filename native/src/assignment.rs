@@ -85,7 +85,13 @@ mod tests {
     #[test]
     fn known_assignments() {
         assert_eq!(assignment(&[4.0, 1.0, 3.0, 2.0, 0.0, 5.0, 3.0, 2.0, 2.0], 3), Some(vec![1, 0, 2]));
-        assert_eq!(assignment(&[0.0; 16], 4).map(|mut p| { p.sort_unstable(); p }), Some(vec![0, 1, 2, 3]));
+        assert_eq!(
+            assignment(&[0.0; 16], 4).map(|mut p| {
+                p.sort_unstable();
+                p
+            }),
+            Some(vec![0, 1, 2, 3])
+        );
         assert_eq!(assignment(&[], 0), Some(vec![]));
     }
 

@@ -52,17 +52,21 @@ pub fn attention(context: &Context, q: &[f32], k: &[f32], v: &[f32], shape: Shap
     let (blocks, size) = row_blocks(shape.length);
     let heads = shape.sequences * shape.heads;
     let out = Disjoint::new(out);
-    context.threads.run(heads * blocks, || Worker::new(shape), |worker, task| {
-        // Late blocks see the most keys: they come first, so that short tasks fill the end.
-        let queries = block_rows(blocks - 1 - task / heads, size, shape.length);
-        let (sequence, head) = (task % heads / shape.heads, task % shape.heads);
-        worker.attend(context, q, keys, values, shape, (sequence, head), queries.clone());
-        for (row, query) in queries.enumerate() {
-            let start = ((sequence * shape.length + query) * shape.heads + head) * shape.head_size;
-            // SAFETY: each (token, head) belongs to one task.
-            worker.write(row, unsafe { out.range(start, shape.head_size) });
-        }
-    });
+    context.threads.run(
+        heads * blocks,
+        || Worker::new(shape),
+        |worker, task| {
+            // Late blocks see the most keys: they come first, so that short tasks fill the end.
+            let queries = block_rows(blocks - 1 - task / heads, size, shape.length);
+            let (sequence, head) = (task % heads / shape.heads, task % shape.heads);
+            worker.attend(context, q, keys, values, shape, (sequence, head), queries.clone());
+            for (row, query) in queries.enumerate() {
+                let start = ((sequence * shape.length + query) * shape.heads + head) * shape.head_size;
+                // SAFETY: each (token, head) belongs to one task.
+                worker.write(row, unsafe { out.range(start, shape.head_size) });
+            }
+        },
+    );
 }
 
 /// Keys as panels `[head_size, 64]`, values as panels `[64, 64]` of 64 of their dimensions, both for each sequence, head
@@ -73,22 +77,30 @@ fn pack(context: &Context, k: &[f32], v: &[f32], shape: Shape) -> (Buffer, Buffe
     let (key_size, value_size) = shape.panel_sizes();
     let mut keys = Buffer::of::<f32>(panels * key_size);
     let mut values = Buffer::of::<f32>(panels * value_size);
-    let (all_keys, all_values) = (Disjoint::new(keys.as_mut_slice::<f32>()), Disjoint::new(values.as_mut_slice::<f32>()));
-    context.threads.run(panels, || (), |(), task| {
-        let (head, panel) = (task / shape.key_panels(), task % shape.key_panels());
-        let (sequence, head) = (head / key_value_heads, head % key_value_heads);
-        // SAFETY: each task has its own panels.
-        let (keys, values) = unsafe { (all_keys.range(task * key_size, key_size), all_values.range(task * value_size, value_size)) };
-        keys.fill(0.0);
-        values.fill(0.0);
-        for (j, token) in (panel * PANEL..length.min((panel + 1) * PANEL)).enumerate() {
-            let start = ((sequence * length + token) * key_value_heads + head) * head_size;
-            for (d, (&key, &value)) in k[start..start + head_size].iter().zip(&v[start..start + head_size]).enumerate() {
-                keys[d * PANEL + j] = key;
-                values[(d / PANEL * PANEL + j) * PANEL + d % PANEL] = value;
+    let (all_keys, all_values) =
+        (Disjoint::new(keys.as_mut_slice::<f32>()), Disjoint::new(values.as_mut_slice::<f32>()));
+    context.threads.run(
+        panels,
+        || (),
+        |(), task| {
+            let (head, panel) = (task / shape.key_panels(), task % shape.key_panels());
+            let (sequence, head) = (head / key_value_heads, head % key_value_heads);
+            // SAFETY: each task has its own panels.
+            let (keys, values) =
+                unsafe { (all_keys.range(task * key_size, key_size), all_values.range(task * value_size, value_size)) };
+            keys.fill(0.0);
+            values.fill(0.0);
+            for (j, token) in (panel * PANEL..length.min((panel + 1) * PANEL)).enumerate() {
+                let start = ((sequence * length + token) * key_value_heads + head) * head_size;
+                for (d, (&key, &value)) in
+                    k[start..start + head_size].iter().zip(&v[start..start + head_size]).enumerate()
+                {
+                    keys[d * PANEL + j] = key;
+                    values[(d / PANEL * PANEL + j) * PANEL + d % PANEL] = value;
+                }
             }
-        }
-    });
+        },
+    );
     (keys, values)
 }
 
@@ -150,15 +162,24 @@ impl Worker {
             let tile = &mut self.scores;
             tile.multiply_panel(context.cpu, Format::F32, Rows::float32(q, head_size), q_rows.clone(), keys, head_size);
             let start = panel * PANEL;
-            let mask = shape.mask.map(|mask| &mask[sequence * length + start..sequence * length + length.min(start + PANEL)]);
+            let mask =
+                shape.mask.map(|mask| &mask[sequence * length + start..sequence * length + length.min(start + PANEL)]);
             for (row, query) in queries.clone().enumerate() {
-                let seen = (query + 1).saturating_sub(shape.window).saturating_sub(start)..(query + 1).saturating_sub(start).min(PANEL);
+                let seen = (query + 1).saturating_sub(shape.window).saturating_sub(start)
+                    ..(query + 1).saturating_sub(start).min(PANEL);
                 weigh(context.cpu, tile.row_mut(row), seen, mask, shape.scale, &mut self.rows[row]);
             }
             let weights = Rows::float32(self.scores.sums(), PANEL);
             for column in 0..shape.value_panels() {
                 let values = &values[index * value_size + column * PANEL * PANEL..][..PANEL * PANEL];
-                self.products.multiply_panel(context.cpu, Format::F32, weights, 0..queries.len(), bytes_of(values), PANEL);
+                self.products.multiply_panel(
+                    context.cpu,
+                    Format::F32,
+                    weights,
+                    0..queries.len(),
+                    bytes_of(values),
+                    PANEL,
+                );
                 for row in 0..queries.len() {
                     let sums = &mut self.outputs.as_mut_slice::<f32>()[row * row_size + column * PANEL..][..PANEL];
                     correct_and_add(context.cpu, sums, self.rows[row].correction, self.products.row(row));

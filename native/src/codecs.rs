@@ -1,6 +1,6 @@
 //! Number types of checkpoints, decoded to float32.
 
-use crate::dispatch::{Cpu, multiversion};
+use crate::dispatch::multiversion;
 use crate::math::from_bfloat16;
 
 /// Floating-point types of the safetensors format, little-endian.
@@ -84,7 +84,7 @@ impl<'a> Source<'a> {
 }
 
 multiversion! {
-    /// Decodes `out.len()` numbers.
+    #[cfg(test)]
     pub fn decode(dtype: DType, data: &[u8], out: &mut [f32]) = decode_body;
 }
 

@@ -47,7 +47,15 @@ pub fn gated(context: &Context, gate: &[f32], up: &[f32], activation: Activation
 
 /// Rotary embedding of x `[tokens, heads, head_size]` in place: dimension i pairs with i + rotary / 2, cos and sin
 /// `[length, rotary / 2]`, the position of a token is its index modulo `length`.
-pub fn rotate(context: &Context, x: &mut [f32], heads: usize, head_size: usize, length: usize, cos: &[f32], sin: &[f32]) {
+pub fn rotate(
+    context: &Context,
+    x: &mut [f32],
+    heads: usize,
+    head_size: usize,
+    length: usize,
+    cos: &[f32],
+    sin: &[f32],
+) {
     let half = cos.len() / length.max(1);
     each_row(context, x, heads * head_size, |token, x| {
         let angles = token % length * half..(token % length + 1) * half;

@@ -96,11 +96,23 @@ impl Experts {
         let stride = row_bytes(format, self.width);
         let activations = scratch.activations.as_mut_slice::<u8>();
         for panel in 0..self.activation_panels() {
-            self.activate_panel(context, &mut scratch.tile, input, rows.clone(), (expert, panel), |row, units, values| {
-                // The last panel also writes the zero that may pad the row.
-                let end = if units.end == self.width { stride } else { units.end * format.input_bytes() };
-                write_row(cpu, format, values, &mut activations[row * stride..][units.start * format.input_bytes()..end]);
-            });
+            self.activate_panel(
+                context,
+                &mut scratch.tile,
+                input,
+                rows.clone(),
+                (expert, panel),
+                |row, units, values| {
+                    // The last panel also writes the zero that may pad the row.
+                    let end = if units.end == self.width { stride } else { units.end * format.input_bytes() };
+                    write_row(
+                        cpu,
+                        format,
+                        values,
+                        &mut activations[row * stride..][units.start * format.input_bytes()..end],
+                    );
+                },
+            );
         }
         let down = self.down(expert);
         let activations = Rows::written(format, scratch.activations.as_slice(), self.width);
@@ -156,7 +168,14 @@ pub struct Routing<'a> {
 
 /// The routed block: output `[tokens, hidden]` = sum over the pairs of a token of weight * E(x), norms `[tokens, top_k]`
 /// = ||E(x)||. The pairs of a token are summed in their order, whatever the number of threads.
-pub fn routed(context: &Context, x: &[f32], experts: &Experts, routing: Routing, output: &mut [f32], norms: &mut [f32]) {
+pub fn routed(
+    context: &Context,
+    x: &[f32],
+    experts: &Experts,
+    routing: Routing,
+    output: &mut [f32],
+    norms: &mut [f32],
+) {
     let (hidden, top_k) = (experts.hidden, routing.top_k);
     if hidden == 0 || top_k == 0 {
         return output.fill(0.0);
@@ -169,7 +188,14 @@ pub fn routed(context: &Context, x: &[f32], experts: &Experts, routing: Routing,
     }
 }
 
-fn routed_piece(context: &Context, x: &[f32], experts: &Experts, routing: Routing, output: &mut [f32], norms: &mut [f32]) {
+fn routed_piece(
+    context: &Context,
+    x: &[f32],
+    experts: &Experts,
+    routing: Routing,
+    output: &mut [f32],
+    norms: &mut [f32],
+) {
     let (hidden, top_k) = (experts.hidden, routing.top_k);
     let input = Input::new(context, x, hidden);
     let mut outputs = Buffer::of::<f32>(routing.selected.len() * hidden);
@@ -182,22 +208,27 @@ fn routed_piece(context: &Context, x: &[f32], experts: &Experts, routing: Routin
         let blocks: Vec<_> = blocks.collect();
         let outputs = Disjoint::new(outputs.as_mut_slice::<f32>());
         let norms = Disjoint::new(norms);
-        context.threads.run(blocks.len(), || experts.scratch(context), |scratch, task| {
-            let (expert, pairs) = blocks[task];
-            let tokens = pairs.iter().map(|&pair| pair as usize / top_k);
-            let mut squares = [0.0_f64; crate::product::BLOCK_ROWS];
-            experts.forward(context, scratch, input.rows(), tokens, expert, |row, columns, values| {
-                let pair = pairs[row] as usize;
-                // SAFETY: each pair belongs to one block.
-                let out = unsafe { outputs.range(pair * hidden + columns.start, columns.len()) };
-                scale(context.cpu, values, routing.weights[pair], out);
-                add_squares(context.cpu, values, &mut squares[row]);
-            });
-            for (&pair, squares) in pairs.iter().zip(squares) {
-                // SAFETY: as above.
-                unsafe { norms.range(pair as usize, 1) }[0] = squares.sqrt() as f32;
-            }
-        });
+        context.threads.run(
+            blocks.len(),
+            || experts.scratch(context),
+            |scratch, task| {
+                let (expert, pairs) = blocks[task];
+                let tokens = pairs.iter().map(|&pair| pair as usize / top_k);
+                let mut squares = [0.0_f64; crate::product::BLOCK_ROWS];
+                experts.forward(context, scratch, input.rows(), tokens, expert, |row, columns, values| {
+                    let pair = pairs[row] as usize;
+                    // SAFETY: each pair belongs to one block.
+                    let out = unsafe { outputs.range(pair * hidden + columns.start, columns.len()) };
+                    scale(context.cpu, values, routing.weights[pair], out);
+                    add_squares(context.cpu, values, &mut squares[row]);
+                });
+                for (&pair, squares) in pairs.iter().zip(squares) {
+                    // SAFETY: as above.
+                    let norm = unsafe { norms.range(pair as usize, 1) };
+                    norm[0] = squares.sqrt() as f32;
+                }
+            },
+        );
     }
     let outputs = outputs.as_slice::<f32>();
     let tokens = output.len() / hidden;

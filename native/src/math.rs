@@ -118,10 +118,7 @@ mod tests {
             let wanted = exact(f64::from(x));
             (f64::from(f(x)) - wanted).abs() / wanted.abs().max(1e-30)
         };
-        (0..=100_000_u16)
-            .map(|i| low + (high - low) * f32::from(i) / 65535.0)
-            .map(error)
-            .fold(0.0, f64::max)
+        (0..=100_000_u16).map(|i| low + (high - low) * f32::from(i) / 65535.0).map(error).fold(0.0, f64::max)
     }
 
     #[test]
@@ -137,7 +134,9 @@ mod tests {
         let tanh = |x: f64| x / (1.0 + (-(8.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).exp());
         assert!(worst(gelu_tanh, tanh, -4.0, 8.0) < 3e-6);
         // Φ from tables: -1, 0, 1, 2, -3
-        for (x, phi) in [(-1.0, 0.158_655_25), (0.0, 0.5), (1.0, 0.841_344_75), (2.0, 0.977_249_87), (-3.0, 0.001_349_898)] {
+        for (x, phi) in
+            [(-1.0, 0.158_655_25), (0.0, 0.5), (1.0, 0.841_344_75), (2.0, 0.977_249_87), (-3.0, 0.001_349_898)]
+        {
             assert!((f64::from(gelu(x)) - f64::from(x) * phi).abs() <= 1e-6 * f64::from(x.abs()) * phi, "{x}");
         }
         for f in [silu, gelu, gelu_tanh] {

@@ -95,12 +95,16 @@ impl Packed {
         let panel_bytes = depth * PANEL * format.panel_bytes();
         let mut data = Buffer::of::<u8>(panels * panel_bytes);
         let out = Disjoint::new(data.as_mut_slice::<u8>());
-        threads.run(panels, || (), |(), panel| {
-            // SAFETY: each task has its own panel.
-            let out = unsafe { out.range(panel * panel_bytes, panel_bytes) };
-            let rows: [_; PANEL] = std::array::from_fn(|r| row(panel * PANEL + r));
-            pack_panel(cpu, &rows, columns, depth, format, out);
-        });
+        threads.run(
+            panels,
+            || (),
+            |(), panel| {
+                // SAFETY: each task has its own panel.
+                let out = unsafe { out.range(panel * panel_bytes, panel_bytes) };
+                let rows: [_; PANEL] = std::array::from_fn(|r| row(panel * PANEL + r));
+                pack_panel(cpu, &rows, columns, depth, format, out);
+            },
+        );
         Self { rows, columns, format, data }
     }
 

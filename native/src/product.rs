@@ -137,7 +137,14 @@ impl Tile {
     /// Computes the product of up to 96 rows with a panel. `rows[i]` is the index in `input` of row i of the block.
     ///
     /// The order of every sum is fixed by its depth alone, so results do not depend on how rows are put into blocks.
-    pub fn multiply(&mut self, cpu: Cpu, input: Rows, rows: impl ExactSizeIterator<Item = usize>, weight: &Packed, panel: usize) {
+    pub fn multiply(
+        &mut self,
+        cpu: Cpu,
+        input: Rows,
+        rows: impl ExactSizeIterator<Item = usize>,
+        weight: &Packed,
+        panel: usize,
+    ) {
         self.multiply_panel(cpu, weight.format, input, rows, weight.panel(panel), weight.depth());
     }
 
@@ -168,7 +175,9 @@ impl Tile {
             let panel = &panel[from * PANEL * format.panel_bytes()..];
             for first in (0..count).step_by(TILE_ROWS) {
                 let height = TILE_ROWS.min(count - first);
-                let a = std::array::from_fn(|r| starts[first + r.min(height - 1)].wrapping_add(from * format.input_bytes()));
+                let a = std::array::from_fn(|r| {
+                    starts[first + r.min(height - 1)].wrapping_add(from * format.input_bytes())
+                });
                 // SAFETY: each row has `depth` numbers and the panel `depth` steps, of which steps from..from + steps
                 // are read; the tile has 96 rows. The format belongs to the instruction set.
                 unsafe { kernel(&a, height, panel.as_ptr(), steps, tile[first * PANEL..].as_mut_ptr(), from > 0) };
@@ -212,13 +221,20 @@ pub fn block_rows(block: usize, size: usize, rows: usize) -> Range<usize> {
 pub fn linear(context: &Context, x: &[f32], weight: &Packed, bias: Option<&[f32]>, out: &mut [f32]) {
     let input = Input::new(context, x, weight.columns);
     let tokens = out.len() / weight.rows.max(1);
-    multiply_all(context, input.rows(), tokens, weight, |columns, sums, out| {
-        if let Some(bias) = bias {
-            out.iter_mut().zip(sums).zip(&bias[columns]).for_each(|((out, sum), bias)| *out = sum + bias);
-        } else {
-            out.copy_from_slice(&sums[..out.len()]);
-        }
-    }, out);
+    multiply_all(
+        context,
+        input.rows(),
+        tokens,
+        weight,
+        |columns, sums, out| {
+            if let Some(bias) = bias {
+                out.iter_mut().zip(sums).zip(&bias[columns]).for_each(|((out, sum), bias)| *out = sum + bias);
+            } else {
+                out.copy_from_slice(&sums[..out.len()]);
+            }
+        },
+        out,
+    );
 }
 
 /// a bᵀ in float32 for a `[m, k]` and b `[n, k]`, to out `[m, n]`.

@@ -69,21 +69,31 @@ fn transpose(context: &Context, a: &[f32], m: usize, tokens: usize, out: &mut [f
 /// `[tokens, n]` to panels `[tokens, 64]`, missing columns zero.
 fn split_panels(context: &Context, b: &[f32], n: usize, tokens: usize, out: &mut [f32]) {
     let out = Disjoint::new(out);
-    context.threads.run(n.div_ceil(PANEL), || (), |(), panel| {
-        let columns = panel_columns(panel, n);
-        // SAFETY: each task has its own panel.
-        let out = unsafe { out.range(panel * PANEL * tokens, PANEL * tokens) };
-        for (out, row) in out.chunks_exact_mut(PANEL).zip(b.chunks_exact(n)) {
-            let (values, rest) = out.split_at_mut(columns.len());
-            values.copy_from_slice(&row[columns.clone()]);
-            rest.fill(0.0);
-        }
-    });
+    context.threads.run(
+        n.div_ceil(PANEL),
+        || (),
+        |(), panel| {
+            let columns = panel_columns(panel, n);
+            // SAFETY: each task has its own panel.
+            let out = unsafe { out.range(panel * PANEL * tokens, PANEL * tokens) };
+            for (out, row) in out.chunks_exact_mut(PANEL).zip(b.chunks_exact(n)) {
+                let (values, rest) = out.split_at_mut(columns.len());
+                values.copy_from_slice(&row[columns.clone()]);
+                rest.fill(0.0);
+            }
+        },
+    );
 }
 
 /// Adds to sums `[count, width]`, for every expert e, the sum over tokens of factors[t, e] * h_e(x_t), h the gated
 /// activation; factors `[tokens, count]`, or 1 everywhere.
-pub fn add_gated_activations(context: &Context, sums: &mut [f64], x: &[f32], experts: &Experts, factors: Option<&[f32]>) {
+pub fn add_gated_activations(
+    context: &Context,
+    sums: &mut [f64],
+    x: &[f32],
+    experts: &Experts,
+    factors: Option<&[f32]>,
+) {
     let (count, width) = (experts.count(), experts.width);
     let input = Input::new(context, x, experts.hidden);
     let tokens = x.len() / experts.hidden.max(1);
@@ -146,24 +156,36 @@ fn all_outputs(context: &Context, x: &[f32], experts: &Experts, outputs: &mut [f
     let input = Input::new(context, x, hidden);
     let (blocks, size) = row_blocks(tokens);
     let (outputs, norms) = (Disjoint::new(outputs), Disjoint::new(norms));
-    context.threads.run(count * blocks, || experts.scratch(context), |scratch, task| {
-        let (expert, range) = (task / blocks, block_rows(task % blocks, size, tokens));
-        let mut squares = [0.0_f64; BLOCK_ROWS];
-        experts.forward(context, scratch, input.rows(), range.clone(), expert, |row, columns, values| {
-            let start = ((range.start + row) * count + expert) * hidden + columns.start;
-            // SAFETY: each (token, expert) belongs to one task.
-            unsafe { outputs.range(start, columns.len()) }.copy_from_slice(values);
-            add_squares(context.cpu, values, &mut squares[row]);
-        });
-        for (token, squares) in range.zip(squares) {
-            // SAFETY: as above.
-            unsafe { norms.range(token * count + expert, 1) }[0] = squares.sqrt();
-        }
-    });
+    context.threads.run(
+        count * blocks,
+        || experts.scratch(context),
+        |scratch, task| {
+            let (expert, range) = (task / blocks, block_rows(task % blocks, size, tokens));
+            let mut squares = [0.0_f64; BLOCK_ROWS];
+            experts.forward(context, scratch, input.rows(), range.clone(), expert, |row, columns, values| {
+                let start = ((range.start + row) * count + expert) * hidden + columns.start;
+                // SAFETY: each (token, expert) belongs to one task.
+                unsafe { outputs.range(start, columns.len()) }.copy_from_slice(values);
+                add_squares(context.cpu, values, &mut squares[row]);
+            });
+            for (token, squares) in range.zip(squares) {
+                // SAFETY: as above.
+                let norm = unsafe { norms.range(token * count + expert, 1) };
+                norm[0] = squares.sqrt();
+            }
+        },
+    );
 }
 
 /// Cosines `[count, count]` between outputs `[count, hidden]` with the given norms; 0 where a norm is 0.
-fn token_cosines(context: &Context, tile: &mut Tile, panel: &mut [u8], outputs: &[f32], norms: &[f64], out: &mut [f32]) {
+fn token_cosines(
+    context: &Context,
+    tile: &mut Tile,
+    panel: &mut [u8],
+    outputs: &[f32],
+    norms: &[f64],
+    out: &mut [f32],
+) {
     let count = norms.len();
     let hidden = outputs.len() / count;
     let panel = &mut panel[..PANEL * hidden * size_of::<f32>()];

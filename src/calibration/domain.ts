@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import { ReamError } from "../errors.js";
 import { Random } from "../random.js";
 import type { ChatTemplate } from "./chat-template.js";
@@ -32,6 +33,7 @@ export interface DomainRequest {
   readonly tokenizer: TextTokenizer;
   readonly template: ChatTemplate | undefined;
   readonly options: Pick<CalibrationOptions, "length" | "packing" | "minFill" | "seed">;
+  readonly signal: AbortSignal | undefined;
   onProgress(sequences: number): void;
 }
 
@@ -80,6 +82,9 @@ export async function domainSequences(request: DomainRequest): Promise<DomainSeq
     if (packer.sequences.length < reported + PROGRESS_STEP) continue;
     reported = packer.sequences.length;
     request.onProgress(reported);
+    // Documents come from memory here: without a pause, neither display nor interruption would get their turn.
+    await setImmediate();
+    request.signal?.throwIfAborted();
   }
   const short = packer.sequences.length < wanted ? packer.finish() : 0;
   const notes: string[] = [];

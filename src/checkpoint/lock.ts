@@ -1,5 +1,7 @@
-import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { link, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import { ReamError } from "../errors.js";
 
 /** Who holds a lock. A process is known by its number, the time it started, and the boot of its machine. */
@@ -10,58 +12,73 @@ interface Holder {
   readonly started: string;
 }
 
+const PREFIX = "lock.";
+
 /**
- * Takes the lock file at `path`, whose folder exists, for this process; returns what releases it. Held by a live process:
- * `OUTPUT_BUSY`. A lock whose process has died is taken over.
+ * Takes the lock of `folder` for this process; returns what releases it. Held by a live process: `OUTPUT_BUSY`. A lock
+ * whose process has died is taken over.
+ *
+ * Locks are files with growing numbers, of which the highest counts. Whoever finds it dead or released creates the next
+ * number, which only one can; nobody ever deletes or replaces the lock of another that might be alive.
  */
-export async function takeLock(path: string): Promise<() => Promise<void>> {
-  const mine = JSON.stringify(await describeProcess(process.pid));
-  const own = `${path}.${process.pid}`;
-  await writeFile(own, mine, { flush: true });
+export async function takeLock(folder: string): Promise<() => Promise<void>> {
+  const own = join(folder, `new-lock-${randomUUID()}`);
+  await writeFile(own, JSON.stringify(await describeProcess(process.pid)), { flush: true });
   try {
-    // Each round follows on a lock that vanished or was dead; another process may be doing the same.
-    for (let round = 0; round < 10; round++) {
-      if (await tryLink(own, path)) return () => rm(path, { force: true });
-      const theirs = await readFile(path, "utf8").catch(() => undefined);
-      if (theirs === undefined) continue;
-      const holder = parseHolder(theirs);
-      if (holder !== undefined && (await isAlive(holder))) throw busy(path, holder);
-      // Renamed first: of several that found it dead, one gets it. What that was is looked at again, for by now it may be
-      // the new lock of a live process, which must have it back.
-      const taken = `${own}.dead`;
-      if (
-        !(await rename(path, taken).then(
-          () => true,
-          () => false,
-        ))
-      )
-        continue;
-      if ((await readFile(taken, "utf8")) !== theirs) await tryLink(taken, path);
-      await rm(taken, { force: true });
+    for (;;) {
+      const last = Math.max(-1, ...(await lockNumbers(folder)));
+      if (last >= 0) await refuseLive(join(folder, PREFIX + last));
+      const path = join(folder, PREFIX + (last + 1));
+      if (!(await createExclusively(own, path))) continue;
+      // Locks below the highest are deleted, so that this number may have been free although a higher one was taken.
+      const numbers = await lockNumbers(folder);
+      if (Math.max(...numbers) === last + 1) {
+        for (const number of numbers) if (number <= last) await rm(join(folder, PREFIX + number), { force: true });
+        return () => release(path);
+      }
+      await rm(path, { force: true });
     }
-    throw busy(path, undefined);
   } finally {
     await rm(own, { force: true });
   }
 }
 
-/** A hard link appears at once with its content, and never replaces a file. */
-async function tryLink(from: string, to: string): Promise<boolean> {
+async function lockNumbers(folder: string): Promise<number[]> {
+  const names = (await readdir(folder)).filter((name) => /^lock\.\d{1,9}$/.test(name));
+  return names.map((name) => Number(name.slice(PREFIX.length)));
+}
+
+async function refuseLive(path: string): Promise<void> {
+  // A lock that is gone by now gave way to a higher one, which the next look finds.
+  const holder = parseHolder(await readFile(path, "utf8").catch(() => ""));
+  if (holder === undefined || !(await isAlive(holder))) return;
+  throw new ReamError("OUTPUT_BUSY", `process ${holder.pid} on ${holder.host} is writing this output`, {
+    where: path,
+    hint: "Wait for it, or choose another folder. If that process no longer exists, delete the file.",
+  });
+}
+
+/** Empties the lock, by which it is dead. Its number stays taken. */
+async function release(path: string): Promise<void> {
+  // The folder may be gone: then so is the lock.
+  await truncate(path).catch(() => undefined);
+}
+
+/** Creates a file with the content of another, unless it exists. A hard link appears at once with its content. */
+async function createExclusively(from: string, to: string): Promise<boolean> {
   try {
-    await link(from, to);
+    try {
+      await link(from, to);
+    } catch (error) {
+      // File systems without hard links.
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "EPERM" && code !== "ENOTSUP" && code !== "EOPNOTSUPP" && code !== "ENOSYS") throw error;
+      await writeFile(to, await readFile(from), { flag: "wx", flush: true });
+    }
     return true;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST") return false;
-    // File systems without hard links: creating exclusively does, only that a crash may leave an empty lock.
-    if (code !== "EPERM" && code !== "ENOTSUP" && code !== "EOPNOTSUPP" && code !== "ENOSYS") throw error;
-    return writeFile(to, await readFile(from), { flag: "wx", flush: true }).then(
-      () => true,
-      (failure: NodeJS.ErrnoException) => {
-        if (failure.code === "EEXIST") return false;
-        throw failure;
-      },
-    );
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
   }
 }
 
@@ -98,12 +115,4 @@ function parseHolder(text: string): Holder | undefined {
   } catch {
     return undefined;
   }
-}
-
-function busy(path: string, holder: Holder | undefined): ReamError {
-  const who = holder === undefined ? "another process" : `process ${holder.pid} on ${holder.host}`;
-  return new ReamError("OUTPUT_BUSY", `${who} is writing this output`, {
-    where: path,
-    hint: "Wait for it, or choose another folder. If that process no longer exists, delete the file.",
-  });
 }

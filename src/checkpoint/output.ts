@@ -53,7 +53,7 @@ export class OutputFolder {
       if (options.source !== undefined) await refuseInside(options.source, [path, partial]);
       await refuseForeign(partial);
       await mkdir(state, { recursive: true });
-      const unlock = await takeLock(join(state, "lock"));
+      const unlock = await takeLock(state);
       try {
         // Another process may have finished it while this one waited for the lock.
         await refuseExisting(path);

@@ -73,7 +73,7 @@ export async function runDemo(options: Options, context: RunContext): Promise<De
     // What is to be said of the backend and the calibration text is the same for every run.
     const said = new Set<string>();
     const noteOnce = (text: string) => {
-      if (!said.has(text)) context.note(`note: ${text}`);
+      if (!said.has(text)) context.note(text);
       said.add(text);
     };
     const backend = makeBackend(options, original, noteOnce);

@@ -18,8 +18,8 @@ export interface RunContext {
   readonly signal: AbortSignal;
   /** Passes an event on to the display and the event stream; `label` tells several runs of one command apart. */
   readonly onEvent: (event: RunEvent, label?: string) => void;
-  /** A line for the person, on stderr. */
-  readonly note: (text: string) => void;
+  /** Tells the person something that no event does. */
+  readonly note: (message: string) => void;
 }
 
 /** The result of a command: for programs (`--json`) and for people. */
@@ -62,7 +62,7 @@ export async function runCommand(
     const outcome = await work({
       signal: controller.signal,
       onEvent: (event, label) => output?.event(event, label),
-      note: (text) => output?.note(text),
+      note: (message) => output?.note(message),
     });
     output.result(outcome);
     return EXIT.done;
@@ -87,6 +87,8 @@ class RunOutput {
   private readonly displays = new Map<string | undefined, ProgressDisplay>();
   private display: ProgressDisplay | undefined;
   private readonly quiet: boolean;
+  /** Events stand in place of what a person would see. */
+  private readonly hidden: boolean;
   private readonly file: number | undefined;
   private readonly eventStream: NodeJS.WritableStream | undefined;
   private readonly began = performance.now();
@@ -96,12 +98,14 @@ class RunOutput {
     const toStream = events === "jsonl" || events === "-";
     this.eventStream = toStream ? (json ? process.stderr : process.stdout) : undefined;
     this.file = events === undefined || toStream ? undefined : openEvents(events);
-    this.quiet = quiet || toStream;
+    this.quiet = quiet;
+    this.hidden = toStream;
   }
 
   event(event: RunEvent, label: string | undefined): void {
     this.writeEvent(label === undefined ? event : { run: label, ...event });
-    if (this.quiet) return;
+    // Notes are no progress: the person should know them in any case.
+    if (this.hidden || (this.quiet && event.type !== "note")) return;
     let display = this.displays.get(label);
     if (display === undefined) {
       display = new ProgressDisplay(process.stderr, label === undefined ? {} : { label });
@@ -112,10 +116,11 @@ class RunOutput {
     display.update(event);
   }
 
-  note(text: string): void {
-    if (this.quiet) return;
+  note(message: string): void {
+    this.writeEvent({ type: "note", message });
+    if (this.hidden) return;
     this.display?.end();
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`note: ${message}\n`);
   }
 
   result({ json, text }: Outcome): void {

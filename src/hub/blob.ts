@@ -150,7 +150,7 @@ export async function fetchBlob(
   const isThere = async () => (await sizeOf(blob)) === file.size;
   if (!(await isThere())) {
     const onWait = () =>
-      options.onEvent?.({ type: "hub.wait", file: file.path, reason: "another process downloads this file" });
+      options.onEvent?.({ type: "hub.wait", file: file.path, reason: "the same content is being downloaded already" });
     try {
       await withLock(
         lockPath(options.cache, repository, file.etag),

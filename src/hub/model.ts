@@ -124,7 +124,6 @@ export async function resolveModel(idOrPath: string, options: HubOptions): Promi
   if (local?.isDirectory()) return { folder: idOrPath };
   if (local === undefined && looksLikeHubId(idOrPath)) {
     const repository = parseHubId(idOrPath, "model");
-    if (repository.path !== "") parseHubId("", "model");
     try {
       return await (options.offline ? cachedModel(repository, options) : downloadModel(repository, options));
     } catch (cause) {

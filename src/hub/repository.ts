@@ -37,7 +37,7 @@ export function looksLikeHubId(text: string): boolean {
 }
 
 /**
- * Parses a hub id. A revision with slashes is written with %2F, as in the hub's own addresses.
+ * Parses a hub id; only datasets may have a path. A revision with slashes is written with %2F, as in the hub's own addresses.
  * Errors: HUB_ID.
  */
 export function parseHubId(text: string, type: Repository["type"]): Repository {
@@ -45,7 +45,8 @@ export function parseHubId(text: string, type: Repository["type"]): Repository {
   const revision = decodeRevision(found?.[4] ?? "main");
   const path = found?.[5]?.replace(/\/+$/, "") ?? "";
   const stated = found?.[2]?.slice(0, -1);
-  const valid = found !== undefined && isSafePath(revision) && (path === "" || isSafePath(path));
+  const pathFits = path === "" || (type === "dataset" && isSafePath(path));
+  const valid = found !== undefined && isSafePath(revision) && pathFits;
   if (!valid || /--|\.\.|\.git$/.test(found[3]!) || (stated !== undefined && stated !== type)) {
     throw new ReamError("HUB_ID", `"${text}" is not the id of a ${type} on the hub.`, {
       where: text,

@@ -10,17 +10,14 @@ const path = join(folder, "tokens.safetensors");
 
 type Entry = { dtype: string; shape: number[]; data: ArrayBufferView };
 
-function write(
-  tensors: Record<string, Entry>,
-  change: (header: Record<string, unknown>) => unknown = (header) => header,
-) {
+function write(tensors: Record<string, Entry>) {
   let offset = 0;
   const header: Record<string, unknown> = {};
   for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
     header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] };
     offset += data.byteLength;
   }
-  const text = Buffer.from(JSON.stringify(change(header)));
+  const text = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
   const bytes = Object.values(tensors).map(({ data }) => new Uint8Array(data.buffer));
@@ -71,9 +68,7 @@ describe("loadTokens", () => {
       { input_ids: ids([1, 2, 3, 4, 5, 10]) },
       /has 10 in sequence 1; the vocabulary has 10/,
     ],
-    ["floats", { input_ids: { ...good, dtype: "F32" } }, /type F32/],
     ["three dimensions", { input_ids: { ...good, shape: [1, 2, 3] } }, /not \[sequences, length\]/],
-    ["a wrong shape", { input_ids: { ...good, shape: [2, 4] } }, /offsets/],
     [
       "another mask shape",
       { input_ids: good, attention_mask: { ...bools([1, 1, 1, 1, 1, 1]), shape: [3, 2] } },
@@ -94,18 +89,13 @@ describe("loadTokens", () => {
     });
   });
 
-  test.each([
-    ["nothing", Buffer.alloc(0)],
-    ["seven bytes", Buffer.alloc(7)],
-    ["a huge header", Buffer.alloc(16, 255)],
-    ["a header that is no JSON", Buffer.concat([Buffer.of(2, 0, 0, 0, 0, 0, 0, 0), Buffer.from("{x")])],
-    ["a header that is null", Buffer.concat([Buffer.of(4, 0, 0, 0, 0, 0, 0, 0), Buffer.from("null")])],
-  ])("refuses a file of %s", async (_, bytes) => {
-    writeFileSync(path, bytes);
-    await expect(loadTokens(path)).rejects.toMatchObject({ code: "CALIBRATION_TOKENS", where: path });
-  });
-
-  test("refuses a missing file", async () => {
-    await expect(loadTokens(join(folder, "absent"))).rejects.toMatchObject({ code: "CALIBRATION_TOKENS" });
+  test("floats, and a file that is not safetensors, are refused by the reader of such files", async () => {
+    write({ input_ids: { ...good, dtype: "F32" } });
+    await expect(loadTokens(path)).rejects.toMatchObject({ code: "TENSOR_DTYPE" });
+    for (const bytes of [Buffer.alloc(0), Buffer.alloc(16, 255)]) {
+      writeFileSync(path, bytes);
+      await expect(loadTokens(path)).rejects.toMatchObject({ code: expect.stringMatching(/^SAFETENSORS_/) });
+    }
+    await expect(loadTokens(join(folder, "absent"))).rejects.toMatchObject({ code: expect.stringMatching(/^FILE_/) });
   });
 });

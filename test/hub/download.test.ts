@@ -41,6 +41,14 @@ describe("downloads", () => {
     expect(hub.downloads("large.jsonl")).toEqual([]);
   });
 
+  test("two that ask for the same file share one download", async () => {
+    const datasets = await Promise.all([open(), open()]);
+    const paths = await Promise.all(datasets.map((dataset) => dataset.file("data/large.jsonl")));
+    expect(paths[0]).toBe(paths[1]);
+    expect(hub.downloads("large.jsonl").filter(({ host }) => host === "cdn")).toHaveLength(1);
+    expect(hub.events.filter(({ type }) => type === "hub.wait")).toHaveLength(1);
+  });
+
   test("a partial file is continued", async () => {
     writeFileSync(partial(), large.subarray(0, 100_000));
     expect((await get()).equals(large)).toBe(true);

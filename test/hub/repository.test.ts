@@ -42,6 +42,7 @@ describe("hub ids", () => {
     "org/name@a%2F..%2Fb",
     "org/name@%zz",
     "hf://datasets/org/name",
+    "hf://org/name/file",
   ])("%j is refused as a model", (text) => {
     expect(() => parseHubId(text, "model")).toThrow(expect.objectContaining({ code: "HUB_ID" }));
   });

@@ -129,10 +129,14 @@ export async function* readParquet(
         .filter((column) => wanted.includes(column.meta_data?.path_in_schema[0] ?? ""))
         .reduce((sum, column) => sum + Number(column.meta_data?.total_uncompressed_size ?? 0), 0);
       if (bytes > MAX_ROW_GROUP) {
-        throw new ReamError("CALIBRATION_PARQUET", `A row group has ${bytes} bytes of text; 512 MiB are read at most.`, {
-          where: path,
-          hint: "Write the file with smaller row groups.",
-        });
+        throw new ReamError(
+          "CALIBRATION_PARQUET",
+          `A row group has ${bytes} bytes of text; 512 MiB are read at most.`,
+          {
+            where: path,
+            hint: "Write the file with smaller row groups.",
+          },
+        );
       }
       const rowEnd = rowStart + Number(group.num_rows);
       const rows = await file.rows({ columns: wanted, rowStart, rowEnd });

@@ -1,0 +1,474 @@
+//! The border to JavaScript: checks every shape, so that the operations below may rely on them.
+//!
+//! Functions are synchronous and call nothing back. They read and write typed arrays in place; results go into arrays
+//! that JavaScript has allocated. A shape that does not fit is an error with the code `InvalidArg`; a panic becomes an
+//! error too.
+
+use napi::{Error, Result, Status};
+use napi_derive::napi;
+
+use crate::attention::{Shape, attention};
+use crate::codecs::{DType, Order, Source, add_scaled_row};
+use crate::dispatch::Cpu;
+use crate::experts::{Experts, Routing, expert_activation, routed};
+use crate::math::Activation;
+use crate::memory::{Buffer, Disjoint};
+use crate::packed::{Format, Packed};
+use crate::product::{Context, linear, product};
+use crate::threads::Threads;
+use crate::{assignment, elementwise, sums};
+
+/// An array of JavaScript that a function writes to.
+type Output<'a, T> = &'a mut [T];
+
+fn invalid(message: impl ToString) -> Error {
+    Error::new(Status::InvalidArg, message)
+}
+
+fn check(holds: bool, message: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(invalid(message())) }
+}
+
+/// Number of rows of an array of rows of `columns` numbers.
+fn rows_of<T>(values: &[T], columns: usize, what: &str) -> Result<usize> {
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    check(rows * columns == values.len(), || format!("{what}: {} values are not rows of {columns}", values.len()))?;
+    Ok(rows)
+}
+
+/// Checks that an array has `factors[0] * factors[1] * ...` numbers.
+fn check_length<T>(values: &[T], factors: &[usize], what: &str) -> Result<()> {
+    let length = factors.iter().try_fold(1_usize, |product, &factor| product.checked_mul(factor));
+    check(length == Some(values.len()), || format!("{what}: {} values are not {factors:?}", values.len()))
+}
+
+/// Checks that an output shares no memory with an input.
+fn check_apart<T, U>(output: &[T], input: &[U], what: &str) -> Result<()> {
+    let (output, input) = (output.as_ptr_range(), input.as_ptr_range());
+    let apart = output.end.cast::<u8>() <= input.start.cast() || input.end.cast::<u8>() <= output.start.cast();
+    check(apart || output.is_empty() || input.is_empty(), || format!("{what}: an output shares memory with an input"))
+}
+
+fn check_indices(indices: &[i32], count: usize, what: &str) -> Result<()> {
+    let outside = indices.iter().find(|&&index| usize::try_from(index).map_or(true, |index| index >= count));
+    outside.map_or(Ok(()), |index| Err(invalid(format!("{what}: index {index} is not below {count}"))))
+}
+
+fn source<'a>(dtype: &str, data: &'a [u8], rows: usize, columns: usize) -> Result<Source<'a>> {
+    let dtype = DType::from_name(dtype).ok_or_else(|| invalid(format!("{dtype} is not a floating-point type")))?;
+    Source::new(dtype, rows, columns, data).map_err(invalid)
+}
+
+fn activation_of(name: &str) -> Result<Activation> {
+    Activation::from_name(name).ok_or_else(|| invalid(format!("there is no activation \"{name}\"")))
+}
+
+/// Names of the instruction sets that this machine supports, best first.
+#[napi]
+pub fn cpu_variants() -> Vec<&'static str> {
+    Cpu::supported().into_iter().map(Cpu::name).collect()
+}
+
+/// Version of this library, to be compared with that of the package that loads it.
+#[napi]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// A weight made ready for products.
+#[napi]
+pub struct PackedMatrix(Option<Packed>);
+
+#[napi]
+impl PackedMatrix {
+    /// Gives the memory back. The matrix cannot be used any more.
+    #[napi]
+    pub fn dispose(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl PackedMatrix {
+    fn get(&self, context: &Context) -> Result<&Packed> {
+        let matrix = self.0.as_ref().ok_or_else(|| invalid("the matrix was disposed"))?;
+        check(matrix.format == context.format, || "the matrix belongs to a backend of another precision".into())?;
+        Ok(matrix)
+    }
+}
+
+/// The routed experts of a layer made ready for products.
+#[napi]
+pub struct PackedExperts(Option<Experts>, Context);
+
+#[napi]
+impl PackedExperts {
+    /// Adds the next expert: gate, up `[width, hidden]`, down `[hidden, width]`.
+    #[napi(catch_unwind)]
+    pub fn push(
+        &mut self,
+        gate_dtype: String,
+        gate: &[u8],
+        up_dtype: String,
+        up: &[u8],
+        down_dtype: String,
+        down: &[u8],
+    ) -> Result<()> {
+        let Self(experts, context) = self;
+        let experts = experts.as_mut().ok_or_else(|| invalid("the experts were disposed"))?;
+        let (hidden, width) = (experts.hidden, experts.width);
+        let gate = source(&gate_dtype, gate, width, hidden)?;
+        let up = source(&up_dtype, up, width, hidden)?;
+        let down = source(&down_dtype, down, hidden, width)?;
+        experts.push(context, gate, up, down);
+        Ok(())
+    }
+
+    /// Gives the memory back. The experts cannot be used any more.
+    #[napi]
+    pub fn dispose(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl PackedExperts {
+    fn get(&self, context: &Context) -> Result<&Experts> {
+        let experts = self.0.as_ref().ok_or_else(|| invalid("the experts were disposed"))?;
+        check(self.1.format == context.format, || "the experts belong to a backend of another precision".into())?;
+        Ok(experts)
+    }
+
+    fn get_expert(&self, context: &Context, expert: u32) -> Result<(&Experts, usize)> {
+        let experts = self.get(context)?;
+        let index = expert as usize;
+        check(index < experts.count(), || format!("there is no expert {index} among {}", experts.count()))?;
+        Ok((experts, index))
+    }
+}
+
+/// The operations, with an instruction set, a number of threads and a precision.
+#[napi]
+pub struct Engine(Context);
+
+#[napi]
+impl Engine {
+    /// `bfloat16`: whether products with weights round their inputs to bfloat16. `threads`: 0 for all. `variant`: name
+    /// of the instruction set; undefined for the best.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(bfloat16: bool, threads: u32, variant: Option<String>) -> Result<Self> {
+        let cpu = Cpu::select(variant.as_deref()).map_err(invalid)?;
+        let threads = Threads::new(threads as usize).map_err(invalid)?;
+        Ok(Self(Context { cpu, threads, format: Format::new(cpu, bfloat16) }))
+    }
+
+    /// Name of the instruction set.
+    #[napi(getter)]
+    pub fn variant(&self) -> &'static str {
+        self.0.cpu.name()
+    }
+
+    /// Number of threads.
+    #[napi(getter)]
+    pub fn threads(&self) -> u32 {
+        self.0.threads.count() as u32
+    }
+
+    /// Packs a weight `[rows, columns]`.
+    #[napi(catch_unwind)]
+    pub fn matrix(&self, dtype: String, data: &[u8], rows: u32, columns: u32) -> Result<PackedMatrix> {
+        let source = source(&dtype, data, rows as usize, columns as usize)?;
+        Ok(PackedMatrix(Some(Packed::new(self.0.cpu, &self.0.threads, self.0.format, source))))
+    }
+
+    /// No experts yet, to which `push` adds.
+    #[napi(catch_unwind)]
+    pub fn experts(&self, hidden: u32, width: u32, activation: String) -> Result<PackedExperts> {
+        let experts = Experts::new(hidden as usize, width as usize, activation_of(&activation)?);
+        Ok(PackedExperts(Some(experts), self.0.clone()))
+    }
+
+    /// x times the transposed matrix plus bias.
+    #[napi(catch_unwind)]
+    pub fn linear(&self, x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, out: Output<f32>) -> Result<()> {
+        let matrix = matrix.get(&self.0)?;
+        let tokens = rows_of(x, matrix.columns, "linear")?;
+        check_length(out, &[tokens, matrix.rows], "linear: output")?;
+        check_apart(out, x, "linear")?;
+        if let Some(bias) = bias {
+            check_length(bias, &[matrix.rows], "linear: bias")?;
+            check_apart(out, bias, "linear")?;
+        }
+        linear(&self.0, x, matrix, bias, out);
+        Ok(())
+    }
+
+    /// Root mean square norm of rows.
+    #[napi(catch_unwind)]
+    pub fn rms_norm(&self, x: &[f32], weight: &[f32], epsilon: f64, out: Output<f32>) -> Result<()> {
+        rows_of(x, weight.len(), "rmsNorm")?;
+        check_length(out, &[x.len()], "rmsNorm: output")?;
+        check_apart(out, x, "rmsNorm")?;
+        check_apart(out, weight, "rmsNorm")?;
+        elementwise::rms_norm(&self.0, x, weight, epsilon, out);
+        Ok(())
+    }
+
+    /// Rotary embedding in place.
+    #[napi(catch_unwind)]
+    pub fn rotate(
+        &self,
+        x: Output<f32>,
+        heads: u32,
+        head_size: u32,
+        length: u32,
+        cos: &[f32],
+        sin: &[f32],
+    ) -> Result<()> {
+        let (heads, head_size, length) = (heads as usize, head_size as usize, length as usize);
+        rows_of(x, heads.checked_mul(head_size).ok_or_else(|| invalid("rotate: heads are too large"))?, "rotate")?;
+        let half = rows_of(cos, length, "rotate: cos")?;
+        check_length(sin, &[cos.len()], "rotate: sin")?;
+        check(2 * half <= head_size, || format!("rotate: {} dimensions do not fit a head of {head_size}", 2 * half))?;
+        check_apart(x, cos, "rotate")?;
+        check_apart(x, sin, "rotate")?;
+        elementwise::rotate(&self.0, x, heads, head_size, length, cos, sin);
+        Ok(())
+    }
+
+    /// Causal attention; `window` 0: all earlier positions.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn attention(
+        &self,
+        q: &[f32],
+        k: &[f32],
+        v: &[f32],
+        sequences: u32,
+        length: u32,
+        heads: u32,
+        key_value_heads: u32,
+        head_size: u32,
+        scale: f64,
+        window: u32,
+        mask: Option<&[u8]>,
+        out: Output<f32>,
+    ) -> Result<()> {
+        let shape = Shape {
+            sequences: sequences as usize,
+            length: length as usize,
+            heads: heads as usize,
+            key_value_heads: key_value_heads as usize,
+            head_size: head_size as usize,
+            scale: scale as f32,
+            window: if window == 0 { usize::MAX } else { window as usize },
+            mask,
+        };
+        let Shape { sequences, length, heads, key_value_heads, head_size, .. } = shape;
+        check(key_value_heads > 0 && heads % key_value_heads == 0, || {
+            format!("attention: {heads} heads cannot share {key_value_heads} heads of keys")
+        })?;
+        check_length(q, &[sequences, length, heads, head_size], "attention: q")?;
+        check_length(k, &[sequences, length, key_value_heads, head_size], "attention: k")?;
+        check_length(v, &[k.len()], "attention: v")?;
+        check_length(out, &[q.len()], "attention: output")?;
+        if let Some(mask) = mask {
+            check_length(mask, &[sequences, length], "attention: mask")?;
+            check_apart(out, mask, "attention")?;
+        }
+        for input in [q, k, v] {
+            check_apart(out, input, "attention")?;
+        }
+        attention(&self.0, q, k, v, shape, out);
+        Ok(())
+    }
+
+    /// Softmax of rows.
+    #[napi(catch_unwind)]
+    pub fn softmax(&self, logits: &[f32], columns: u32, out: Output<f32>) -> Result<()> {
+        rows_of(logits, columns as usize, "softmax")?;
+        check_length(out, &[logits.len()], "softmax: output")?;
+        check_apart(out, logits, "softmax")?;
+        elementwise::softmax(&self.0, logits, columns as usize, out);
+        Ok(())
+    }
+
+    /// activation(gate) * up.
+    #[napi(catch_unwind)]
+    pub fn gated(&self, gate: &[f32], up: &[f32], activation: String, out: Output<f32>) -> Result<()> {
+        check_length(up, &[gate.len()], "gated: up")?;
+        check_length(out, &[gate.len()], "gated: output")?;
+        check_apart(out, gate, "gated")?;
+        check_apart(out, up, "gated")?;
+        elementwise::gated(&self.0, gate, up, activation_of(&activation)?, out);
+        Ok(())
+    }
+
+    /// The routed block.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn routed(
+        &self,
+        x: &[f32],
+        experts: &PackedExperts,
+        top_k: u32,
+        selected: &[i32],
+        weights: &[f32],
+        output: Output<f32>,
+        norms: Output<f32>,
+    ) -> Result<()> {
+        let experts = experts.get(&self.0)?;
+        let tokens = rows_of(x, experts.hidden, "routed")?;
+        let top_k = top_k as usize;
+        check_length(selected, &[tokens, top_k], "routed: selected")?;
+        check_length(weights, &[tokens, top_k], "routed: weights")?;
+        check_length(output, &[x.len()], "routed: output")?;
+        check_length(norms, &[tokens, top_k], "routed: norms")?;
+        check_indices(selected, experts.count(), "routed: selected")?;
+        for out in [&*output, &*norms] {
+            check_apart(out, x, "routed")?;
+            check_apart(out, weights, "routed")?;
+            check_apart(out, selected, "routed")?;
+        }
+        check_apart(output, norms, "routed")?;
+        routed(&self.0, x, experts, Routing { top_k, selected, weights }, output, norms);
+        Ok(())
+    }
+
+    /// Activation of one expert for all tokens.
+    #[napi(catch_unwind)]
+    pub fn expert_activation(&self, x: &[f32], experts: &PackedExperts, expert: u32, out: Output<f32>) -> Result<()> {
+        let (experts, expert) = experts.get_expert(&self.0, expert)?;
+        let tokens = rows_of(x, experts.hidden, "expertActivation")?;
+        check_length(out, &[tokens, experts.width], "expertActivation: output")?;
+        check_apart(out, x, "expertActivation")?;
+        expert_activation(&self.0, x, experts, expert, out);
+        Ok(())
+    }
+
+    /// Outputs of one expert for given activations.
+    #[napi(catch_unwind)]
+    pub fn expert_down(
+        &self,
+        activation: &[f32],
+        experts: &PackedExperts,
+        expert: u32,
+        out: Output<f32>,
+    ) -> Result<()> {
+        let (experts, expert) = experts.get_expert(&self.0, expert)?;
+        let tokens = rows_of(activation, experts.width, "expertDown")?;
+        check_length(out, &[tokens, experts.hidden], "expertDown: output")?;
+        check_apart(out, activation, "expertDown")?;
+        linear(&self.0, activation, experts.down(expert), None, out);
+        Ok(())
+    }
+
+    /// Adds weighted sums of gated activations.
+    #[napi(catch_unwind)]
+    pub fn add_gated_activations(
+        &self,
+        sums: Output<f64>,
+        x: &[f32],
+        experts: &PackedExperts,
+        factors: Option<&[f32]>,
+    ) -> Result<()> {
+        let experts = experts.get(&self.0)?;
+        let tokens = rows_of(x, experts.hidden, "addGatedActivations")?;
+        check_length(sums, &[experts.count(), experts.width], "addGatedActivations: sums")?;
+        check_apart(sums, x, "addGatedActivations")?;
+        if let Some(factors) = factors {
+            check_length(factors, &[tokens, experts.count()], "addGatedActivations: factors")?;
+            check_apart(sums, factors, "addGatedActivations")?;
+        }
+        sums::add_gated_activations(&self.0, sums, x, experts, factors);
+        Ok(())
+    }
+
+    /// Adds sums of cosines between outputs.
+    #[napi(catch_unwind)]
+    pub fn add_output_cosines(&self, sums: Output<f64>, x: &[f32], experts: &PackedExperts) -> Result<()> {
+        let experts = experts.get(&self.0)?;
+        rows_of(x, experts.hidden, "addOutputCosines")?;
+        check_length(sums, &[experts.count(), experts.count()], "addOutputCosines: sums")?;
+        check_apart(sums, x, "addOutputCosines")?;
+        sums::add_output_cosines(&self.0, sums, x, experts);
+        Ok(())
+    }
+
+    /// Adds aᵀ b.
+    #[napi(catch_unwind)]
+    pub fn add_transposed_product(&self, sums: Output<f64>, a: &[f32], b: &[f32], m: u32, n: u32) -> Result<()> {
+        let (m, n) = (m as usize, n as usize);
+        let tokens = rows_of(a, m, "addTransposedProduct: a")?;
+        check_length(b, &[tokens, n], "addTransposedProduct: b")?;
+        check_length(sums, &[m, n], "addTransposedProduct: sums")?;
+        check_apart(sums, a, "addTransposedProduct")?;
+        check_apart(sums, b, "addTransposedProduct")?;
+        sums::add_transposed_product(&self.0, sums, a, b, m, n);
+        Ok(())
+    }
+
+    /// a bᵀ in float32.
+    #[napi(catch_unwind)]
+    pub fn product(&self, a: &[f32], b: &[f32], k: u32, out: Output<f32>) -> Result<()> {
+        let k = k as usize;
+        let (m, n) = (rows_of(a, k, "product: a")?, rows_of(b, k, "product: b")?);
+        check_length(out, &[m, n], "product: output")?;
+        check_apart(out, a, "product")?;
+        check_apart(out, b, "product")?;
+        product(&self.0, a, b, k, out);
+        Ok(())
+    }
+
+    /// Linear assignment: the column of each row.
+    #[napi(catch_unwind)]
+    pub fn assignment(&self, cost: &[f64], n: u32, out: Output<i32>) -> Result<()> {
+        let n = n as usize;
+        check_length(cost, &[n, n], "assignment")?;
+        check_length(out, &[n], "assignment: output")?;
+        let columns = assignment::assignment(cost, n);
+        out.copy_from_slice(&columns.ok_or_else(|| invalid("assignment: a cost is not a finite number"))?);
+        Ok(())
+    }
+
+    /// Adds factor * tensor; `axis` is "rows", "columns" or, without an order, undefined.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn add_scaled(
+        &self,
+        sums: Output<f32>,
+        dtype: String,
+        data: &[u8],
+        rows: u32,
+        columns: u32,
+        factor: f64,
+        axis: Option<String>,
+        order: Option<&[i32]>,
+    ) -> Result<()> {
+        let (rows, columns) = (rows as usize, columns as usize);
+        let source = source(&dtype, data, rows, columns)?;
+        check_length(sums, &[rows, columns], "addScaled: sums")?;
+        check_apart(sums, data, "addScaled")?;
+        let order = order.unwrap_or_default();
+        check_apart(sums, order, "addScaled")?;
+        let (order, length) = match axis.as_deref() {
+            None => (Order::Same, 0),
+            Some("rows") => (Order::Rows(order), rows),
+            Some("columns") => (Order::Columns(order), columns),
+            Some(axis) => return Err(invalid(format!("addScaled: there is no axis \"{axis}\""))),
+        };
+        if let Order::Rows(indices) | Order::Columns(indices) = order {
+            check_length(indices, &[length], "addScaled: order")?;
+            check_indices(indices, length, "addScaled: order")?;
+        }
+        let (cpu, sums) = (self.0.cpu, Disjoint::new(sums));
+        self.0.threads.run(
+            rows,
+            || Buffer::of::<f32>(columns),
+            |scratch, row| {
+                // SAFETY: each row belongs to one task.
+                let sums = unsafe { sums.range(row * columns, columns) };
+                add_scaled_row(cpu, sums, source, row, factor, order, scratch.as_mut_slice());
+            },
+        );
+        Ok(())
+    }
+}

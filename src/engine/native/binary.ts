@@ -1,0 +1,86 @@
+import type { Activation } from "../backend.js";
+
+/** A weight in the layout of the kernels (native/src/packed.rs). */
+export interface PackedMatrix {
+  dispose(): void;
+}
+
+/** The experts of a layer in the layout of the kernels. */
+export interface PackedExperts {
+  /** Adds the next expert; each weight is a dtype and its bytes. */
+  push(gateDtype: string, gate: Uint8Array, upDtype: string, up: Uint8Array, downDtype: string, down: Uint8Array): void;
+  dispose(): void;
+}
+
+/** The operations of native/src/bindings.rs. Results go to the arrays named `out`, `output`, `norms` and `sums`. */
+export interface Engine {
+  /** Name of the instruction set. */
+  readonly variant: string;
+  readonly threads: number;
+  matrix(dtype: string, data: Uint8Array, rows: number, columns: number): PackedMatrix;
+  experts(hidden: number, width: number, activation: Activation): PackedExperts;
+  linear(x: Float32Array, matrix: PackedMatrix, bias: Float32Array | undefined, out: Float32Array): void;
+  rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number, out: Float32Array): void;
+  rotate(x: Float32Array, heads: number, headSize: number, length: number, cos: Float32Array, sin: Float32Array): void;
+  attention(
+    q: Float32Array,
+    k: Float32Array,
+    v: Float32Array,
+    sequences: number,
+    length: number,
+    heads: number,
+    keyValueHeads: number,
+    headSize: number,
+    scale: number,
+    /** 0: no window. */
+    window: number,
+    mask: Uint8Array | undefined,
+    out: Float32Array,
+  ): void;
+  softmax(logits: Float32Array, columns: number, out: Float32Array): void;
+  gated(gate: Float32Array, up: Float32Array, activation: Activation, out: Float32Array): void;
+  routed(
+    x: Float32Array,
+    experts: PackedExperts,
+    topK: number,
+    selected: Int32Array,
+    weights: Float32Array,
+    output: Float32Array,
+    norms: Float32Array,
+  ): void;
+  expertActivation(x: Float32Array, experts: PackedExperts, expert: number, out: Float32Array): void;
+  expertDown(activation: Float32Array, experts: PackedExperts, expert: number, out: Float32Array): void;
+  addGatedActivations(
+    sums: Float64Array,
+    x: Float32Array,
+    experts: PackedExperts,
+    factors: Float32Array | undefined,
+  ): void;
+  addOutputCosines(sums: Float64Array, x: Float32Array, experts: PackedExperts): void;
+  addTransposedProduct(sums: Float64Array, a: Float32Array, b: Float32Array, m: number, n: number): void;
+  product(a: Float32Array, b: Float32Array, k: number, out: Float32Array): void;
+  assignment(cost: Float64Array, n: number, out: Int32Array): void;
+  addScaled(
+    sums: Float32Array,
+    dtype: string,
+    data: Uint8Array,
+    rows: number,
+    columns: number,
+    factor: number,
+    axis: "rows" | "columns" | undefined,
+    order: Int32Array | undefined,
+  ): void;
+}
+
+/** What the native library exports. Wrong arguments throw an error with the code `InvalidArg`. */
+export interface Binary {
+  version(): string;
+  /** Names of the instruction sets that this machine supports, best first. */
+  cpuVariants(): string[];
+  /** `threads` 0: all; `variant` undefined: the best. */
+  readonly Engine: new (
+    bfloat16: boolean,
+    threads: number,
+    variant: string | undefined,
+  ) => Engine;
+}

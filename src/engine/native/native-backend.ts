@@ -1,0 +1,221 @@
+import type { Tensor } from "../../checkpoint/tensor.js";
+import { ReamError } from "../../errors.js";
+import type { Backend, Experts, Matrix, Precision } from "../backend.js";
+import type { Engine, PackedExperts, PackedMatrix } from "./binary.js";
+import { loadBinary } from "./load-binary.js";
+
+export interface NativeOptions {
+  readonly precision: Precision;
+  /** Number of threads; undefined: all cores. */
+  readonly threads?: number | undefined;
+  /** Instruction set, one of `nativeVariants()`; undefined: that of REAM_CPU_VARIANT, else the best. */
+  readonly variant?: string | undefined;
+}
+
+/** Instruction sets that the native library has kernels for and this machine supports, best first. */
+export function nativeVariants(): string[] {
+  return loadBinary().cpuVariants();
+}
+
+class NativeMatrix implements Matrix {
+  constructor(
+    readonly rows: number,
+    readonly columns: number,
+    readonly packed: PackedMatrix,
+  ) {}
+  dispose(): void {
+    this.packed.dispose();
+  }
+}
+
+class NativeExperts implements Experts {
+  constructor(
+    readonly count: number,
+    readonly hidden: number,
+    readonly width: number,
+    readonly packed: PackedExperts,
+  ) {}
+  dispose(): void {
+    this.packed.dispose();
+  }
+}
+
+/**
+ * The backend of the Rust library (native/).
+ *
+ * @throws ReamError NATIVE_UNAVAILABLE where no library loads, CPU_VARIANT where the instruction set is unknown or
+ *   absent, OPTION_INVALID where the number of threads is not one
+ */
+export function createNativeBackend(options: NativeOptions): Backend {
+  const { precision } = options;
+  const engine = createEngine(options);
+  return {
+    name: "native",
+    precision,
+    description: `${engine.variant}, ${engine.threads} ${engine.threads === 1 ? "thread" : "threads"}`,
+    matrix(weight) {
+      const [rows, columns] = shapeOf(weight, "matrix");
+      return new NativeMatrix(
+        rows,
+        columns,
+        checked(() => engine.matrix(weight.dtype, weight.data, rows, columns)),
+      );
+    },
+    linear(x, matrix, bias) {
+      const { rows, columns, packed } = own(matrix, NativeMatrix);
+      const out = new Float32Array(rowsOf(x, columns, "linear") * rows);
+      checked(() => engine.linear(x, packed, bias, out));
+      return out;
+    },
+    rmsNorm(x, weight, epsilon) {
+      const out = new Float32Array(x.length);
+      checked(() => engine.rmsNorm(x, weight, epsilon, out));
+      return out;
+    },
+    rotate: (x, heads, headSize, length, cos, sin) =>
+      checked(() => engine.rotate(x, heads, headSize, length, cos, sin)),
+    attention(q, k, v, shape) {
+      const { sequences, length, heads, keyValueHeads, headSize, scale, window, mask } = shape;
+      if (window !== undefined && !(window >= 1)) throw new RangeError(`attention: a window of ${window} sees nothing`);
+      const out = new Float32Array(q.length);
+      checked(() =>
+        engine.attention(
+          q,
+          k,
+          v,
+          sequences,
+          length,
+          heads,
+          keyValueHeads,
+          headSize,
+          scale,
+          window === undefined ? 0 : Math.min(window, length),
+          mask,
+          out,
+        ),
+      );
+      return out;
+    },
+    softmax(logits, columns) {
+      const out = new Float32Array(logits.length);
+      checked(() => engine.softmax(logits, columns, out));
+      return out;
+    },
+    gated(gate, up, activation) {
+      const out = new Float32Array(gate.length);
+      checked(() => engine.gated(gate, up, activation, out));
+      return out;
+    },
+    experts(tensors, activation) {
+      const [width, hidden] = tensors[0] === undefined ? [0, 0] : shapeOf(tensors[0].gate, "experts");
+      const packed = checked(() => engine.experts(hidden, width, activation));
+      try {
+        for (const { gate, up, down } of tensors) {
+          checkShape(gate, width, hidden);
+          checkShape(up, width, hidden);
+          checkShape(down, hidden, width);
+          checked(() => packed.push(gate.dtype, gate.data, up.dtype, up.data, down.dtype, down.data));
+        }
+      } catch (error) {
+        packed.dispose();
+        throw error;
+      }
+      return new NativeExperts(tensors.length, hidden, width, packed);
+    },
+    routed(x, experts, { topK, selected, weights }) {
+      const output = new Float32Array(x.length);
+      const norms = new Float32Array(selected.length);
+      checked(() => engine.routed(x, own(experts, NativeExperts).packed, topK, selected, weights, output, norms));
+      return { output, norms };
+    },
+    expertActivation(x, experts, expert) {
+      const { hidden, width, packed } = own(experts, NativeExperts);
+      const out = new Float32Array(rowsOf(x, hidden, "expertActivation") * width);
+      checked(() => engine.expertActivation(x, packed, expert, out));
+      return out;
+    },
+    expertDown(activation, experts, expert) {
+      const { hidden, width, packed } = own(experts, NativeExperts);
+      const out = new Float32Array(rowsOf(activation, width, "expertDown") * hidden);
+      checked(() => engine.expertDown(activation, packed, expert, out));
+      return out;
+    },
+    addGatedActivations: (sums, x, experts, factors) =>
+      checked(() => engine.addGatedActivations(sums, x, own(experts, NativeExperts).packed, factors)),
+    addOutputCosines: (sums, x, experts) =>
+      checked(() => engine.addOutputCosines(sums, x, own(experts, NativeExperts).packed)),
+    addTransposedProduct: (sums, a, b, m, n) => checked(() => engine.addTransposedProduct(sums, a, b, m, n)),
+    product(a, b, k) {
+      const out = new Float32Array(rowsOf(a, k, "product: a") * rowsOf(b, k, "product: b"));
+      checked(() => engine.product(a, b, k, out));
+      return out;
+    },
+    assignment(cost, n) {
+      const out = new Int32Array(n);
+      checked(() => engine.assignment(cost, n, out));
+      return out;
+    },
+    addScaled(sums, tensor, factor, permutation) {
+      const [rows, columns] = shapeOf(tensor, "addScaled");
+      const { axis, order } = permutation ?? { axis: undefined, order: undefined };
+      checked(() => engine.addScaled(sums, tensor.dtype, tensor.data, rows, columns, factor, axis, order));
+    },
+  };
+}
+
+function createEngine({ precision, threads, variant }: NativeOptions): Engine {
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
+    throw new ReamError("OPTION_INVALID", `${threads} is not a number of threads.`, {
+      where: "threads",
+      hint: "Give a whole number from 1 to 1024, or leave it out to use all cores.",
+    });
+  }
+  const binary = loadBinary();
+  // An empty variable counts as unset, as everywhere in shells.
+  const wanted = variant ?? (process.env.REAM_CPU_VARIANT || undefined);
+  const available = binary.cpuVariants();
+  if (wanted !== undefined && !available.includes(wanted)) {
+    throw new ReamError("CPU_VARIANT", `"${wanted}" is not an instruction set of this machine.`, {
+      where: "REAM_CPU_VARIANT",
+      hint: `Choose one of ${available.join(", ")}, or unset it to use the best.`,
+    });
+  }
+  return checked(() => new binary.Engine(precision === "bf16", threads ?? 0, wanted));
+}
+
+/** Calls the library; a shape that does not fit becomes a `RangeError`. */
+function checked<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "InvalidArg") throw new RangeError(error.message);
+    throw error;
+  }
+}
+
+function shapeOf(tensor: Tensor, what: string): [number, number] {
+  const [rows, columns] = tensor.shape;
+  if (tensor.shape.length !== 2 || rows === undefined || columns === undefined) {
+    throw new RangeError(`${what}: shape [${tensor.shape.join(", ")}] has not 2 dimensions`);
+  }
+  return [rows, columns];
+}
+
+function checkShape(tensor: Tensor, rows: number, columns: number): void {
+  const shape = shapeOf(tensor, "experts");
+  if (shape[0] !== rows || shape[1] !== columns) {
+    throw new RangeError(`experts: shape [${shape.join(", ")}] is not [${rows}, ${columns}]`);
+  }
+}
+
+function rowsOf(values: Float32Array, columns: number, what: string): number {
+  const rows = columns === 0 ? 0 : values.length / columns;
+  if (!Number.isInteger(rows)) throw new RangeError(`${what}: ${values.length} values are not rows of ${columns}`);
+  return rows;
+}
+
+/** A weight that this backend has made. */
+function own<T>(weight: object, kind: new (...parameters: never[]) => T): T {
+  if (weight instanceof kind) return weight;
+  throw new RangeError("The weight was made by another backend.");
+}
