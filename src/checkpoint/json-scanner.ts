@@ -235,7 +235,8 @@ export class JsonScanner {
     }
     if (at === text.length && !this.final) return "more";
     this.value = Number(text.slice(this.at, at));
-    this.exact = at === integer && Number.isSafeInteger(this.value);
+    // "-0" is a float: as an integer it would lose its sign.
+    this.exact = at === integer && Number.isSafeInteger(this.value) && !Object.is(this.value, -0);
     this.at = at;
     return "number";
   }

@@ -104,7 +104,8 @@ async function isAlive(holder: Holder): Promise<boolean> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
   }
-  return holder.started === "" || holder.started === here.started;
+  // Where the start cannot be seen, on either side, the process that has the number is taken for the holder.
+  return holder.started === "" || here.started === "" || holder.started === here.started;
 }
 
 function parseHolder(text: string): Holder | undefined {

@@ -24,7 +24,9 @@ type ProgressEvent = Extract<CompressEvent, { type: "progress" }>;
 /** Derives speed and time left from the events of one run. `now` in seconds. */
 export class ProgressState {
   private first: { readonly time: number; readonly share: number } | undefined;
-  private phase: { readonly key: string; readonly time: number; readonly done: number } | undefined;
+  /** The phase at hand, and when it began: with the event before its first. */
+  private phase: { readonly key: string; readonly time: number } | undefined;
+  private last: number | undefined;
 
   constructor(private readonly now: () => number = () => performance.now() / 1000) {}
 
@@ -32,9 +34,9 @@ export class ProgressState {
     const time = this.now();
     this.first ??= { time, share };
     const key = `${layer} ${phase}`;
-    if (this.phase?.key !== key) this.phase = { key, time, done: tokens?.done ?? 0 };
+    if (this.phase?.key !== key) this.phase = { key, time: this.last ?? time };
+    this.last = time;
     const inPhase = time - this.phase.time;
-    const computed = (tokens?.done ?? 0) - this.phase.done;
     const seconds = time - this.first.time;
     const done = share - this.first.share;
     return {
@@ -42,7 +44,7 @@ export class ProgressState {
       layers,
       phase,
       share,
-      tokensPerSecond: inPhase > 0 && computed > 0 ? computed / inPhase : undefined,
+      tokensPerSecond: tokens !== undefined && inPhase > 0 ? tokens.done / inPhase : undefined,
       secondsLeft: seconds >= LEAST_SECONDS && done >= LEAST_SHARE ? (seconds * (1 - share)) / done : undefined,
       memory,
     };

@@ -11,8 +11,8 @@ import type { Repository } from "./repository.js";
 import { backOff, type HubResponse, hubRequest } from "./request.js";
 import type { HubOptions } from "./settings.js";
 
-/** Whole downloads whose hash is wrong before it counts as the hub's fault. */
-const HASH_ATTEMPTS = 2;
+/** Downloads with wrong content after which no other is tried. */
+const MAX_USELESS = 2;
 
 /** Hash whose hex digest is the file's etag: SHA-256 for large files, git's blob SHA-1 for others. */
 function contentHash(file: RemoteFile): Hash {
@@ -103,7 +103,8 @@ function mismatch(url: string, file: RemoteFile): ReamError {
 async function download(url: string, blob: string, file: RemoteFile, options: HubOptions, onSize: (n: number) => void) {
   const partial = `${blob}.incomplete`;
   await mkdir(dirname(blob), { recursive: true });
-  let useless = 0;
+  // What is left of an earlier run may have been damaged since: its fault is not the hub's.
+  let useless = ((await sizeOf(partial)) ?? 0) > 0 ? -1 : 0;
   for (let attempt = 1; ; ) {
     const before = (await sizeOf(partial)) ?? 0;
     let failure: unknown;
@@ -114,8 +115,7 @@ async function download(url: string, blob: string, file: RemoteFile, options: Hu
         await rm(partial, { force: true });
         useless += 1;
         onSize(0);
-        // What was left of an earlier run may have been damaged; a whole download of this run may not.
-        if (useless > HASH_ATTEMPTS) throw mismatch(url, file);
+        if (useless >= MAX_USELESS) throw mismatch(url, file);
         continue;
       }
       failure = unreachable(new Error("the answer ended early"), url, options);

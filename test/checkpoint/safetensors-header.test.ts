@@ -73,6 +73,7 @@ describe("parseSafetensorsHeader", () => {
     ["a dtype from the prototype", "SAFETENSORS_DTYPE", one('"dtype":"constructor","shape":[],"data_offsets":[0,4]')],
     ["a dtype that is a number", "SAFETENSORS_DTYPE", one('"dtype":32,"shape":[],"data_offsets":[0,4]')],
     ["a negative offset", "SAFETENSORS_HEADER", f32("[]", "[-4,0]")],
+    ["an offset of minus zero", "SAFETENSORS_HEADER", f32("[]", "[-0,4]")],
     ["a float offset", "SAFETENSORS_HEADER", f32("[]", "[0,4.0]")],
     ["an exponent", "SAFETENSORS_HEADER", f32("[]", "[0,4e0]")],
     ["an infinite offset", "SAFETENSORS_HEADER", f32("[]", "[0,1e400]")],

@@ -147,6 +147,7 @@ describe("downloads", () => {
     };
     await expect(get()).rejects.toMatchObject({ code: "HUB_HASH_MISMATCH" });
     expect(readdirSync(blobs)).toEqual([]);
+    expect(hub.downloads("large.jsonl").filter(({ host }) => host === "cdn")).toHaveLength(2);
   });
 
   test("a body that is too long does not fill the disk", async () => {

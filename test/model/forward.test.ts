@@ -23,11 +23,11 @@ describe.each(Object.entries(BACKENDS))("%s backend", (_, create) => {
     expect(ours).toEqual(expected);
   });
 
-  // Measured (docs/goldens.md): 0.05 of logits whose standard deviation is 2. Routing may flip near ties.
-  test("bfloat16 stays near float32", async () => {
-    const deviation = await forwardDeviation(join(GOLDENS, "forward/qwen3_moe"), create("bf16"));
-    expect(deviation.logits).toBeGreaterThan(0);
-    expect(deviation.logits).toBeLessThan(0.2);
-    expect(deviation.routerLogits).toBeLessThan(0.1);
+  // Measured 0.04 and 0.08 (docs/goldens.md), of logits whose standard deviation is 2. Single tokens move further, where a
+  // router near a tie chooses another expert.
+  test.each(CASES)("%s in bfloat16 stays near float32", async (name) => {
+    const deviation = await forwardDeviation(join(GOLDENS, "forward", name), create("bf16"));
+    expect(deviation.logitsRootMeanSquare).toBeGreaterThan(1e-4);
+    expect(deviation.logitsRootMeanSquare).toBeLessThan(0.15);
   });
 });

@@ -9,12 +9,14 @@ import { largestDifference, readJson, readTensors } from "./goldens.js";
 /** Largest deviation of each kind of output, over all layers and both inputs of a forward golden. */
 export interface ForwardDeviation {
   logits: number;
+  /** Root mean square of the deviation of the logits, which a few tokens with other experts hardly move. */
+  logitsRootMeanSquare: number;
   hidden: number;
   input: number;
   output: number;
   routerLogits: number;
   weights: number;
-  /** Tokens whose experts differ. */
+  /** Choices of an expert that differ. */
   selected: number;
 }
 
@@ -24,6 +26,7 @@ export async function forwardDeviation(folder: string, backend: Backend): Promis
   const model = describeModel(checkpoint.config);
   const worst: ForwardDeviation = {
     logits: 0,
+    logitsRootMeanSquare: 0,
     hidden: 0,
     input: 0,
     output: 0,
@@ -49,12 +52,17 @@ export async function forwardDeviation(folder: string, backend: Backend): Promis
         compare("output", output, `moe.${layer}.output`);
         compare("routerLogits", router.logits, `moe.${layer}.router_logits`);
         compare("weights", router.routing.weights, `moe.${layer}.weights`);
-        compare("selected", router.routing.selected, `moe.${layer}.selected`);
+        const chosen = expected.get(`moe.${layer}.selected`)!.values;
+        worst.selected += router.routing.selected.filter((expert, i) => expert !== chosen[i]).length;
       },
     };
     const [hidden] = await forward(checkpoint, model, backend, [batch], suffix === "" ? tap : {});
     const head = await OutputHead.load(checkpoint, model, backend);
-    compare("logits", head.logits(hidden!), `logits${suffix}`);
+    const logits = head.logits(hidden!);
+    compare("logits", logits, `logits${suffix}`);
+    const wanted = expected.get(`logits${suffix}`)!.values;
+    const squares = logits.reduce((sum, value, i) => sum + (value - wanted[i]!) ** 2, 0);
+    worst.logitsRootMeanSquare = Math.max(worst.logitsRootMeanSquare, Math.sqrt(squares / logits.length));
     head.dispose();
   }
   await checkpoint.close();

@@ -198,6 +198,8 @@ function shapeOf(tensor: Tensor, what: string): [number, number] {
   if (tensor.shape.length !== 2 || rows === undefined || columns === undefined) {
     throw new RangeError(`${what}: shape [${tensor.shape.join(", ")}] has not 2 dimensions`);
   }
+  // The library takes 32-bit sizes; larger ones would wrap around.
+  if (rows > 0xffffffff || columns > 0xffffffff) throw new RangeError(`${what}: ${rows} x ${columns} is too large`);
   return [rows, columns];
 }
 

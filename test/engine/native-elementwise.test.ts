@@ -1,0 +1,116 @@
+import { describe, expect, test } from "vitest";
+import type { Activation, AttentionShape } from "../../src/engine/backend.js";
+import { Random } from "../../src/random.js";
+import { cases, expectClose, expectSame, normals, withThreads } from "./native-cases.js";
+
+const ROUNDING = 2e-6;
+
+describe.each(cases.filter(({ precision }) => precision === "f32"))("$variant", ({ variant, native, reference }) => {
+  test("root mean square norm", () => {
+    const random = new Random(1);
+    for (const [tokens, size] of [
+      [1, 1],
+      [9, 37],
+      [300, 128],
+    ] as const) {
+      const [x, weight] = [normals(random, tokens * size), normals(random, size)];
+      expectClose(native.rmsNorm(x, weight, 1e-6), reference.rmsNorm(x, weight, 1e-6), 2e-7);
+    }
+    expectClose(native.rmsNorm(new Float32Array(4), Float32Array.of(1, 1), 1e-6), new Float32Array(4), 0);
+  });
+
+  test("rotation", () => {
+    const random = new Random(2);
+    for (const [heads, headSize, half, length] of [
+      [3, 16, 8, 5],
+      [1, 20, 3, 7],
+      [2, 8, 0, 4],
+    ] as const) {
+      const x = normals(random, 2 * length * heads * headSize);
+      const [cos, sin] = [normals(random, length * half), normals(random, length * half)];
+      const [actual, expected] = [x.slice(), x.slice()];
+      native.rotate(actual, heads, headSize, length, cos, sin);
+      reference.rotate(expected, heads, headSize, length, cos, sin);
+      expectClose(actual, expected, 2e-7);
+    }
+  });
+
+  test("softmax", () => {
+    const random = new Random(3);
+    for (const columns of [1, 5, 128, 1000]) {
+      const logits = normals(random, 7 * columns).map((value) => 20 * value);
+      expectClose(native.softmax(logits, columns), reference.softmax(logits, columns), ROUNDING);
+    }
+    expect(native.softmax(Float32Array.of(1, -Infinity), 2)).toEqual(Float32Array.of(1, 0));
+    expect(native.softmax(Float32Array.of(1, Number.NaN), 2)).toEqual(Float32Array.of(Number.NaN, Number.NaN));
+    expect(native.softmax(Float32Array.of(1e30, 1e30), 2)).toEqual(Float32Array.of(0.5, 0.5));
+  });
+
+  test.each<Activation>(["silu", "gelu", "gelu_tanh"])("%s", (activation) => {
+    const gate = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 100);
+    const ones = new Float32Array(gate.length).fill(1);
+    const [actual, expected] = [native.gated(gate, ones, activation), reference.gated(gate, ones, activation)];
+    for (const [i, value] of expected.entries()) {
+      // Near the root of the factor the value itself is tiny; below -6 only its size matters.
+      expect(Math.abs(actual[i]! - value)).toBeLessThanOrEqual(4e-6 * Math.abs(value) + 1e-9);
+    }
+    const up = normals(new Random(4), gate.length);
+    expectClose(native.gated(gate, up, activation), reference.gated(gate, up, activation), ROUNDING);
+    expect(native.gated(Float32Array.of(Number.NaN), Float32Array.of(1), activation)[0]).toBeNaN();
+  });
+
+  const shapes: [string, Partial<AttentionShape>][] = [
+    ["one token", { sequences: 1, length: 1 }],
+    ["grouped heads", { sequences: 2, length: 70, heads: 6, keyValueHeads: 2 }],
+    ["odd head size", { length: 130, headSize: 70 }],
+    ["window", { length: 150, window: 20 }],
+    ["window of one", { length: 100, window: 1 }],
+    ["window beyond the start", { length: 80, window: 1000 }],
+    ["long", { length: 400, headSize: 8 }],
+  ];
+  test.each(shapes)("attention: %s", (_, changes) => {
+    const random = new Random(5);
+    const shape: AttentionShape = {
+      ...{ sequences: 1, length: 64, heads: 2, keyValueHeads: 1, headSize: 16, scale: 0.5 },
+      ...changes,
+    };
+    const tokens = shape.sequences * shape.length;
+    const q = normals(random, tokens * shape.heads * shape.headSize);
+    const [k, v] = [1, 2].map(() => normals(random, tokens * shape.keyValueHeads * shape.headSize)) as [
+      Float32Array,
+      Float32Array,
+    ];
+    const mask = Uint8Array.from({ length: tokens }, (_, i) => (i < 3 || random.next() < 0.3 ? 0 : 1));
+    for (const masked of [shape, { ...shape, mask }]) {
+      expectClose(native.attention(q, k, v, masked), reference.attention(q, k, v, masked), ROUNDING);
+    }
+    const results = withThreads(variant, "f32", [1, 3]).map((backend) => backend.attention(q, k, v, shape));
+    expectSame(results[0]!, results[1]!);
+  });
+
+  test("attention to nothing is zero, to NaN is NaN", () => {
+    const shape = { sequences: 1, length: 2, heads: 1, keyValueHeads: 1, headSize: 2, scale: 1 };
+    const ones = new Float32Array(4).fill(1);
+    const hidden = { ...shape, mask: Uint8Array.of(0, 0) };
+    expect(native.attention(ones, ones, ones, hidden)).toEqual(new Float32Array(4));
+    expect(native.attention(new Float32Array(4).fill(Number.NaN), ones, ones, shape).every(Number.isNaN)).toBe(true);
+  });
+
+  test("shapes that do not fit are range errors", () => {
+    const [one, six] = [new Float32Array(1), new Float32Array(6)];
+    const shape = { sequences: 1, length: 3, heads: 2, keyValueHeads: 2, headSize: 1, scale: 1 };
+    const refused: (() => unknown)[] = [
+      () => native.rmsNorm(six, new Float32Array(4), 0),
+      () => native.rotate(six, 1, 2, 3, new Float32Array(6), new Float32Array(6)),
+      () => native.rotate(six, 1, 2, 3, new Float32Array(3), one),
+      () => native.softmax(six, 4),
+      () => native.gated(six, one, "silu"),
+      () => native.attention(six, six, one, shape),
+      () => native.attention(six, six, six, { ...shape, keyValueHeads: 0 }),
+      () => native.attention(six, six, six, { ...shape, heads: 3, keyValueHeads: 2 }),
+      () => native.attention(six, six, six, { ...shape, window: 0 }),
+      () => native.attention(six, six, six, { ...shape, mask: new Uint8Array(2) }),
+    ];
+    for (const call of refused) expect(call).toThrow(RangeError);
+  });
+});

@@ -1,0 +1,146 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { DType } from "../../src/checkpoint/tensor.js";
+import { Random } from "../../src/random.js";
+import { cases, expectClose, expectSame, normals, randomTensor, tensorOf, withThreads } from "./native-cases.js";
+
+/** Rounding of a float32 sum of normal products, relative to the largest result. */
+const ROUNDING = 3e-6;
+
+const size = (max: number) => fc.integer({ min: 1, max });
+
+describe.each(cases)("$variant $precision", ({ variant, precision, native, reference }) => {
+  test.each([
+    [1, 1, 1],
+    [6, 64, 512],
+    [7, 65, 513],
+    [97, 63, 31],
+    [200, 130, 1100],
+  ])("linear of %i tokens to %i rows of %i columns", (tokens, rows, columns) => {
+    const random = new Random(tokens);
+    const weight = randomTensor(random, rows, columns, "BF16");
+    const x = normals(random, tokens * columns);
+    const bias = normals(random, rows);
+    for (const added of [undefined, bias]) {
+      const expected = reference.linear(x, reference.matrix(weight), added);
+      expectClose(native.linear(x, native.matrix(weight), added), expected, ROUNDING);
+    }
+  });
+
+  test("linear of any shape", () => {
+    const shape = fc.record({ tokens: size(20), rows: size(140), columns: size(70), seed: fc.nat() });
+    fc.assert(
+      fc.property(shape, ({ tokens, rows, columns, seed }) => {
+        const random = new Random(seed);
+        const weight = randomTensor(random, rows, columns);
+        const x = normals(random, tokens * columns);
+        const expected = reference.linear(x, reference.matrix(weight));
+        // A single small result may be the difference of large terms: 70 of them at most.
+        const scale = Math.max(...expected.map(Math.abs), Math.sqrt(columns));
+        const actual = native.linear(x, native.matrix(weight));
+        for (const [i, value] of expected.entries())
+          expect(Math.abs(actual[i]! - value) / scale).toBeLessThan(ROUNDING);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test("matrices of every float type", () => {
+    const random = new Random(5);
+    const x = normals(random, 3 * 40);
+    for (const dtype of ["F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"] satisfies DType[]) {
+      const weight = randomTensor(random, 70, 40, dtype);
+      // At an odd offset, as in a file.
+      const moved = new Uint8Array(weight.data.length + 3).subarray(3);
+      moved.set(weight.data);
+      const expected = reference.linear(x, reference.matrix(weight));
+      expectClose(native.linear(x, native.matrix({ ...weight, data: moved })), expected, ROUNDING);
+    }
+  });
+
+  test("no tokens, NaN and infinity", () => {
+    const matrix = native.matrix(tensorOf(new Float32Array(6).fill(1), 2, 3));
+    expect(native.linear(new Float32Array(0), matrix)).toEqual(new Float32Array(0));
+    expect(native.linear(Float32Array.of(1, Number.NaN, 1), matrix)).toEqual(Float32Array.of(Number.NaN, Number.NaN));
+    expect(native.linear(Float32Array.of(1, Infinity, 1), matrix)).toEqual(Float32Array.of(Infinity, Infinity));
+  });
+
+  test("a freed buffer's former content does not show", () => {
+    const random = new Random(6);
+    for (const value of [Number.NaN, 1e30]) {
+      native.matrix(tensorOf(new Float32Array(65 * 33).fill(value), 65, 33)).dispose();
+      const weight = randomTensor(random, 65, 33);
+      const x = normals(random, 33);
+      expectClose(native.linear(x, native.matrix(weight)), reference.linear(x, reference.matrix(weight)), ROUNDING);
+    }
+  });
+
+  test("product and transposed product", () => {
+    const random = new Random(7);
+    for (const [m, n, k] of [
+      [1, 1, 1],
+      [70, 66, 530],
+      [100, 7, 1030],
+    ] as const) {
+      const a = normals(random, m * k);
+      const b = normals(random, n * k);
+      expectClose(native.product(a, b, k), reference.product(a, b, k), ROUNDING);
+      const actual = new Float64Array(m * n).fill(2);
+      const expected = new Float64Array(m * n).fill(2);
+      native.addTransposedProduct(actual, a, b, m, n);
+      reference.addTransposedProduct(expected, a, b, m, n);
+      expectClose(actual, expected, ROUNDING);
+    }
+  });
+
+  test("the same bytes with any number of threads", () => {
+    const random = new Random(8);
+    const weight = randomTensor(random, 200, 300);
+    const x = normals(random, 250 * 300);
+    const results = withThreads(variant, precision, [1, 2, 3]).map((backend) => {
+      const sums = new Float64Array(300 * 300);
+      backend.addTransposedProduct(sums, x, x, 300, 300);
+      return [backend.linear(x, backend.matrix(weight)), backend.product(x, x, 300), sums];
+    });
+    for (const result of results) for (const [i, array] of result.entries()) expectSame(array, results[0]![i]!);
+  });
+
+  test("scaled tensors are added exactly", () => {
+    const random = new Random(9);
+    for (const dtype of ["F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"] satisfies DType[]) {
+      const tensor = randomTensor(random, 37, 53, dtype);
+      for (const axis of ["rows", "columns", undefined] as const) {
+        const order = random.permutation(axis === "rows" ? 37 : 53);
+        const start = normals(random, 37 * 53);
+        const [actual, expected] = [start.slice(), start.slice()];
+        native.addScaled(actual, tensor, 0.3, axis && { axis, order });
+        reference.addScaled(expected, tensor, 0.3, axis && { axis, order });
+        expectSame(actual, expected);
+      }
+    }
+  });
+
+  test("shapes that do not fit are range errors", () => {
+    const matrix = native.matrix(tensorOf(new Float32Array(6), 2, 3));
+    const four = new Float32Array(4);
+    const refused: (() => unknown)[] = [
+      () => native.linear(four, matrix),
+      () => native.linear(new Float32Array(3), matrix, four),
+      () => native.matrix({ dtype: "F32", shape: [2, 2], data: new Uint8Array(15) }),
+      () => native.matrix({ dtype: "F32", shape: [4], data: new Uint8Array(16) }),
+      () => native.matrix({ dtype: "I32", shape: [2, 2], data: new Uint8Array(16) }),
+      () => native.matrix({ dtype: "F32", shape: [2 ** 32 + 2, 2], data: new Uint8Array(16) }),
+      () => native.linear(four, reference.matrix(tensorOf(four, 2, 2))),
+      () => native.product(four, new Float32Array(3), 4),
+      () => native.addTransposedProduct(new Float64Array(3), four, four, 2, 2),
+      () => native.addScaled(four, tensorOf(four, 2, 2), 1, { axis: "rows", order: Int32Array.of(0, 2) }),
+      () => native.addScaled(four, tensorOf(four, 2, 2), 1, { axis: "columns", order: Int32Array.of(0, -1) }),
+      () => native.addScaled(four, tensorOf(four, 2, 2), 1, { axis: "rows", order: Int32Array.of(0) }),
+      () => native.addScaled(four, { dtype: "F32", shape: [2, 2], data: new Uint8Array(four.buffer) }, 1),
+    ];
+    for (const call of refused) expect(call).toThrow(RangeError);
+    matrix.dispose();
+    matrix.dispose();
+    expect(() => native.linear(new Float32Array(3), matrix)).toThrow(/disposed/);
+  });
+});
