@@ -1,4 +1,4 @@
-//! Causal softmax attention, 64 keys at a time with a running maximum and sum (Dao et al. 2022, FlashAttention), in
+//! Causal softmax attention, 64 keys at a time with a running maximum and sum (Dao et al. 2022), in
 //! float32.
 
 use crate::dispatch::multiversion;

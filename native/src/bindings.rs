@@ -4,6 +4,9 @@
 //! that JavaScript has allocated. A shape that does not fit is an error with the code `InvalidArg`; a panic becomes an
 //! error too.
 
+// Node-API hands strings over as owned values; methods belong to the engine even where they need nothing of it.
+#![allow(clippy::needless_pass_by_value, clippy::unused_self)]
+
 use napi::{Error, Result, Status};
 use napi_derive::napi;
 

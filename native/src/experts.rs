@@ -87,7 +87,7 @@ impl Experts {
         context: &Context,
         scratch: &mut Scratch,
         input: Rows,
-        rows: impl ExactSizeIterator<Item = usize> + Clone,
+        rows: &(impl ExactSizeIterator<Item = usize> + Clone),
         expert: usize,
         mut each: impl FnMut(usize, Range<usize>, &[f32]),
     ) {
@@ -215,7 +215,7 @@ fn routed_piece(
                 let (expert, pairs) = blocks[task];
                 let tokens = pairs.iter().map(|&pair| pair as usize / top_k);
                 let mut squares = [0.0_f64; crate::product::BLOCK_ROWS];
-                experts.forward(context, scratch, input.rows(), tokens, expert, |row, columns, values| {
+                experts.forward(context, scratch, input.rows(), &tokens, expert, |row, columns, values| {
                     let pair = pairs[row] as usize;
                     // SAFETY: each pair belongs to one block.
                     let out = unsafe { outputs.range(pair * hidden + columns.start, columns.len()) };

@@ -5,7 +5,7 @@
 
 mod assignment;
 mod attention;
-mod bindings;
+pub mod bindings;
 mod codecs;
 mod dispatch;
 mod elementwise;

@@ -85,7 +85,7 @@ fn split_panels(context: &Context, b: &[f32], n: usize, tokens: usize, out: &mut
     );
 }
 
-/// Adds to sums `[count, width]`, for every expert e, the sum over tokens of factors[t, e] * h_e(x_t), h the gated
+/// Adds to sums `[count, width]`, for every expert e, the sum over tokens of `factors[t, e] * h_e(x_t)`, h the gated
 /// activation; factors `[tokens, count]`, or 1 everywhere.
 pub fn add_gated_activations(
     context: &Context,
@@ -162,7 +162,7 @@ fn all_outputs(context: &Context, x: &[f32], experts: &Experts, outputs: &mut [f
         |scratch, task| {
             let (expert, range) = (task / blocks, block_rows(task % blocks, size, tokens));
             let mut squares = [0.0_f64; BLOCK_ROWS];
-            experts.forward(context, scratch, input.rows(), range.clone(), expert, |row, columns, values| {
+            experts.forward(context, scratch, input.rows(), &range.clone(), expert, |row, columns, values| {
                 let start = ((range.start + row) * count + expert) * hidden + columns.start;
                 // SAFETY: each (token, expert) belongs to one task.
                 unsafe { outputs.range(start, columns.len()) }.copy_from_slice(values);

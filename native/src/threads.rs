@@ -79,8 +79,9 @@ mod tests {
             let shared = Disjoint::new(&mut visits);
             Threads::new(count).unwrap().pieces(1000, 7, |range| {
                 // SAFETY: pieces are disjoint.
-                let visits = unsafe { shared.range(range.start, range.len()) };
-                visits.iter_mut().for_each(|visit| *visit += 1);
+                for visit in unsafe { shared.range(range.start, range.len()) } {
+                    *visit += 1;
+                }
             });
             assert!(visits.iter().all(|&visit| visit == 1));
         }

@@ -42,14 +42,14 @@ pub fn kernel(cpu: Cpu, format: Format) -> TileKernel {
 
 /// Calls `$call` with `ROWS` a constant, so that the sums have registers.
 macro_rules! with_constant_rows {
-    ($rows:expr, $call:ident::<$vector:ty, $vectors:literal>($($argument:expr),*)) => {
+    ($rows:expr, $call:ident::<$($generic:tt),*>$arguments:tt) => {
         match $rows {
-            1 => $call::<$vector, 1, $vectors>($($argument),*),
-            2 => $call::<$vector, 2, $vectors>($($argument),*),
-            3 => $call::<$vector, 3, $vectors>($($argument),*),
-            4 => $call::<$vector, 4, $vectors>($($argument),*),
-            5 => $call::<$vector, 5, $vectors>($($argument),*),
-            _ => $call::<$vector, 6, $vectors>($($argument),*),
+            1 => $call::<1, $($generic),*>$arguments,
+            2 => $call::<2, $($generic),*>$arguments,
+            3 => $call::<3, $($generic),*>$arguments,
+            4 => $call::<4, $($generic),*>$arguments,
+            5 => $call::<5, $($generic),*>$arguments,
+            _ => $call::<6, $($generic),*>$arguments,
         }
     };
 }
@@ -62,7 +62,7 @@ macro_rules! kernels {
             a: &[*const u8; TILE_ROWS], rows: usize, panel: *const u8, depth: usize, tile: *mut f32, add: bool,
         ) {
             // SAFETY: the caller keeps the promises of `TileKernel` and chose an instruction set that is present.
-            unsafe { with_constant_rows!(rows, float32::<$vector, $vectors>(a, panel.cast(), depth, tile, add)) }
+            unsafe { with_constant_rows!(rows, float32::<$vectors, $vector>(a, panel.cast(), depth, tile, add)) }
         }
 
         $(#[target_feature(enable = $feature)])?
@@ -70,7 +70,7 @@ macro_rules! kernels {
             a: &[*const u8; TILE_ROWS], rows: usize, panel: *const u8, depth: usize, tile: *mut f32, add: bool,
         ) {
             // SAFETY: as above.
-            unsafe { with_constant_rows!(rows, widened::<$vector, $vectors>(a, panel.cast(), depth, tile, add)) }
+            unsafe { with_constant_rows!(rows, widened::<$vectors, $vector>(a, panel.cast(), depth, tile, add)) }
         }
     };
 }
@@ -88,7 +88,7 @@ kernels!(portable_float32, portable_widened, Four, 2);
 /// # Safety
 /// See `TileKernel` and `Vector`.
 #[inline(always)]
-unsafe fn float32<V: Vector, const ROWS: usize, const VECTORS: usize>(
+unsafe fn float32<const ROWS: usize, const VECTORS: usize, V: Vector>(
     a: &[*const u8; TILE_ROWS],
     panel: *const f32,
     depth: usize,
@@ -123,7 +123,7 @@ unsafe fn float32<V: Vector, const ROWS: usize, const VECTORS: usize>(
 /// # Safety
 /// See `TileKernel` and `Vector`.
 #[inline(always)]
-unsafe fn widened<V: Vector, const ROWS: usize, const VECTORS: usize>(
+unsafe fn widened<const ROWS: usize, const VECTORS: usize, V: Vector>(
     a: &[*const u8; TILE_ROWS],
     panel: *const u16,
     depth: usize,
@@ -162,7 +162,7 @@ unsafe fn widened<V: Vector, const ROWS: usize, const VECTORS: usize>(
 /// # Safety
 /// `tile` has `ROWS` rows of 64 numbers, of which the first `VECTORS` vectors are written.
 #[inline(always)]
-unsafe fn store<V: Vector, const ROWS: usize, const VECTORS: usize>(
+unsafe fn store<const ROWS: usize, const VECTORS: usize, V: Vector>(
     sums: &[[V; VECTORS]; ROWS],
     tile: *mut f32,
     add: bool,
@@ -188,9 +188,8 @@ unsafe fn avx512_bfloat16(
     tile: *mut f32,
     add: bool,
 ) {
-    use std::arch::x86_64::__m512;
     // SAFETY: the caller keeps the promises of `TileKernel`; the format exists only where `avx512bf16` was detected.
-    unsafe { with_constant_rows!(rows, bfloat16_pairs::<__m512, 4>(a, panel, depth, tile, add)) }
+    unsafe { with_constant_rows!(rows, bfloat16_pairs::<4>(a, panel, depth, tile, add)) }
 }
 
 /// Pairs of bfloat16 numbers times pairs (VDPBF16PS): subnormal numbers count as zero, sums round to nearest even.
@@ -199,7 +198,7 @@ unsafe fn avx512_bfloat16(
 /// See `TileKernel`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
-unsafe fn bfloat16_pairs<V, const ROWS: usize, const VECTORS: usize>(
+unsafe fn bfloat16_pairs<const ROWS: usize, const VECTORS: usize>(
     a: &[*const u8; TILE_ROWS],
     panel: *const u8,
     depth: usize,

@@ -27,7 +27,7 @@ mod x86 {
     use super::Vector;
     use std::arch::x86_64::*;
 
-    // SAFETY (all functions): the caller keeps the promises of the trait.
+    // SAFETY: the caller keeps the promises of the trait, for all functions.
     unsafe impl Vector for __m512 {
         const LANES: usize = 16;
         #[inline(always)]
@@ -66,7 +66,7 @@ mod x86 {
         }
     }
 
-    // SAFETY (all functions): the caller keeps the promises of the trait.
+    // SAFETY: the caller keeps the promises of the trait, for all functions.
     unsafe impl Vector for __m256 {
         const LANES: usize = 8;
         #[inline(always)]
@@ -111,7 +111,7 @@ mod arm {
     use super::Vector;
     use std::arch::aarch64::*;
 
-    // SAFETY (all functions): the caller keeps the promises of the trait.
+    // SAFETY: the caller keeps the promises of the trait, for all functions.
     unsafe impl Vector for float32x4_t {
         const LANES: usize = 4;
         #[inline(always)]
@@ -155,7 +155,7 @@ mod arm {
 #[derive(Clone, Copy)]
 pub struct Four([f32; 4]);
 
-// SAFETY (all functions): the caller's pointers are valid for four numbers; no instruction set is needed.
+// SAFETY: the caller's pointers are valid for four numbers; no instruction set is needed.
 unsafe impl Vector for Four {
     const LANES: usize = 4;
     #[inline(always)]

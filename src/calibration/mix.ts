@@ -6,7 +6,8 @@ export interface MixShare {
   readonly ratio: number;
 }
 
-const TOLERANCE = 1e-6;
+/** Shares are often written with two digits: thirds as 0.33, as the REAM paper does. */
+const TOLERANCE = 0.0101;
 const MAX_DOMAINS = 255;
 
 function parseRatio(text: string, part: string): number {
@@ -22,8 +23,8 @@ function parseRatio(text: string, part: string): number {
 }
 
 /**
- * Parses `general=0.3,math=0.3,code=0.4`. Shares are decimals or fractions (`1/3`) and sum to 1 within 1e-6; without any
- * shares (`general,math`) all are equal. Domains with share 0 are left out.
+ * Parses `general=0.3,math=0.3,code=0.4`. Shares are decimals or fractions (`1/3`) that sum to 1 within 0.01 and are scaled
+ * to sum to it exactly; without any shares (`general,math`) all are equal. Domains with share 0 are left out.
  * Errors: CALIBRATION_MIX.
  */
 export function parseMix(text: string): MixShare[] {

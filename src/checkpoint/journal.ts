@@ -11,6 +11,8 @@ export class Journal {
   private constructor(
     private readonly handle: FileHandle,
     readonly entries: JournalEntry[],
+    /** Bytes of the whole lines. */
+    private size: number,
   ) {}
 
   /** Opens or creates a journal. What follows the last whole line, torn by a crash, is cut off. */
@@ -24,13 +26,21 @@ export class Journal {
     const entries = lines.map((line, index) => parseLine(line, `${path}, line ${index + 1}`));
     const handle = await open(path, "a");
     if (whole.length < bytes.length) await handle.truncate(whole.length);
-    return new Journal(handle, entries);
+    return new Journal(handle, entries, whole.length);
   }
 
   /** Returns when the entry is on the disk. */
   async append(entry: JournalEntry): Promise<void> {
-    await writeFully(this.handle, Buffer.from(`${JSON.stringify(entry)}\n`));
-    await this.handle.sync();
+    const line = Buffer.from(`${JSON.stringify(entry)}\n`);
+    try {
+      await writeFully(this.handle, line);
+      await this.handle.sync();
+    } catch (error) {
+      // The next line must not follow on the beginning of this one; if that cannot be had, there is to be none.
+      await this.handle.truncate(this.size).catch(() => this.handle.close());
+      throw error;
+    }
+    this.size += line.length;
     this.entries.push(entry);
   }
 

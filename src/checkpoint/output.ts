@@ -61,7 +61,10 @@ export class OutputFolder {
         await matchFingerprint(partial, options.fingerprint);
         await rm(join(state, "new"), { recursive: true, force: true });
         await mkdir(join(state, "new"));
-        return new OutputFolder(path, partial, await Journal.open(join(state, "journal.jsonl")), unlock);
+        const journal = await Journal.open(join(state, "journal.jsonl"));
+        // What is flushed into the new folders and files counts only if their names are on the disk too.
+        for (const folder of [state, partial, dirname(partial)]) await syncFolder(folder);
+        return new OutputFolder(path, partial, journal, unlock);
       } catch (error) {
         await unlock();
         throw error;

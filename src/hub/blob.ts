@@ -55,7 +55,9 @@ async function writeBody(
   for await (const chunk of answer.response.body ?? []) {
     answer.alive();
     if (position + chunk.length > limit) return false;
-    await handle.write(chunk, 0, chunk.length, position);
+    for (let done = 0; done < chunk.length; ) {
+      done += (await handle.write(chunk, done, chunk.length - done, position + done)).bytesWritten;
+    }
     position += chunk.length;
     onSize(position);
   }

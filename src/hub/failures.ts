@@ -90,6 +90,18 @@ export async function statusError(response: Response, url: string, options: HubO
   return make("HUB_RESPONSE", "The hub gives an unexpected answer", "Check HF_ENDPOINT.");
 }
 
+/** The error for an answer that breaks off or is not what the hub's interface says. */
+export function answerError(cause: unknown, url: string, options: HubOptions): unknown {
+  options.signal?.throwIfAborted();
+  if (cause instanceof ReamError) return cause;
+  if (isTemporary(cause)) return unreachable(cause, url, options);
+  return new ReamError("HUB_RESPONSE", "The answer of the hub is not of the form that is expected.", {
+    where: url,
+    hint: "Check HF_ENDPOINT, or try again later.",
+    cause,
+  });
+}
+
 /** Names the failures of the file system that downloads meet; others pass unchanged. */
 export function fileError(cause: unknown, where: string): unknown {
   const code = (cause as NodeJS.ErrnoException)?.code;

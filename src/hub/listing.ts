@@ -1,5 +1,6 @@
 import { listFiles } from "@huggingface/hub";
 import { ReamError } from "../errors.js";
+import { answerError } from "./failures.js";
 import { isCommit, isSafePath, type Repository } from "./repository.js";
 import { hubJson, hubRequest } from "./request.js";
 import type { HubOptions } from "./settings.js";
@@ -48,14 +49,18 @@ export async function listRepository(
     hubUrl: options.endpoint,
     fetch: request as typeof fetch,
   });
-  for await (const { type: kind, path, size, oid, lfs } of entries) {
-    if (kind !== "file") continue;
-    const etag = lfs?.oid ?? oid ?? "";
-    const sound = typeof path === "string" && isSafePath(path) && Number.isSafeInteger(size) && size >= 0;
-    if (!sound || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag) || files.length >= MAX_FILES) {
-      throw unexpected(`The hub lists a file that cannot be stored: ${JSON.stringify(path).slice(0, 200)}.`, name);
+  try {
+    for await (const { type: kind, path, size, oid, lfs } of entries) {
+      if (kind !== "file") continue;
+      const etag = lfs?.oid ?? oid ?? "";
+      const sound = typeof path === "string" && isSafePath(path) && Number.isSafeInteger(size) && size >= 0;
+      if (!sound || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag) || files.length >= MAX_FILES) {
+        throw unexpected(`The hub lists a file that cannot be stored: ${JSON.stringify(path).slice(0, 200)}.`, name);
+      }
+      files.push({ path, size, etag, large: etag.length === 64 });
     }
-    files.push({ path, size, etag, large: etag.length === 64 });
+  } catch (cause) {
+    throw answerError(cause, `${options.endpoint}/${name}`, options);
   }
   const inside = (path: string) =>
     repository.path === "" || path === repository.path || path.startsWith(`${repository.path}/`);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ReamError } from "../errors.js";
-import { isTemporary, statusError, unreachable } from "./failures.js";
+import { answerError, isTemporary, statusError, unreachable } from "./failures.js";
 import type { HubOptions } from "./settings.js";
 
 const MAX_REDIRECTS = 10;
@@ -126,18 +126,13 @@ export async function hubRequest(
   }
 }
 
-/** GET of a JSON document. Errors: those of `hubRequest`, HUB_RESPONSE. */
+/** GET of a JSON document. Errors: those of `hubRequest`. */
 export async function hubJson(url: string, options: HubOptions): Promise<unknown> {
   const { response, abort } = await hubRequest(url, options, { accept: "application/json" });
   try {
     return await response.json();
   } catch (cause) {
-    options.signal?.throwIfAborted();
-    throw new ReamError("HUB_RESPONSE", "The answer of the hub is not valid JSON.", {
-      where: url,
-      hint: "Check HF_ENDPOINT, or try again later.",
-      cause,
-    });
+    throw answerError(cause, url, options);
   } finally {
     abort();
   }

@@ -303,6 +303,33 @@ describe("failures by status", () => {
     await expect(open()).rejects.toMatchObject({ code });
   });
 
+  test.each([
+    "<html>",
+    "{}",
+    "null",
+    "[null]",
+    '[{"type":"file"}]',
+    '[{"type":"file","path":"a","size":-1,"oid":"x"}]',
+  ])("a listing that is %s", async (body) => {
+    hub.intercept = ({ url }, response) => {
+      if (url.includes("/tree/")) response.writeHead(200).end(body);
+      return url.includes("/tree/");
+    };
+    await expect(open()).rejects.toMatchObject({ code: "HUB_RESPONSE" });
+  });
+
+  test("an answer that breaks off", async () => {
+    for (const part of ["/revision/", "/tree/"]) {
+      hub.intercept = ({ url }, response) => {
+        if (!url.includes(part)) return false;
+        response.writeHead(200, { "content-length": 1000 });
+        response.write("[", () => setTimeout(() => response.destroy(), 20));
+        return true;
+      };
+      await expect(open()).rejects.toMatchObject({ code: "HUB_UNREACHABLE" });
+    }
+  });
+
   test("endless redirects, and one that is not http", async () => {
     hub.intercept = (_, response) => {
       response.writeHead(302, { location: "/again" }).end();

@@ -1,0 +1,49 @@
+"""Loads a checkpoint in Hugging Face transformers and compares it with ours and with its source.
+
+    transformers_check.py MODEL RESULT SOURCE
+
+RESULT is what `ream forward MODEL` wrote (input_ids, logits). Prints one JSON object: the largest deviation of the logits,
+tensors that transformers missed or did not expect, the number of experts, and tensors outside routers and experts whose
+bytes differ from SOURCE's.
+"""
+import json
+import re
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM
+
+torch.set_num_threads(1)
+
+
+def tensors(folder):
+    found = {}
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            found.update({name: file.get_tensor(name) for name in file.keys()})
+    return found
+
+
+def main():
+    folder, result, source = sys.argv[1:4]
+    model, info = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    with safe_open(result, "pt") as file:
+        ids, logits = file.get_tensor("input_ids").long(), file.get_tensor("logits")
+    with torch.no_grad():
+        expected = model.eval()(ids, use_cache=False).logits
+    routed = re.compile(r"\.mlp\.(experts|gate)\.")
+    before, after = tensors(source), tensors(folder)
+    print(json.dumps({
+        "logits": float((logits - expected).abs().max()),
+        "spread": float(expected.std()),
+        "unmatched": [str(name) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in info[kind]],
+        "experts": model.config.num_experts,
+        "changed": [name for name, tensor in before.items()
+                    if not routed.search(name) and not (name in after and torch.equal(tensor, after[name]))],
+    }))
+
+
+main()
