@@ -5,6 +5,8 @@ import { writeDurably, writeFully } from "./durable.js";
 
 /** Name of the folder in an unfinished output that holds its lock, fingerprint and journal. */
 export const STATE = ".ream";
+/** Name of the folder in an unfinished output that becomes the output. */
+export const CONTENT = "model";
 
 /** Refuses a path that is taken, by anything but an empty folder: `OUTPUT_EXISTS`. */
 export async function refuseExisting(path: string): Promise<void> {
@@ -49,6 +51,13 @@ export async function refuseForeign(partial: string): Promise<void> {
   });
   if (names.length > 0 && !names.includes(STATE))
     throw mismatch(partial, "holds files that are not of an unfinished run");
+}
+
+/** Removes what a crash right after the last rename left: the state of a run whose output has its name already. */
+export async function clearFinished(path: string): Promise<void> {
+  const partial = `${path}.partial`;
+  const names = await readdir(partial).catch((): string[] => []);
+  if (names.join() === STATE) await rm(partial, { recursive: true, force: true });
 }
 
 /** Throws away what an earlier run left. */

@@ -5,7 +5,16 @@ import { fileError } from "./file-pool.js";
 import { Journal, type JournalEntry } from "./journal.js";
 import { quote } from "./json-scanner.js";
 import { takeLock } from "./lock.js";
-import { empty, matchFingerprint, refuseExisting, refuseForeign, refuseInside, STATE } from "./output-checks.js";
+import {
+  CONTENT,
+  clearFinished,
+  empty,
+  matchFingerprint,
+  refuseExisting,
+  refuseForeign,
+  refuseInside,
+  STATE,
+} from "./output-checks.js";
 import { checkFileName } from "./paths.js";
 import { layOutTensors, type TensorLayout, tensorBytes } from "./safetensors-encode.js";
 
@@ -24,8 +33,8 @@ export interface OutputOptions {
 }
 
 /**
- * A folder that appears under its name only when it is whole. It is built beside it as `<name>.partial`, where every
- * file in turn appears only when it is whole, and survives a crash at any point: `.ream/` in it holds the lock, the
+ * A folder that appears under its name only when it is whole. It is built beside it as `<name>.partial/model`, where every
+ * file in turn appears only when it is whole, and survives a crash at any point: `<name>.partial/.ream` holds the lock, the
  * fingerprint and the journal of the run.
  */
 export class OutputFolder {
@@ -34,7 +43,7 @@ export class OutputFolder {
   private constructor(
     /** The final folder. */
     readonly target: string,
-    /** The folder that is being built. */
+    /** The folder beside it in which it is built. */
     readonly partial: string,
     private readonly log: Journal,
     private readonly unlock: () => Promise<void>,
@@ -49,7 +58,10 @@ export class OutputFolder {
     const partial = `${path}.partial`;
     const state = join(partial, STATE);
     try {
-      await refuseExisting(path);
+      await refuseExisting(path).catch(async (error: unknown) => {
+        await clearFinished(path);
+        throw error;
+      });
       if (options.source !== undefined) await refuseInside(options.source, [path, partial]);
       await refuseForeign(partial);
       await mkdir(state, { recursive: true });
@@ -61,6 +73,7 @@ export class OutputFolder {
         await matchFingerprint(partial, options.fingerprint);
         await rm(join(state, "new"), { recursive: true, force: true });
         await mkdir(join(state, "new"));
+        await mkdir(join(partial, CONTENT), { recursive: true });
         const journal = await Journal.open(join(state, "journal.jsonl"));
         // What is flushed into the new folders and files counts only if their names are on the disk too.
         for (const folder of [state, partial, dirname(partial)]) await syncFolder(folder);
@@ -72,6 +85,11 @@ export class OutputFolder {
     } catch (error) {
       throw writeError(error, partial);
     }
+  }
+
+  /** The folder that becomes the output. */
+  get content(): string {
+    return join(this.partial, CONTENT);
   }
 
   /** What earlier runs and this one have recorded. */
@@ -135,17 +153,14 @@ export class OutputFolder {
   /** Gives the finished folder its name. Nothing can be written afterwards. */
   async finish(): Promise<void> {
     await this.guard("", async () => {
-      await syncFolder(this.partial);
+      await syncFolder(this.content);
       await refuseExisting(this.target);
-      // The journal goes last: were it removed first, a crash in between would leave a folder that nobody can tell to be
-      // whole. A leftover journal in a whole folder does no harm.
       await rmdir(this.target).catch(() => undefined);
-      await rename(this.partial, this.target);
+      await rename(this.content, this.target);
       this.finished = true;
       await syncFolder(dirname(this.target));
       await this.log.close();
-      await rm(join(this.target, STATE), { recursive: true, force: true });
-      await syncFolder(this.target);
+      await rm(this.partial, { recursive: true, force: true });
     });
   }
 
@@ -158,7 +173,7 @@ export class OutputFolder {
   }
 
   private path(name: string): string {
-    return join(this.partial, checkFileName(name, this.target));
+    return join(this.content, checkFileName(name, this.target));
   }
 
   private async write(name: string, write: Parameters<typeof writeDurably>[2]): Promise<void> {
@@ -172,7 +187,7 @@ export class OutputFolder {
     try {
       await action();
     } catch (error) {
-      throw writeError(error, join(this.partial, name));
+      throw writeError(error, join(this.content, name));
     }
   }
 }

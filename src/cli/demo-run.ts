@@ -27,7 +27,7 @@ const METHODS = ["ream", "reap"] as const;
 const LENGTH = 128;
 /** Calibration sequences. The plain TypeScript backend takes fewer, so that the demo stays a matter of minutes. */
 const SEQUENCES = { native: 512, reference: 24 };
-const HELD_OUT = { native: 96, reference: 12 };
+const HELD_OUT = { native: 40, reference: 12 };
 
 type Options = Pick<CompressOptions, "mix" | "backend" | "precision" | "threads"> & { readonly out: string };
 

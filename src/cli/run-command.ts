@@ -143,8 +143,8 @@ class RunOutput {
 
   private writeEvent(event: object): void {
     if (this.file === undefined && this.eventStream === undefined) return;
-    const seconds = Math.round(performance.now() - this.began) / 1000;
-    const line = `${JSON.stringify({ seconds, ...event })}\n`;
+    const elapsed = Math.round(performance.now() - this.began) / 1000;
+    const line = `${JSON.stringify({ elapsed, ...event })}\n`;
     if (this.file !== undefined) writeSync(this.file, line);
     else this.eventStream?.write(line);
   }

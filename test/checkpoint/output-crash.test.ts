@@ -111,14 +111,13 @@ describe("OutputFolder", () => {
       if (report === undefined) kills++;
       resumed += Number(report?.resumed ?? 0);
       if (existsSync(target)) {
-        // A kill between the renaming and the removal of the journal leaves that behind, and nothing else.
-        await rm(join(target, ".ream"), { recursive: true, force: true });
         await expectWhole(target);
         target = join(folder, `out${run + 1}`);
         continue;
       }
-      for (const name of await readdir(`${target}.partial`).catch(() => [])) {
-        if (name.endsWith(".safetensors")) await (await SafetensorsFile.open(join(`${target}.partial`, name))).close();
+      const content = join(`${target}.partial`, "model");
+      for (const name of await readdir(content).catch(() => [])) {
+        if (name.endsWith(".safetensors")) await (await SafetensorsFile.open(join(content, name))).close();
       }
     }
     resumed += Number((await write(target))?.resumed ?? 0);

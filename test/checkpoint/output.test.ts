@@ -91,12 +91,22 @@ it("refuses what is there, but takes an empty folder", async () => {
   await expectCode("OUTPUT_EXISTS", () => output.finish());
   await output.close();
   expect(await readdir(target)).toEqual(["x"]);
-  expect(await readdir(`${target}.partial`)).toContain("a.txt");
+  expect(await readdir(join(`${target}.partial`, "model"))).toContain("a.txt");
   await expectCode("OUTPUT_EXISTS", () => OutputFolder.create(target, options));
   await writeFile(join(folder, "file"), "");
   await expectCode("OUTPUT_EXISTS", () => OutputFolder.create(join(folder, "file"), options));
   await symlink("nowhere", join(folder, "dangling"));
   await expectCode("OUTPUT_EXISTS", () => OutputFolder.create(join(folder, "dangling"), options));
+});
+
+it("clears what a crash right after the last rename left", async () => {
+  const target = join(await temporaryFolder(), "out");
+  await mkdir(target);
+  await writeFile(join(target, "config.json"), "{}");
+  await mkdir(join(`${target}.partial`, ".ream"), { recursive: true });
+  await expectCode("OUTPUT_EXISTS", () => OutputFolder.create(target, options));
+  await expect(readdir(`${target}.partial`)).rejects.toThrow("ENOENT");
+  expect(await readdir(target)).toEqual(["config.json"]);
 });
 
 it("refuses a second writer", async () => {
@@ -157,9 +167,9 @@ it("leaves no part of a file whose data fails, is too short or too long", async 
   ];
   for (const [data, message] of bad) {
     await expect(output.writeShard("1.safetensors", [b, { ...a, data }])).rejects.toThrow(message);
-    expect((await readdir(output.partial)).sort()).toEqual([".ream", "1.safetensors"]);
+    expect(await readdir(output.content)).toEqual(["1.safetensors"]);
     expect(await readdir(join(output.partial, ".ream", "new"))).toEqual([]);
-    expect(await readFile(join(output.partial, "1.safetensors"), "utf8")).toBe("old");
+    expect(await readFile(join(output.content, "1.safetensors"), "utf8")).toBe("old");
   }
   await expectCode("FILE_MISSING", () => output.copyFile(join(target, "none"), "x"));
   await expectCode("FILE_NAME", () => output.writeFile("../x", ""));

@@ -15,7 +15,10 @@ interface Result {
   experts: { before: number; after: number };
   bytes: { before: number; after: number };
   peakMemory: number;
-  plan: { digest?: string; layers: { keptExperts: number[]; groups: { members: number[]; permutations?: object }[] }[] };
+  plan: {
+    digest?: string;
+    layers: { keptExperts: number[]; groups: { members: number[]; permutations?: object }[] }[];
+  };
 }
 
 describe("ream compress", () => {
@@ -50,10 +53,14 @@ describe("ream compress", () => {
     expect(dry.status).toBe(0);
     const { out, plan } = JSON.parse(dry.stdout) as Result;
     expect(out).toBeNull();
-    expect(plan.layers.flatMap(({ groups }) => groups.flatMap((group) => Object.keys(group.permutations!)))).toHaveLength(8);
+    expect(
+      plan.layers.flatMap(({ groups }) => groups.flatMap((group) => Object.keys(group.permutations!))),
+    ).toHaveLength(8);
     writeFileSync(file, dry.stdout);
     expect((await ream(["compress", model, ...options, "--out", direct])).status).toBe(0);
-    expect((await ream(["compress", model, "--plan", file, "--out", planned, "--backend", "reference"])).status).toBe(0);
+    expect((await ream(["compress", model, "--plan", file, "--out", planned, "--backend", "reference"])).status).toBe(
+      0,
+    );
     expect(readFileSync(join(planned, "model.safetensors"))).toEqual(readFileSync(join(direct, "model.safetensors")));
   });
 
@@ -62,7 +69,11 @@ describe("ream compress", () => {
     const common = ["compress", model, "--experts", "12", "--dry-run", ...reference];
     const streamed = await ream([...common, "--events", "jsonl"]);
     expect(streamed.stderr).toBe("");
-    const types = (text: string) => text.trimEnd().split("\n").map((line) => JSON.parse(line).type as string);
+    const types = (text: string) =>
+      text
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line).type as string);
     expect(types(streamed.stdout)).toEqual(expect.arrayContaining(["start", "progress", "layer"]));
     expect(types(streamed.stdout).at(-1)).toBe("result");
     const toFile = await ream([...common, "--events", file, "--json"]);
@@ -75,7 +86,10 @@ describe("ream compress", () => {
 
   test("options of --config hold where no flag says otherwise", async () => {
     const config = join(folder, "config.json");
-    writeFileSync(config, JSON.stringify({ model, experts: 12, method: "reap", tokens, backend: "reference", dryRun: true }));
+    writeFileSync(
+      config,
+      JSON.stringify({ model, experts: 12, method: "reap", tokens, backend: "reference", dryRun: true }),
+    );
     const fromFile = await ream(["compress", "--config", config, "--json"]);
     expect(JSON.parse(fromFile.stdout)).toMatchObject({ method: "reap", experts: { after: 12 } });
     const withFlag = await ream(["compress", "--config", config, "--experts", "8", "--method", "frequency", "--json"]);
@@ -90,13 +104,28 @@ describe("refusals of ream compress", () => {
   test.each<[string, string[], number, string]>([
     ["fewer experts than a token uses", [model, "--experts", "3", "--out", refused, ...reference], 2, "EXPERTS_RANGE"],
     ["more experts than there are", [model, "--experts", "17", "--out", refused, ...reference], 2, "EXPERTS_RANGE"],
-    ["no room in the groups", [model, "--experts", "4", "--group-size", "2", "--out", refused, ...reference], 2, "GROUP_ROOM"],
+    [
+      "no room in the groups",
+      [model, "--experts", "4", "--group-size", "2", "--out", refused, ...reference],
+      2,
+      "GROUP_ROOM",
+    ],
     ["no output", [model, "--experts", "12", ...reference], 2, "OPTION_MISSING"],
     ["no number of experts", [model, "--out", refused, ...reference], 2, "OPTION_MISSING"],
     ["no model", ["--experts", "12", "--out", refused], 2, "OPTION_INVALID: model"],
     ["a model that is nowhere", ["./nowhere", "--experts", "12", "--out", refused], 1, "MODEL_NOT_FOUND"],
-    ["the source as output", [model, "--experts", "12", "--out", join(model, "x"), ...reference], 1, "OUTPUT_IN_SOURCE"],
-    ["a mix that does not add up", [model, "--experts", "12", "--out", refused, "--mix", "a=0.5,b=0.4"], 2, "CALIBRATION_MIX"],
+    [
+      "the source as output",
+      [model, "--experts", "12", "--out", join(model, "x"), ...reference],
+      1,
+      "OUTPUT_IN_SOURCE",
+    ],
+    [
+      "a mix that does not add up",
+      [model, "--experts", "12", "--out", refused, "--mix", "a=0.5,b=0.4"],
+      2,
+      "CALIBRATION_MIX",
+    ],
     ["an unknown option", [model, "--expert", "12"], 2, "Did you mean --experts?"],
     ["an unknown method", [model, "--method", "reem"], 2, "Allowed choices are ream"],
     ["a number that is none", [model, "--experts", "many"], 2, "That is not a number."],

@@ -32,7 +32,16 @@ describe.each(["qwen3_moe", "qwen3_moe-tied-yarn"])("ream forward on %s", (name)
   test("generates its tokens, from --prompt and from --ids", async () => {
     const { prompt, generated } = readJson<Expected>(join(golden(name), "expected.json")).generation;
     const count = String(generated.length);
-    const one = await ream(["forward", golden(name), "--prompt", prompt.join(), "--generate", count, "--json", ...engine]);
+    const one = await ream([
+      "forward",
+      golden(name),
+      "--prompt",
+      prompt.join(),
+      "--generate",
+      count,
+      "--json",
+      ...engine,
+    ]);
     expect(JSON.parse(one.stdout).generated).toEqual([generated]);
     const file = join(folder, "prompts.json");
     writeFileSync(file, JSON.stringify([prompt, [...prompt].reverse()]));
@@ -54,7 +63,13 @@ test("padding is hidden from the tokens", async () => {
   };
   const plain = await logits("plain", new Map([["input_ids", int32([1, 4], [5, 6, 7, 8])]]));
   const mask = int32([1, 6], [1, 1, 1, 1, 0, 0]);
-  const padded = await logits("padded", new Map([["input_ids", int32([1, 6], [5, 6, 7, 8, 0, 0])], ["attention_mask", mask]]));
+  const padded = await logits(
+    "padded",
+    new Map([
+      ["input_ids", int32([1, 6], [5, 6, 7, 8, 0, 0])],
+      ["attention_mask", mask],
+    ]),
+  );
   expect(largestDifference(padded.slice(0, plain.length), plain)).toBeLessThan(1e-5);
 });
 
@@ -76,8 +91,18 @@ describe("refusals of ream forward", () => {
     ["no ids at all", () => ["--ids", json("empty", []), "--out", out], 1, "IDS_INVALID"],
     ["an object without ids", () => ["--ids", json("object", { ids: [1] }), "--out", out], 1, "IDS_INVALID"],
     ["a file that is not there", () => ["--ids", join(folder, "nowhere"), "--out", out], 1, "IDS_INVALID"],
-    ["safetensors without ids", () => ["--ids", join(model, "model-00001-of-00002.safetensors"), "--out", out], 1, "IDS_INVALID"],
-    ["more than fits", () => ["--ids", json("many", new Array(600_000).fill(1)), "--out", out], 1, "FORWARD_TOO_LARGE"],
+    [
+      "safetensors without ids",
+      () => ["--ids", join(model, "model-00001-of-00002.safetensors"), "--out", out],
+      1,
+      "IDS_INVALID",
+    ],
+    [
+      "more than fits",
+      () => ["--ids", json("many", new Array(1_000_000).fill(1)), "--out", out],
+      1,
+      "FORWARD_TOO_LARGE",
+    ],
   ])("%s", async (_, args, status, text) => {
     const run = await ream(["forward", model, ...args(), ...engine]);
     expect(run.stderr).toContain(text);

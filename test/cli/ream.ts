@@ -10,7 +10,9 @@ const program = join(root, "bin/ream.js");
 
 /** Tests of the command run what is built; an old build would test old code. */
 function checkBuild(): void {
-  const sources = readdirSync(join(root, "src"), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const sources = readdirSync(join(root, "src"), { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
   const newest = Math.max(...sources.map((entry) => statSync(join(entry.parentPath, entry.name)).mtimeMs));
   const built = statSync(join(root, "dist/src/cli/main.js"), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if (built < newest) throw new Error("dist/ is older than src/: run `npm run build:typescript` first");
