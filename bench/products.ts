@@ -1,7 +1,7 @@
 /**
  * Speed of the products of the native backend, and its ratio to the reference backend:
  *
- *     npm run build && node dist/bench/products.js [threads]
+ *     npm run build && node dist/bench/products.js [threads] [instruction sets ...]
  *
  * GFLOP/s counts a multiplication and an addition as two. "per core" divides by the processor time used instead of the
  * time that passed, which tells the kernel's speed also on a machine that does other work.
@@ -135,9 +135,11 @@ const works: ((backend: Backend) => Work)[] = [
   packing,
 ];
 
-const threads = process.argv[2] === undefined ? undefined : Number(process.argv[2]);
+const [, , threadsText, ...chosen] = process.argv;
+const threads = threadsText === undefined ? undefined : Number(threadsText);
+const variants = chosen.length > 0 ? chosen : nativeVariants().slice(0, 1);
 for (const precision of ["bf16", "f32"] satisfies Precision[]) {
-  for (const variant of nativeVariants()) {
+  for (const variant of variants) {
     const native = createNativeBackend({ precision, threads, variant });
     console.log(`\n${precision}, ${native.description}`);
     for (const make of works) {

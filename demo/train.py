@@ -1,6 +1,6 @@
 """Trains the demo model: a small Qwen3-MoE on the demo world, saved as a Hugging Face checkpoint.
 
-    python train.py WORLD OUT --steps 2400 --balance 0.003
+    python train.py WORLD OUT --steps 2250 --balance 0.005
 
 WORLD is what build-world wrote; OUT receives config.json, model.safetensors (bfloat16), tokenizer.json and
 tokenizer_config.json in the layout of real Qwen3-MoE checkpoints. The schedule counts steps, not time, so a run that
@@ -234,7 +234,8 @@ class Layer(nn.Module):
         k = self.k_norm(self.k_proj(x).view(b, t, self.kv_heads, -1)).transpose(1, 2)
         v = self.v_proj(x).view(b, t, self.kv_heads, -1).transpose(1, 2)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        o = F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), is_causal=True, enable_gqa=True)
+        with torch.autocast("cpu", enabled=False):  # heads are so small that float32 is faster here
+            o = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True, enable_gqa=True)
         return self.o_proj(o.transpose(1, 2).reshape(b, t, -1))
 
     def experts(self, x):
@@ -323,12 +324,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("world")
     parser.add_argument("out")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2250)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--muon-lr", type=float, default=0.02)
-    parser.add_argument("--balance", type=float, default=0.003)
+    parser.add_argument("--balance", type=float, default=0.005)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resume", action="store_true", help="go on from OUT/state.pt, where there is one")
     args = parser.parse_args()

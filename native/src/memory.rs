@@ -23,7 +23,7 @@ unsafe impl Plain for f32 {}
 // SAFETY: as above.
 unsafe impl Plain for f64 {}
 // SAFETY: as above.
-unsafe impl Plain for u16 {}
+unsafe impl Plain for u32 {}
 // SAFETY: as above.
 unsafe impl Plain for u8 {}
 

@@ -4,6 +4,8 @@
 //! of the depth, the 64 numbers side by side: `[depth][64]` float32, or `[depth / 2][64][2]` bfloat16, pairs of
 //! neighbours in depth together as VDPBF16PS wants them. Missing rows and an odd last column are filled with zeros.
 
+use std::ops::Range;
+
 use crate::codecs::Source;
 use crate::dispatch::{Cpu, multiversion};
 use crate::math::to_bfloat16;
@@ -12,8 +14,6 @@ use crate::threads::Threads;
 
 /// Rows of a weight in a panel.
 pub const PANEL: usize = 64;
-/// Columns that are decoded at a time.
-const STRIP: usize = 32;
 
 /// How both operands of a product are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,17 +92,17 @@ impl Packed {
     ) -> Self {
         let depth = format.depth(columns);
         let panels = rows.div_ceil(PANEL);
-        let panel_bytes = depth * PANEL * format.panel_bytes();
-        let mut data = Buffer::of::<u8>(panels * panel_bytes);
-        let out = Disjoint::new(data.as_mut_slice::<u8>());
+        let panel_words = depth * PANEL * format.panel_bytes() / size_of::<u32>();
+        let mut data = Buffer::of::<u32>(panels * panel_words);
+        let out = Disjoint::new(data.as_mut_slice::<u32>());
         threads.run(
             panels,
             || (),
             |(), panel| {
                 // SAFETY: each task has its own panel.
-                let out = unsafe { out.range(panel * panel_bytes, panel_bytes) };
+                let out = unsafe { out.range(panel * panel_words, panel_words) };
                 let rows: [_; PANEL] = std::array::from_fn(|r| row(panel * PANEL + r));
-                pack_panel(cpu, &rows, columns, depth, format, out);
+                pack_panel(cpu, &rows, columns, format, out);
             },
         );
         Self { rows, columns, format, data }
@@ -127,49 +127,98 @@ impl Packed {
 }
 
 multiversion! {
-    /// Packs 64 rows, or zeros where there is none, into `depth` steps of a panel.
-    pub fn pack_panel(rows: &[Option<(Source, usize)>; PANEL], columns: usize, depth: usize, format: Format, out: &mut [u8]) = pack_panel_body;
+    /// Packs 64 rows, or zeros where there is none, into a panel of words of 32 bits: each a float32 number or a pair of
+    /// bfloat16 numbers.
+    pub fn pack_panel(rows: &[Option<(Source, usize)>; PANEL], columns: usize, format: Format, out: &mut [u32]) = pack_panel_body;
 }
 
+/// Words of a row that are transposed at a time: a cache line.
+const STRIP: usize = 16;
+
 #[inline(always)]
-fn pack_panel_body(
-    rows: &[Option<(Source, usize)>; PANEL],
-    columns: usize,
-    depth: usize,
-    format: Format,
-    out: &mut [u8],
-) {
-    let mut strip = [[0.0_f32; STRIP]; PANEL];
-    for start in (0..depth).step_by(STRIP) {
-        let width = STRIP.min(columns - start);
-        for (values, row) in strip.iter_mut().zip(rows) {
-            values[width..].fill(0.0);
+fn pack_panel_body(rows: &[Option<(Source, usize)>; PANEL], columns: usize, format: Format, out: &mut [u32]) {
+    let numbers_in_word = size_of::<u32>() / format.panel_bytes();
+    let mut words = [[0_u32; STRIP]; PANEL];
+    for (strip, out) in out.chunks_mut(STRIP * PANEL).enumerate() {
+        let start = strip * STRIP * numbers_in_word;
+        let count = columns.min(start + STRIP * numbers_in_word) - start;
+        for (words, row) in words.iter_mut().zip(rows) {
             match row {
-                Some((source, index)) => source.decode_row(*index, start, &mut values[..width]),
-                None => values.fill(0.0),
+                Some((source, index)) => row_words(source, *index, start..start + count, format, words),
+                None => *words = [0; STRIP],
             }
         }
-        let steps = STRIP.min(depth - start);
-        let out = &mut out[start * PANEL * format.panel_bytes()..][..steps * PANEL * format.panel_bytes()];
-        if format == Format::F32 {
-            for (k, group) in out.as_chunks_mut::<{ 4 * PANEL }>().0.iter_mut().enumerate() {
-                for (bytes, values) in group.as_chunks_mut::<4>().0.iter_mut().zip(&strip) {
-                    *bytes = values[k].to_ne_bytes();
-                }
-            }
-        } else {
-            let pairs = strip.map(|values| pairs_of(&values));
-            for (k, group) in out.as_chunks_mut::<{ 4 * PANEL }>().0.iter_mut().enumerate() {
-                for (bytes, pairs) in group.as_chunks_mut::<4>().0.iter_mut().zip(&pairs) {
-                    *bytes = pairs[k].to_ne_bytes();
-                }
-            }
-        }
+        transpose(&words, out);
     }
 }
 
-/// Neighbours rounded to bfloat16, the first in the low half.
+/// The words of some columns of a row, zeros after them.
 #[inline(always)]
-fn pairs_of(values: &[f32; STRIP]) -> [u32; STRIP / 2] {
-    std::array::from_fn(|i| u32::from(to_bfloat16(values[2 * i])) | u32::from(to_bfloat16(values[2 * i + 1])) << 16)
+fn row_words(source: &Source, row: usize, columns: Range<usize>, format: Format, words: &mut [u32; STRIP]) {
+    if format == Format::F32 {
+        *words = decoded::<STRIP>(source, row, columns).map(f32::to_bits);
+    } else if let Some(pairs) = source.bfloat16_pairs(row, columns.start) {
+        // The same bits: no need to widen and round them.
+        *words = pairs.map(u32::from_le_bytes);
+    } else {
+        let values = decoded::<{ 2 * STRIP }>(source, row, columns);
+        let pair = |i: usize| (to_bfloat16(values[2 * i]), to_bfloat16(values[2 * i + 1]));
+        *words = std::array::from_fn(|i| u32::from(pair(i).0) | u32::from(pair(i).1) << 16);
+    }
+}
+
+/// Up to `N` columns of a row, zeros after them.
+#[inline(always)]
+fn decoded<const N: usize>(source: &Source, row: usize, columns: Range<usize>) -> [f32; N] {
+    let mut values = [0.0; N];
+    if columns.len() == N {
+        // A length that the compiler knows makes one vector of the loop.
+        source.decode_row(row, columns.start, &mut values);
+    } else {
+        source.decode_row(row, columns.start, &mut values[..columns.len()]);
+    }
+    values
+}
+
+/// `out[k][r] = words[r][k]` for the steps k that `out` has.
+#[inline(always)]
+fn transpose(words: &[[u32; STRIP]; PANEL], out: &mut [u32]) {
+    let (groups, rest) = out.as_chunks_mut::<{ 4 * PANEL }>();
+    for (group, out) in groups.iter_mut().enumerate() {
+        for r in (0..PANEL).step_by(4) {
+            let block =
+                transpose_block(std::array::from_fn(|i| *words[r + i][4 * group..].first_chunk().expect("4 words")));
+            for (i, step) in block.iter().enumerate() {
+                out[i * PANEL + r..][..4].copy_from_slice(step);
+            }
+        }
+    }
+    let first = 4 * groups.len();
+    for (k, step) in rest.chunks_exact_mut(PANEL).enumerate() {
+        step.iter_mut().zip(words).for_each(|(out, words)| *out = words[first + k]);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn transpose_block(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
+    use std::arch::x86_64::*;
+    // SAFETY: SSE2 is part of x86-64; a vector and an array of four words have the same bytes.
+    unsafe {
+        let rows: [__m128i; 4] = std::mem::transmute(rows);
+        let (low_01, low_23) = (_mm_unpacklo_epi32(rows[0], rows[1]), _mm_unpacklo_epi32(rows[2], rows[3]));
+        let (high_01, high_23) = (_mm_unpackhi_epi32(rows[0], rows[1]), _mm_unpackhi_epi32(rows[2], rows[3]));
+        std::mem::transmute::<[__m128i; 4], _>([
+            _mm_unpacklo_epi64(low_01, low_23),
+            _mm_unpackhi_epi64(low_01, low_23),
+            _mm_unpacklo_epi64(high_01, high_23),
+            _mm_unpackhi_epi64(high_01, high_23),
+        ])
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn transpose_block(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
+    std::array::from_fn(|k| std::array::from_fn(|r| rows[r][k]))
 }

@@ -129,7 +129,7 @@ pub fn add_output_cosines(context: &Context, sums: &mut [f64], x: &[f32], expert
         all_outputs(context, x, experts, outputs.as_mut_slice(), norms.as_mut_slice());
         let per_token = Disjoint::new(cosines.as_mut_slice::<f32>());
         let (outputs, norms) = (outputs.as_slice::<f32>(), norms.as_slice::<f64>());
-        let scratch = || (Tile::default(), Buffer::of::<u8>(PANEL * hidden * size_of::<f32>()));
+        let scratch = || (Tile::default(), Buffer::of::<u32>(PANEL * hidden));
         context.threads.run(tokens, scratch, |(tile, panel), token| {
             let outputs = &outputs[token * count * hidden..(token + 1) * count * hidden];
             let norms = &norms[token * count..(token + 1) * count];
@@ -181,23 +181,30 @@ fn all_outputs(context: &Context, x: &[f32], experts: &Experts, outputs: &mut [f
 fn token_cosines(
     context: &Context,
     tile: &mut Tile,
-    panel: &mut [u8],
+    panel: &mut [u32],
     outputs: &[f32],
     norms: &[f64],
     out: &mut [f32],
 ) {
     let count = norms.len();
     let hidden = outputs.len() / count;
-    let panel = &mut panel[..PANEL * hidden * size_of::<f32>()];
+    let panel = &mut panel[..PANEL * hidden];
     let source = Source::new(DType::F32, count, hidden, bytes_of(outputs)).expect("all outputs have one size");
     let (blocks, size) = row_blocks(count);
     for index in 0..count.div_ceil(PANEL) {
         let columns = panel_columns(index, count);
         let rows = std::array::from_fn(|r| (index * PANEL + r < count).then_some((source, index * PANEL + r)));
-        pack_panel(context.cpu, &rows, hidden, hidden, Format::F32, panel);
+        pack_panel(context.cpu, &rows, hidden, Format::F32, panel);
         for block in 0..blocks {
             let range = block_rows(block, size, count);
-            tile.multiply_panel(context.cpu, Format::F32, Rows::float32(outputs, hidden), range.clone(), panel, hidden);
+            tile.multiply_panel(
+                context.cpu,
+                Format::F32,
+                Rows::float32(outputs, hidden),
+                range.clone(),
+                bytes_of(panel),
+                hidden,
+            );
             for (i, row) in range.enumerate() {
                 let out = &mut out[row * count..(row + 1) * count][columns.clone()];
                 for ((out, &dot), &norm) in out.iter_mut().zip(tile.row(i)).zip(&norms[columns.clone()]) {

@@ -20,6 +20,7 @@ pub type TileKernel =
 
 /// The kernel of an instruction set for a format.
 pub fn kernel(cpu: Cpu, format: Format) -> TileKernel {
+    assert!(format != Format::Bf16Pairs || cpu.has_bfloat16_products(), "the format belongs to the instruction set");
     match (cpu.level(), format) {
         #[cfg(target_arch = "x86_64")]
         (Level::Avx512, Format::Bf16Pairs) => avx512_bfloat16,

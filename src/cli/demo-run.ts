@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Calibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
+import { parseMix } from "../calibration/mix.js";
 import { calibrationOptions } from "../calibration/options.js";
 import type { Backend } from "../engine/backend.js";
 import { selectBackend } from "../engine/select.js";
@@ -27,9 +28,15 @@ const METHODS = ["ream", "reap"] as const;
 const LENGTH = 128;
 /** Calibration sequences. The plain TypeScript backend takes fewer, so that the demo stays a matter of minutes. */
 const SEQUENCES = { native: 512, reference: 24 };
+/** Held-out sequences a domain, at most as many as calibration sequences. */
 const HELD_OUT = { native: 40, reference: 12 };
 
-type Options = Pick<CompressOptions, "mix" | "backend" | "precision" | "threads"> & { readonly out: string };
+type Options = Pick<CompressOptions, "backend" | "precision" | "threads"> & {
+  readonly out: string;
+  readonly mix: string;
+  /** Calibration sequences; undefined: as many as suit the backend. */
+  readonly sequences: number | undefined;
+};
 
 /** A model of the demo and how it does on held-out text, by domain. */
 export interface DemoRow {
@@ -66,35 +73,33 @@ export async function runDemo(options: Options, context: RunContext): Promise<De
   const targets = EXPERTS.flatMap((experts) =>
     METHODS.map((method) => ({ experts, method, name: `${method}-${experts}` })),
   );
-  for (const { name } of targets) await checkReplaceable(join(options.out, name), demo.digest);
-  await mkdir(options.out, { recursive: true });
+  const folder = (name: string) => join(options.out, name);
+  for (const { name } of targets) await checkReplaceable(folder(name), demo.digest);
+  // What is to be said of the backend and the calibration text is the same for every run.
+  const said = new Set<string>();
+  const note = (text: string) => {
+    if (!said.has(text)) context.note(text);
+    said.add(text);
+  };
   const original = await openModel(demo.model);
   try {
-    // What is to be said of the backend and the calibration text is the same for every run.
-    const said = new Set<string>();
-    const noteOnce = (text: string) => {
-      if (!said.has(text)) context.note(text);
-      said.add(text);
-    };
-    const backend = makeBackend(options, original, noteOnce);
-    const heldOut = await loadHeldOut(demo.folder, original, backend.name);
-    const calibration = calibrationOf(demo.folder, options.mix ?? DEMO_MIX, SEQUENCES[backend.name]);
-    const rows = [await measure("original", undefined, original, heldOut, backend)];
+    const backend = makeBackend(options, original, note);
+    const calibration = calibrationOf(demo.folder, options.mix, options.sequences ?? SEQUENCES[backend.name]);
+    const heldOut = await loadHeldOut(demo.folder, original, Math.min(HELD_OUT[backend.name], calibration.sequences));
+    const measureModel = (name: string, method: string | undefined, open: OpenedModel) =>
+      measure({ name, method, open, heldOut, backend, signal: context.signal });
+    note("The original is measured first, then each result when it is there.");
+    const rows = [await measureModel("original", undefined, original)];
+    await mkdir(options.out, { recursive: true });
     for (const { experts, method, name } of targets) {
-      const out = join(options.out, name);
-      await rm(out, { recursive: true, force: true });
-      const { mix: _, out: _folder, ...engine } = options;
-      const run = compress(
-        { ...calibration, ...engine, model: demo.model, experts, method, out, restart: true },
-        context.signal,
-      );
-      await follow(run, (event) => {
-        if (event.type === "note") noteOnce(event.message);
-        else context.onEvent(event, name);
-      });
-      const compressed = await openModel(out);
+      await rm(folder(name), { recursive: true, force: true });
+      const { backend: choice, precision, threads } = options;
+      const target = { model: demo.model, experts, method, out: folder(name), restart: true };
+      const run = compress({ ...calibration, backend: choice, precision, threads, ...target }, context.signal);
+      await follow(run, (event) => (event.type === "note" ? note(event.message) : context.onEvent(event, name)));
+      const compressed = await openModel(folder(name));
       try {
-        rows.push(await measure(name, method, compressed, heldOut, backend));
+        rows.push(await measureModel(name, method, compressed));
       } finally {
         await compressed.checkpoint.close();
       }
@@ -112,7 +117,7 @@ function makeBackend(options: Options, { checkpoint, model }: OpenedModel, note:
     { backend: choice, precision: resolvePrecision(precision, checkpoint, model), threads },
     note,
   );
-  if (backend.name === "reference") {
+  if (backend.name === "reference" && options.sequences === undefined) {
     note(
       `The demo takes ${SEQUENCES.reference} calibration sequences in place of ${SEQUENCES.native}, so the results are rougher.`,
     );
@@ -156,7 +161,14 @@ async function checkReplaceable(folder: string, digest: string): Promise<void> {
 }
 
 function calibrationOf(folder: string, mix: string, sequences: number) {
-  const names = mix.split(",").map((part) => part.split("=")[0]!.trim());
+  const names = parseMix(mix).map(({ name }) => name);
+  const unknown = names.find((name) => !DEMO_DOMAINS.some((domain) => domain === name));
+  if (unknown !== undefined) {
+    throw new ReamError("OPTION_INVALID", `the demo has no domain ${unknown}`, {
+      where: "--mix",
+      hint: `Its domains are ${DEMO_DOMAINS.join(", ")}.`,
+    });
+  }
   const domain = DEMO_DOMAINS.filter((name) => names.includes(name)).map(
     (name) => `${name}=${join(folder, "data", "calibration", `${name}.jsonl`)}`,
   );
@@ -166,14 +178,14 @@ function calibrationOf(folder: string, mix: string, sequences: number) {
 async function loadHeldOut(
   folder: string,
   { folder: model, model: { vocabularySize } }: OpenedModel,
-  backend: Backend["name"],
-) {
+  sequences: number,
+): Promise<HeldOutSet[]> {
   const sets: HeldOutSet[] = [];
   for (const domain of DEMO_DOMAINS) {
     const options = calibrationOptions.parse({
       mix: domain,
       domain: [`${domain}=${join(folder, "data", "heldout", `${domain}.jsonl`)}`],
-      sequences: HELD_OUT[backend],
+      sequences,
       length: LENGTH,
     });
     const tokens: Calibration = await loadCalibration(options, { model, vocabularySize });
@@ -182,16 +194,18 @@ async function loadHeldOut(
   return sets;
 }
 
+interface Measurement extends Pick<DemoRow, "name" | "method"> {
+  readonly open: OpenedModel;
+  readonly heldOut: readonly HeldOutSet[];
+  readonly backend: Backend;
+  readonly signal: AbortSignal;
+}
+
 /** Measures a model against the original, which has to be the first. */
-async function measure(
-  name: string,
-  method: string | undefined,
-  open: OpenedModel,
-  heldOut: readonly HeldOutSet[],
-  backend: Backend,
-): Promise<DemoRow> {
+async function measure({ name, method, open, heldOut, backend, signal }: Measurement): Promise<DemoRow> {
   const measured: Record<string, HeldOutMeasure> = {};
   for (const set of heldOut) {
+    signal.throwIfAborted();
     const hidden = await lastHidden(open, backend, set.batches);
     set.original ??= hidden;
     measured[set.domain] = await measureHeldOut(set.original, hidden, backend, set.batches);

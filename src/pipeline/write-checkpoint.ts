@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { editDtype, editExpertCount } from "../checkpoint/config-edit.js";
+import { decode, encode } from "../checkpoint/dtypes.js";
 import { buildIndex, type OutputFolder, type ShardTensor } from "../checkpoint/output.js";
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { INDEX_NAME } from "../checkpoint/shard-index.js";
@@ -98,10 +99,11 @@ class TensorContent {
     } else if (output.kind === "router") {
       const rows = this.plans.get(output.layer)!.keptExperts;
       yield convert(pickTensorRows(await checkpoint.read(output.name), rows), output.dtype as DType).data;
-    } else if (output.dtype === checkpoint.info(output.name).dtype) {
-      yield* checkpoint.chunks(output.name);
     } else {
-      yield convert(await checkpoint.read(output.name), output.dtype as DType).data;
+      const { dtype } = checkpoint.info(output.name);
+      for await (const data of checkpoint.chunks(output.name)) {
+        yield dtype === output.dtype ? data : encode(output.dtype as DType, decode({ dtype: dtype as DType, data }));
+      }
     }
   }
 
