@@ -87,13 +87,10 @@ impl Cpu {
 
     /// Whether products multiply pairs of bfloat16 numbers in one instruction.
     pub fn has_bfloat16_products(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return self.0 == Variant::Avx512Bf16;
-        #[cfg(not(target_arch = "x86_64"))]
-        return false;
+        self.name() == "avx512bf16"
     }
 
-    /// Calls the function of this instruction set. See `multiversion!`.
+    /// Which float32 vectors it has. See `multiversion!`.
     pub(crate) fn level(self) -> Level {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,6 @@
 import { decode } from "../checkpoint/dtypes.js";
 import type { Backend, Routing } from "../engine/backend.js";
+import { ReamError } from "../errors.js";
 import type { TokenBatch } from "../model/layer.js";
 import type { MoeBlock, MoeOutput, MoeTensors } from "../model/moe.js";
 import { pickRows } from "./rows.js";
@@ -75,12 +76,15 @@ export class LayerObserver {
     this.samples?.add(index, counted.x);
   }
 
-  /** The finished statistics. The down projections turn mean activations into mean outputs: both are linear. */
-  finish(tensors: MoeTensors): LayerObservation {
+  /**
+   * The finished statistics. The down projections turn mean activations into mean outputs: both are linear.
+   * Throws `NOT_FINITE` where a statistic is not a number: no plan that is made from it could be trusted.
+   */
+  finish(tensors: MoeTensors, layer: number): LayerObservation {
     const { tokens, routed } = this.sums;
     const { statistics, saliency } = this.settings;
     const activationShare = statistics === "sums" ? 1 / tokens : 1;
-    return {
+    const observation = {
       saliency: statistics === "sums" ? saliencyOf(this.sums, saliency) : this.saliencyMeans,
       routed,
       gateGram: this.gateGram,
@@ -93,6 +97,20 @@ export class LayerObserver {
       tokenCosines: this.cosines?.map((value) => value / tokens),
       samples: this.samples,
     };
+    const { gateGram, meanOutputs, tokenCosines } = observation;
+    for (const [what, values] of Object.entries({
+      saliency: observation.saliency,
+      gateGram,
+      meanOutputs,
+      tokenCosines,
+    })) {
+      if (values?.every(Number.isFinite) !== false) continue;
+      throw new ReamError("NOT_FINITE", `the ${what} of layer ${layer} holds values that are not finite numbers`, {
+        where: this.block.description.router.weight,
+        hint: "The weights of this or an earlier layer are damaged, or overflow: fetch them again, or try --precision f32.",
+      });
+    }
+    return observation;
   }
 
   private addRouted({ routing, norms, scores }: CountedTokens): void {

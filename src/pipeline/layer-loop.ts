@@ -9,6 +9,7 @@ import { TokenSamples } from "../compress/samples.js";
 import type { Settings } from "../compress/settings.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { Backend } from "../engine/backend.js";
+import { ReamError } from "../errors.js";
 import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
 import { embed } from "../model/embedding.js";
 import { add, Layer, type TokenBatch } from "../model/layer.js";
@@ -135,7 +136,16 @@ class LayerRun {
     yield this.progress("plan");
     await nextTurn();
     const trace = onTrace && new LayerTrace(this.index, block.experts.count, settings);
-    const plan = planLayer(backend, this.index, kept, block, tensors, observer.finish(tensors), settings, trace);
+    const plan = planLayer(
+      backend,
+      this.index,
+      kept,
+      block,
+      tensors,
+      observer.finish(tensors, this.index),
+      settings,
+      trace,
+    );
     if (trace !== undefined) onTrace?.(trace);
     return plan;
   }
@@ -170,12 +180,33 @@ class LayerRun {
     const { settings, model, seed, recorded } = this.options;
     if (settings.merging !== "saliency" || !settings.alignActivations) return undefined;
     if (recorded !== undefined) {
-      const { indices, samples } = await recorded(this.index);
-      return TokenSamples.recorded(model.hiddenSize, indices, model.experts, samples);
+      const found = await recorded(this.index);
+      this.checkRecorded(found);
+      return TokenSamples.recorded(model.hiddenSize, found.indices, model.experts, found.samples);
     }
     const perBatch = Math.max(1, Math.floor(settings.samples / batchCount(this.options)));
     const make = settings.sampling === "shared" ? TokenSamples.shared : TokenSamples.perExpert;
     return make(model.hiddenSize, perBatch, seed + this.index * 1_000_003);
+  }
+
+  private checkRecorded({ indices, samples }: RecordedSamples): void {
+    const { batches, model } = this.options;
+    const size = batches.length * model.experts * samples;
+    const fits =
+      indices.length === size &&
+      indices.every((token, i) => {
+        const batch = batches[Math.floor(i / (model.experts * samples))]!;
+        return token >= 0 && token < batch.ids.length;
+      });
+    if (fits) return;
+    throw new ReamError(
+      "SAMPLED_TOKENS",
+      `the sampled tokens of layer ${this.index} do not fit the calibration tokens`,
+      {
+        where: "--sampled-tokens",
+        hint: `Expected indices below the tokens of a batch, in shape [${batches.length}, ${model.experts}, samples].`,
+      },
+    );
   }
 
   private async *eachBatch(phase: Phase, work: (batch: TokenBatch, index: number) => void) {

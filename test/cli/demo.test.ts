@@ -7,7 +7,7 @@ import { ream, temporaryFolder } from "./ream.js";
 const folder = temporaryFolder();
 
 test("compresses, measures, prints a table, and replaces its own results", async () => {
-  const args = ["demo", "--sequences", "6", "--out", "demo"];
+  const args = ["demo", "--sequences", "6", "--out", "demo", "--backend", "native"];
   const first = await ream([...args, "--json", "-q"], { cwd: folder });
   expect(first.status).toBe(0);
   const { rows } = JSON.parse(first.stdout) as DemoResult;
