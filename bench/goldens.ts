@@ -85,7 +85,9 @@ for (const variant of Object.keys(VARIANTS)) {
 }
 lines.push(
   "",
-  "`bfloat16-small` was computed in bfloat16 by its source, which rounds after every operation; here it is computed in",
-  "float32, so that its numbers are those of the other variants' rounding, and its decisions are the same.",
+  "`bfloat16-small` was computed in bfloat16 by its source, which rounds after every operation. Computed here in float32, its",
+  "decisions are the same except for the order of two nearly equal saliencies (not compared); its numbers differ by that",
+  "rounding. Computed here in bfloat16, with products rounded but sums and hidden states in float32, a few neurons of one",
+  "expert are placed otherwise.",
 );
 process.stdout.write(`${lines.join("\n")}\n`);

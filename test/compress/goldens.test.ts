@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { BACKENDS } from "../support/backends.js";
 import { GOLDENS } from "../support/goldens.js";
-import { VARIANTS, variantDeviation } from "../support/ream-golden.js";
+import { BFLOAT16_VARIANT, VARIANTS, variantDeviation } from "../support/ream-golden.js";
 
 const folder = join(GOLDENS, "ream/qwen3_moe");
-const float32 = Object.keys(VARIANTS).filter((variant) => variant !== "official/bfloat16-small");
+const float32 = Object.keys(VARIANTS).filter((variant) => variant !== BFLOAT16_VARIANT);
 
 test("every variant of the reference data is covered", () => {
   for (const variant of Object.keys(VARIANTS)) expect(existsSync(join(folder, variant, "trace.json"))).toBe(true);
@@ -21,5 +21,13 @@ describe.each(Object.entries(BACKENDS))("%s backend", (_, create) => {
     expect(deviation.costs).toBeLessThan(2e-5);
     expect(deviation.weights).toBeLessThan(2e-5);
     expect(deviation.merged).toBeLessThan(2e-5);
+  });
+
+  test(`${BFLOAT16_VARIANT}: the same groups and permutations, weights within bfloat16's rounding`, async () => {
+    const deviation = await variantDeviation(folder, BFLOAT16_VARIANT, create("f32"));
+    expect(deviation.mismatches).toEqual([]);
+    // The largest weights are between 1 and 2: 2^-6 of them.
+    expect(deviation.merged).toBeLessThan(2 ** -6);
+    expect(deviation.saliency).toBeLessThan(0.05);
   });
 });

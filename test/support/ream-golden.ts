@@ -15,6 +15,12 @@ import { makeBatches } from "../../src/pipeline/batches.js";
 import { planLayers } from "../../src/pipeline/layer-loop.js";
 import { largestDifference, largestRelativeDifference, readJson, readTensors } from "./goldens.js";
 
+/**
+ * Computed in bfloat16 by its source, which rounds after every operation. Two nearly equal saliencies then rank the other
+ * way round, so that the order of groups means nothing.
+ */
+export const BFLOAT16_VARIANT = "official/bfloat16-small";
+
 /** How each variant of the reference data is asked for here: method and changed settings. */
 export const VARIANTS: Readonly<Record<string, { method: Method } & Partial<Settings>>> = {
   "official/identity-small": { method: "ream-official" },
@@ -109,7 +115,9 @@ export async function variantDeviation(folder: string, variant: string, backend:
     neurons: 0,
   };
   compareTensors(deviation, traces, await readTensors(join(golden, "trace.safetensors")));
-  for (const [index, layer] of trace.layers.entries()) compareLayer(deviation, layer, traces[index]!, plans[index]!);
+  for (const [index, layer] of trace.layers.entries()) {
+    compareLayer(deviation, layer, traces[index]!, plans[index]!, variant !== BFLOAT16_VARIANT);
+  }
   if (deviation.mismatches.length === 0) {
     deviation.merged = await mergedDeviation(golden, checkpoint, plans, backend, settings);
   }
@@ -143,6 +151,7 @@ function compareLayer(
   golden: GoldenTrace["layers"][number],
   trace: LayerTrace,
   plan: LayerPlan,
+  ordered: boolean,
 ) {
   const same = (what: string, a: unknown, b: unknown) => {
     if (JSON.stringify(a) !== JSON.stringify(b)) deviation.mismatches.push(`layer ${plan.layer}: ${what}`);
@@ -150,13 +159,20 @@ function compareLayer(
   const sorted = (permutations: Record<string, number[]>) =>
     Object.entries(permutations).sort(([a], [b]) => Number(a) - Number(b));
   same("kept experts", plan.keptExperts, golden.kept_experts);
-  same("centroids", trace.json.centroids, golden.centroids);
-  if (golden.cluster_labels) same("cluster labels", trace.json.cluster_labels, golden.cluster_labels);
+  if (ordered) {
+    same("centroids", trace.json.centroids, golden.centroids);
+    if (golden.cluster_labels) same("cluster labels", trace.json.cluster_labels, golden.cluster_labels);
+  }
   if (golden.tokens_routed) same("tokens routed", trace.json.tokens_routed, golden.tokens_routed);
-  for (const [index, group] of golden.groups.entries()) {
-    const ours = plan.groups[index]!;
-    same(`members of group ${index}`, ours.members, group.members);
-    same(`permutations of group ${index}`, sorted(ours.permutations), sorted(group.permutations));
+  for (const group of golden.groups) {
+    const centroid = group.members[0]!;
+    const ours = plan.groups.find(({ members }) => members[0] === centroid) ?? {
+      members: [],
+      weights: [],
+      permutations: {},
+    };
+    same(`members of the group of ${centroid}`, ours.members, group.members);
+    same(`permutations of the group of ${centroid}`, sorted(ours.permutations), sorted(group.permutations));
     deviation.weights = Math.max(deviation.weights, largestDifference(ours.weights, group.weights));
     deviation.neurons += Object.values(group.permutations).reduce((sum, permutation) => sum + permutation.length, 0);
   }
