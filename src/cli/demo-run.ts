@@ -29,7 +29,7 @@ const LENGTH = 128;
 /** Calibration sequences. The plain TypeScript backend takes fewer, so that the demo stays a matter of minutes. */
 const SEQUENCES = { native: 512, reference: 24 };
 /** Held-out sequences a domain, at most as many as calibration sequences. */
-const HELD_OUT = { native: 40, reference: 12 };
+const HELD_OUT = { native: 24, reference: 12 };
 
 type Options = Pick<CompressOptions, "backend" | "precision" | "threads"> & {
   readonly out: string;
