@@ -1,18 +1,31 @@
-import { existsSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { BACKENDS } from "../support/backends.js";
-import { GOLDENS } from "../support/goldens.js";
+import { GOLDEN_ROOTS } from "../support/goldens.js";
 import { BFLOAT16_VARIANT, VARIANTS, variantDeviation } from "../support/ream-golden.js";
 
-const folder = join(GOLDENS, "ream/qwen3_moe");
+const folders = GOLDEN_ROOTS.map((root) => join(root, "ream/qwen3_moe"));
 const float32 = Object.keys(VARIANTS).filter((variant) => variant !== BFLOAT16_VARIANT);
 
 test("every variant of the reference data is covered", () => {
-  for (const variant of Object.keys(VARIANTS)) expect(existsSync(join(folder, variant, "trace.json"))).toBe(true);
+  for (const folder of folders) {
+    const found = ["official", "paper"].flatMap((kind) =>
+      readdirSync(join(folder, kind)).map((name) => `${kind}/${name}`),
+    );
+    expect(found.sort()).toEqual(Object.keys(VARIANTS).sort());
+  }
 });
 
-describe.each(Object.entries(BACKENDS))("%s backend", (_, create) => {
+const runs = folders.flatMap((folder, i) =>
+  Object.entries(BACKENDS).map(([name, create]) => ({
+    name: i === 0 ? name : `${name}, complete set`,
+    create,
+    folder,
+  })),
+);
+
+describe.each(runs)("$name", ({ create, folder }) => {
   test.each(float32)("%s", async (variant) => {
     const deviation = await variantDeviation(folder, variant, create("f32"));
     expect(deviation.mismatches).toEqual([]);

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { decode, decodeIntegers } from "../../src/checkpoint/dtypes.js";
@@ -9,9 +9,17 @@ const root = fileURLToPath(new URL("../../", import.meta.url)).replace(/dist[\\/
 /** The goldens that are committed here. */
 export const GOLDENS = join(root, "test/goldens");
 
-/** The complete reference data, where it lies beside the project. */
-export const ALL_GOLDENS = join(root, "../shared/goldens");
-export const hasAllGoldens = existsSync(ALL_GOLDENS);
+/** Folders of goldens: those committed here, and the complete reference data where it lies beside the project. */
+export const GOLDEN_ROOTS = [GOLDENS, join(root, "../shared/goldens")].filter((folder) => existsSync(folder));
+
+/** Forward goldens of the families that are supported, as label and folder. Quantised ones are not yet. */
+export function forwardCases(): [label: string, folder: string][] {
+  return GOLDEN_ROOTS.flatMap((goldens, i) =>
+    readdirSync(join(goldens, "forward"))
+      .filter((name) => /^qwen3_moe(?!.*fp8)/.test(name))
+      .map((name): [string, string] => [i === 0 ? name : `${name} (complete set)`, join(goldens, "forward", name)]),
+  );
+}
 
 /** All tensors of a safetensors file as numbers. */
 export async function readTensors(
