@@ -6,7 +6,7 @@ import type { Backend } from "../src/engine/backend.js";
 import { createNativeBackend } from "../src/engine/native/native-backend.js";
 import { createReferenceBackend } from "../src/engine/reference/reference-backend.js";
 import { forwardDeviation } from "../test/support/forward-golden.js";
-import { GOLDENS } from "../test/support/goldens.js";
+import { GOLDENS, readJson } from "../test/support/goldens.js";
 import { VARIANTS, variantDeviation } from "../test/support/ream-golden.js";
 
 const f32: Backend[] = [createReferenceBackend("f32"), createNativeBackend({ precision: "f32" })];
@@ -16,6 +16,24 @@ const row = (...cells: (string | number)[]) =>
   `| ${cells.map((cell) => (typeof cell === "number" ? short(cell) : cell)).join(" | ")} |`;
 const short = (value: number) => (value === 0 ? "0" : value.toExponential(1));
 
+/** The options of `ream compress` that ask for a variant. */
+function flags(variant: string): string {
+  const { method, ...changes } = VARIANTS[variant]!;
+  const { settings } = readJson<{ settings: { merge_size: number; group_size: number } }>(
+    join(folder, variant, "trace.json"),
+  );
+  const size = settings.group_size > 0 && method !== "hc-smoe" ? [`--group-size ${settings.group_size}`] : [];
+  const options = Object.entries(changes).map(([key, value]) => {
+    const name = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    return typeof value === "boolean" ? `--${value ? "" : "no-"}${name}` : `--${name} ${value}`;
+  });
+  const recorded = variant.includes("random-") ? ["--sampled-tokens trace.safetensors"] : [];
+  return ["`--method", method, `--experts ${settings.merge_size}`, ...size, ...options, ...recorded]
+    .join(" ")
+    .concat("`");
+}
+
+const folder = join(GOLDENS, "ream/qwen3_moe");
 const lines = [
   "# Distance from the reference data",
   "",
@@ -75,7 +93,6 @@ lines.push(
   row("variant", "backend", "saliency", "similarity", "costs", "weights", "merged", "exact"),
   row(...Array.from({ length: 8 }, () => "---")),
 );
-const folder = join(GOLDENS, "ream/qwen3_moe");
 for (const variant of Object.keys(VARIANTS)) {
   for (const backend of f32) {
     const d = await variantDeviation(folder, variant, backend);
@@ -89,5 +106,17 @@ lines.push(
   "decisions are the same except for the order of two nearly equal saliencies (not compared); its numbers differ by that",
   "rounding. Computed here in bfloat16, with products rounded but sums and hidden states in float32, a few neurons of one",
   "expert are placed otherwise.",
+);
+lines.push(
+  "",
+  "## How to ask for a variant",
+  "",
+  "Each with `--tokens calibration.safetensors --precision f32`; `--trace DIR` writes every number, `--output-dtype f32` stores",
+  "merged weights unrounded. The pruning scores under `reap/` are `--method reap --no-sequential` with `--gate scores` (raw)",
+  "or `--gate combined` (renormalised).",
+  "",
+  row("variant", "options"),
+  row("---", "---"),
+  ...Object.keys(VARIANTS).map((variant) => row(variant, flags(variant))),
 );
 process.stdout.write(`${lines.join("\n")}\n`);
