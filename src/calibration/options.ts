@@ -41,7 +41,13 @@ export const calibrationOptions = z.object({
     .max(1)
     .default(0.9)
     .describe("With --packing padded: documents that fill less than this share of a sequence are used last."),
-  seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(42).describe("Seed of the choice of documents."),
+  seed: z
+    .number()
+    .int()
+    .min(0)
+    .max(Number.MAX_SAFE_INTEGER)
+    .default(42)
+    .describe("Seed of the choice of documents and of sampled tokens."),
   tokenizer: z.string().optional().describe("Folder with tokenizer.json. Default: the model's."),
 });
 

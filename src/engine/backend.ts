@@ -57,12 +57,14 @@ export interface AttentionShape {
 
 /**
  * The closed set of operations that models and methods are written in. All arrays are row-major float32 unless said
- * otherwise; results are new arrays unless the name says `add`. Reductions have a fixed order for a given number of
+ * otherwise; results are new arrays unless the name says `add`. Reductions have a fixed order, whatever the number of
  * threads. Shapes that do not fit throw a `RangeError`: they are mistakes of the caller, not of the user.
  */
 export interface Backend {
   readonly name: "reference" | "native";
   readonly precision: Precision;
+  /** What numbers may depend on besides name and precision: the instruction set. Never the number of threads. */
+  readonly variant: string;
   /** For people: the instruction set in use and the number of threads. */
   readonly description: string;
 

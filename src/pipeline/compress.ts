@@ -23,7 +23,7 @@ import { type OpenedModel, openModel } from "./open-model.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
 import { resolvePrecision } from "./precision.js";
 import { relay } from "./relay.js";
-import { quickIdentity } from "./source-identity.js";
+import { fileDigest, quickIdentity } from "./source-identity.js";
 import { writeTrace } from "./trace-files.js";
 import { writeCheckpoint } from "./write-checkpoint.js";
 
@@ -208,15 +208,17 @@ async function openOutput(
   backend: Backend,
 ): Promise<OutputFolder> {
   const names = [...new Set([...checkpoint.tensors.values()].map(({ file }) => file)), "config.json"];
-  const { out, restart, dryRun, trace, threads, model: _, ...rest } = options;
+  const { out, restart, experts, method, seed, shards, sampledTokens } = options;
+  // Everything that the output's bytes depend on, and nothing else: paths and the number of threads do not matter.
   const work = {
     version: VERSION,
     source: await quickIdentity(folder, names),
     family: model.family,
     input: "digest" in input ? input.digest : input,
     settings,
-    options: rest,
-    engine: [backend.name, backend.precision, backend.description],
+    target: [experts, method, seed, shards, options.outputDtype],
+    sampled: sampledTokens === undefined ? undefined : await fileDigest(sampledTokens),
+    engine: [backend.name, backend.precision, backend.variant],
   };
   const fingerprint = createHash("sha256").update(JSON.stringify(work)).digest("hex");
   return OutputFolder.create(out!, { fingerprint, source: folder, restart });

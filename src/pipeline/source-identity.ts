@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { lstat, readlink, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { fileError } from "../checkpoint/file-pool.js";
 
 /** A file of the source checkpoint as the manifest names it. */
 export interface FileIdentity {
@@ -35,8 +36,13 @@ async function cachedDigest(path: string): Promise<string | undefined> {
   return /^[0-9a-f]{64}$/.test(target) ? target : undefined;
 }
 
-async function fileDigest(path: string): Promise<string> {
+/** SHA-256 of a file's content. Errors: FILE_MISSING, FILE_READ. */
+export async function fileDigest(path: string): Promise<string> {
   const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 4 * 1024 * 1024 })) hash.update(chunk as Buffer);
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 4 * 1024 * 1024 })) hash.update(chunk as Buffer);
+  } catch (error) {
+    throw fileError(error, path);
+  }
   return hash.digest("hex");
 }

@@ -52,6 +52,7 @@ export function createNativeBackend(options: NativeOptions): Backend {
   return {
     name: "native",
     precision,
+    variant: engine.variant,
     description: `${engine.variant}, ${engine.threads} ${engine.threads === 1 ? "thread" : "threads"}`,
     matrix(weight) {
       const [rows, columns] = shapeOf(weight, "matrix");

@@ -50,6 +50,7 @@ export function createReferenceBackend(precision: Precision): Backend {
   return {
     name: "reference",
     precision,
+    variant: "typescript",
     description: "plain TypeScript, 1 thread",
     matrix,
     linear,
