@@ -8,15 +8,14 @@ import { loadCalibration } from "../calibration/load-calibration.js";
 import { parseMix } from "../calibration/mix.js";
 import { calibrationOptions } from "../calibration/options.js";
 import type { Backend } from "../engine/backend.js";
-import { selectBackend } from "../engine/select.js";
 import { ReamError } from "../errors.js";
 import { type HeldOutMeasure, type LastHidden, lastHidden, measureHeldOut } from "../evaluate/held-out.js";
 import type { TokenBatch } from "../model/layer.js";
 import { makeBatches } from "../pipeline/batches.js";
 import { compress } from "../pipeline/compress.js";
+import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, openModel } from "../pipeline/open-model.js";
 import type { CompressOptions } from "../pipeline/options.js";
-import { resolvePrecision } from "../pipeline/precision.js";
 import { follow } from "./follow.js";
 import type { RunContext } from "./run-command.js";
 
@@ -111,12 +110,9 @@ export async function runDemo(options: Options, context: RunContext): Promise<De
   }
 }
 
-function makeBackend(options: Options, { checkpoint, model }: OpenedModel, note: (text: string) => void): Backend {
+function makeBackend(options: Options, original: OpenedModel, note: (text: string) => void): Backend {
   const { backend: choice = "auto", precision = "auto", threads } = options;
-  const backend = selectBackend(
-    { backend: choice, precision: resolvePrecision(precision, checkpoint, model), threads },
-    note,
-  );
+  const backend = openBackend({ backend: choice, precision, threads }, original, note);
   if (backend.name === "reference" && options.sequences === undefined) {
     note(
       `The demo takes ${SEQUENCES.reference} calibration sequences in place of ${SEQUENCES.native}, so the results are rougher.`,

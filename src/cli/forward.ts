@@ -3,13 +3,12 @@ import type { z } from "zod";
 import { writeDurably, writeFully } from "../checkpoint/durable.js";
 import { encodeSafetensors } from "../checkpoint/safetensors-encode.js";
 import type { Tensor } from "../checkpoint/tensor.js";
-import { selectBackend } from "../engine/select.js";
 import { ReamError } from "../errors.js";
 import { generateAll } from "../model/generate.js";
 import type { TokenBatch } from "../model/layer.js";
+import { openBackend } from "../pipeline/open-backend.js";
 import { openModel } from "../pipeline/open-model.js";
 import { computeOptions } from "../pipeline/options.js";
-import { resolvePrecision } from "../pipeline/precision.js";
 import { readOptions } from "./config-file.js";
 import { forwardTensors } from "./forward-tensors.js";
 import { ENGINE_GROUP } from "./option-groups.js";
@@ -84,8 +83,8 @@ async function run(name: string, flags: Flags, options: ComputeOptions, context:
   const opened = await openModel(name, { signal, onEvent });
   try {
     const { checkpoint, model } = opened;
-    const precision = resolvePrecision(options.precision, checkpoint, model);
-    const backend = selectBackend({ ...options, precision }, note);
+    const backend = openBackend(options, opened, note);
+    const { precision } = backend;
     const lines: string[] = [];
     const json: Record<string, unknown> = { model: opened.name, backend: backend.name, precision };
     if (flags.out !== undefined) {

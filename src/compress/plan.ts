@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ReamError } from "../errors.js";
+import { settingsSchema } from "./settings.js";
 
 const index = z.int().min(0);
 
@@ -24,6 +25,8 @@ const planSchema = z.object({
   format: z.literal("ream-plan"),
   version: z.literal(1),
   method: z.string(),
+  /** When merged weights are rounded to their dtype. */
+  rounding: settingsSchema.shape.rounding,
   /** Experts of each MoE layer before and after. */
   experts: z.object({ before: z.int().min(1), after: z.int().min(1) }),
   layers: z.array(layerPlanSchema),

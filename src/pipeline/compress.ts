@@ -1,29 +1,25 @@
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import type { Calibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
 import { decodeIntegers } from "../checkpoint/dtypes.js";
-import { OutputFolder } from "../checkpoint/output.js";
 import { SafetensorsFile } from "../checkpoint/safetensors.js";
 import type { DType } from "../checkpoint/tensor.js";
 import { checkRoom } from "../compress/group.js";
-import { type LayerPlan, type Plan, parsePlan } from "../compress/plan.js";
+import type { LayerPlan, Plan } from "../compress/plan.js";
 import { resolveSettings, type Settings, settingsSchema } from "../compress/settings.js";
 import type { LayerTrace } from "../compress/trace.js";
 import type { Backend } from "../engine/backend.js";
-import { selectBackend } from "../engine/select.js";
 import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
-import { isMoe, type ModelDescription } from "../model/description.js";
-import { VERSION } from "../version.js";
+import type { ModelDescription } from "../model/description.js";
 import { makeBatches } from "./batches.js";
 import type { CompressEvent } from "./events.js";
 import { planLayers, type RecordedSamples } from "./layer-loop.js";
+import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
+import { openOutput } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
-import { resolvePrecision } from "./precision.js";
+import { readPlan } from "./plan-file.js";
 import { relay } from "./relay.js";
-import { fileDigest, quickIdentity } from "./source-identity.js";
 import { writeTrace } from "./trace-files.js";
 import { writeCheckpoint } from "./write-checkpoint.js";
 
@@ -69,10 +65,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
   const kept = checkExperts(options.experts, model);
   checkRoom(model.experts, kept, settings);
   const notes: string[] = [];
-  const precision = resolvePrecision(options.precision, checkpoint, model);
-  const backend = selectBackend({ backend: options.backend, precision, threads: options.threads }, (note) =>
-    notes.push(note),
-  );
+  const backend = openBackend(options, opened, (note) => notes.push(note));
   const calibration = yield* relay((onEvent: (event: HubEvent) => void) =>
     loadCalibration(options, {
       model: folder,
@@ -85,7 +78,9 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
       `Sequences of ${calibration.length} tokens are longer than the ${model.maxPositions} positions the model was made for.`,
     );
   }
-  const output = options.dryRun ? undefined : await openOutput(options, opened, settings, calibration, backend);
+  const output = options.dryRun
+    ? undefined
+    : await openOutput(options, opened, { settings, calibration: calibration.digest }, backend);
   try {
     const finished = (output?.journal ?? []).map(({ plan }) => plan as LayerPlan);
     yield startEvent(options, opened, kept, calibration, backend, finished.length);
@@ -112,10 +107,10 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
     });
     if (options.trace !== undefined)
       await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
-    const plan = makePlan(options.method, model, kept, layers);
+    const plan = makePlan(options, settings, model, kept, layers);
     const observed = { settings, calibration, seed: options.seed, backend };
     const bytes = yield* writeCheckpoint({
-      ...target(options, settings, backend),
+      ...target(options, backend),
       opened,
       output,
       plan,
@@ -137,19 +132,20 @@ async function* applyPlan(
   opened: OpenedModel,
   signal: AbortSignal | undefined,
 ) {
-  const { checkpoint, model } = opened;
-  const plan = await readPlan(file, model);
-  const settings = resolveSettings(options.method, pickSettings(options));
+  const plan = await readPlan(file, opened.model);
+  if (options.experts !== undefined && options.experts !== plan.experts.after) {
+    throw new ReamError("EXPERTS_RANGE", `the plan keeps ${plan.experts.after} experts, not ${options.experts}`, {
+      where: "--experts",
+      hint: "Leave --experts out, or make a plan for that number.",
+    });
+  }
   const notes: string[] = [];
-  const precision = resolvePrecision(options.precision, checkpoint, model);
-  const backend = selectBackend({ backend: options.backend, precision, threads: options.threads }, (note) =>
-    notes.push(note),
-  );
-  const output = options.dryRun ? undefined : await openOutput(options, opened, settings, plan, backend);
+  const backend = openBackend(options, opened, (note) => notes.push(note));
+  const output = options.dryRun ? undefined : await openOutput(options, opened, plan, backend);
   try {
     for (const message of notes) yield { type: "note", message } as const;
     const bytes = yield* writeCheckpoint({
-      ...target(options, settings, backend),
+      ...target(options, backend),
       opened,
       output,
       plan,
@@ -163,9 +159,9 @@ async function* applyPlan(
 }
 
 /** What the output looks like. */
-function target(options: ResolvedCompressOptions, settings: Settings, backend: Backend) {
+function target(options: ResolvedCompressOptions, backend: Backend) {
   const dtype = outputDtype(options);
-  return { rounding: settings.rounding, dtype, mergedDtype: mergedDtype(backend, dtype), shards: options.shards };
+  return { dtype, mergedDtype: mergedDtype(backend, dtype), shards: options.shards };
 }
 
 /**
@@ -199,48 +195,14 @@ function checkExperts(experts: number | undefined, model: ModelDescription): num
   return experts;
 }
 
-/** The output folder, resumed where an earlier run of the same work left off. */
-async function openOutput(
-  options: ResolvedCompressOptions,
-  { checkpoint, folder, model }: OpenedModel,
-  settings: Settings,
-  input: Calibration | Plan,
-  backend: Backend,
-): Promise<OutputFolder> {
-  const names = [...new Set([...checkpoint.tensors.values()].map(({ file }) => file)), "config.json"];
-  const { out, restart, experts, method, seed, shards, sampledTokens } = options;
-  // Everything that the output's bytes depend on, and nothing else: paths and the number of threads do not matter.
-  const work = {
-    version: VERSION,
-    source: await quickIdentity(folder, names),
-    family: model.family,
-    input: "digest" in input ? input.digest : input,
-    settings,
-    target: [experts, method, seed, shards, options.outputDtype],
-    sampled: sampledTokens === undefined ? undefined : await fileDigest(sampledTokens),
-    engine: [backend.name, backend.precision, backend.variant],
-  };
-  const fingerprint = createHash("sha256").update(JSON.stringify(work)).digest("hex");
-  return OutputFolder.create(out!, { fingerprint, source: folder, restart });
-}
-
-async function readPlan(file: string, model: ModelDescription): Promise<Plan> {
-  let value: unknown;
-  try {
-    value = JSON.parse(await readFile(file, "utf8"));
-  } catch (cause) {
-    throw new ReamError("PLAN_INVALID", "the plan is not a readable JSON file", { where: file, cause });
-  }
-  // What --dry-run --json prints holds the plan among other things.
-  const plan = typeof value === "object" && value !== null && "plan" in value ? value.plan : value;
-  const layers = model.layers.filter(isMoe);
-  const { width } = layers[0]!.feedForward.experts;
-  const facts = { layers: layers.map(({ index }) => index), experts: model.experts, width, topK: model.topK };
-  return parsePlan(plan, facts, file);
-}
-
-function makePlan(method: string, model: ModelDescription, kept: number, layers: LayerPlan[]): Plan {
-  return { format: "ream-plan", version: 1, method, experts: { before: model.experts, after: kept }, layers };
+function makePlan(
+  { method }: ResolvedCompressOptions,
+  { rounding }: Settings,
+  model: ModelDescription,
+  kept: number,
+  layers: LayerPlan[],
+): Plan {
+  return { format: "ream-plan", version: 1, method, rounding, experts: { before: model.experts, after: kept }, layers };
 }
 
 function recordedSamples(path: string) {

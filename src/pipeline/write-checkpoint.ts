@@ -5,7 +5,7 @@ import { buildIndex, type OutputFolder, type ShardTensor } from "../checkpoint/o
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { INDEX_NAME } from "../checkpoint/shard-index.js";
 import type { DType } from "../checkpoint/tensor.js";
-import { convert, mergeGroup, pickTensorRows, type Rounding } from "../compress/merge.js";
+import { convert, mergeGroup, pickTensorRows } from "../compress/merge.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import type { MoeLayer } from "../model/description.js";
@@ -22,7 +22,6 @@ export interface WriteOptions {
   readonly output: OutputFolder | undefined;
   readonly plan: Plan;
   readonly backend: Backend;
-  readonly rounding: Rounding["when"];
   /** Dtype in which groups are merged, before the result is stored; undefined: that of the stored tensors. */
   readonly mergedDtype: DType | undefined;
   /** Dtype of the output's floats; undefined: as in the source. */
@@ -110,7 +109,8 @@ class TensorContent {
   private async expert(layer: MoeLayer, slot: number): Promise<ExpertTensors> {
     const key = `${layer.index}.${slot}`;
     if (this.last?.key === key) return this.last.expert;
-    const { opened, backend, rounding, mergedDtype } = this.options;
+    const { opened, backend, mergedDtype } = this.options;
+    const { rounding } = this.options.plan;
     const plan = this.plans.get(layer.index)!;
     const group = plan.groups.find(({ members }) => members[0] === plan.keptExperts[slot])!;
     const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);

@@ -16,6 +16,7 @@ function plan() {
     format: "ream-plan",
     version: 1,
     method: "ream",
+    rounding: "once",
     experts: { before: 4, after: 2 },
     layers: [layer(0), layer(2)],
   };

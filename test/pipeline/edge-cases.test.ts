@@ -144,18 +144,22 @@ describe("padding", () => {
 });
 
 describe("plans", () => {
-  test("an applied plan gives the same tensors as the run that made it", async () => {
-    const made = await run();
-    const file = join(folder, "plan.json");
-    writeFileSync(file, JSON.stringify(made));
-    await run({ plan: file, tokens: undefined, out: join(folder, "applied") });
-    const [direct, applied] = [await Checkpoint.open(base.out!), await Checkpoint.open(join(folder, "applied"))];
-    expect([...applied.tensors.keys()]).toEqual([...direct.tensors.keys()]);
-    for (const name of direct.tensors.keys()) {
-      expect(Buffer.from((await applied.read(name)).data).equals((await direct.read(name)).data)).toBe(true);
-    }
-    await Promise.all([direct.close(), applied.close()]);
-  });
+  test.each(["ream", "ream-official", "reap"] as const)(
+    "an applied plan of %s gives the same tensors as the run that made it",
+    async (method) => {
+      const made = await run({ method });
+      const file = join(folder, "plan.json");
+      writeFileSync(file, JSON.stringify(made));
+      await run({ plan: file, tokens: undefined, experts: undefined, out: join(folder, "applied") });
+      await expect(run({ plan: file, experts: 5, out: join(folder, "five") })).rejects.toThrow(code("EXPERTS_RANGE"));
+      const [direct, applied] = [await Checkpoint.open(base.out!), await Checkpoint.open(join(folder, "applied"))];
+      expect([...applied.tensors.keys()]).toEqual([...direct.tensors.keys()]);
+      for (const name of direct.tensors.keys()) {
+        expect(Buffer.from((await applied.read(name)).data).equals((await direct.read(name)).data)).toBe(true);
+      }
+      await Promise.all([direct.close(), applied.close()]);
+    },
+  );
 });
 
 test("recorded tokens that do not fit are refused", async () => {

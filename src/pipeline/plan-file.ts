@@ -1,0 +1,20 @@
+import { readFile } from "node:fs/promises";
+import { type Plan, parsePlan } from "../compress/plan.js";
+import { ReamError } from "../errors.js";
+import { isMoe, type ModelDescription } from "../model/description.js";
+
+/** Reads a plan, alone or as `--dry-run --json` prints it, and checks that it fits the model. Errors: PLAN_INVALID. */
+export async function readPlan(file: string, model: ModelDescription): Promise<Plan> {
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(file, "utf8"));
+  } catch (cause) {
+    throw new ReamError("PLAN_INVALID", "the plan is not a readable JSON file", { where: file, cause });
+  }
+  // What --dry-run --json prints holds the plan among other things.
+  const plan = typeof value === "object" && value !== null && "plan" in value ? value.plan : value;
+  const layers = model.layers.filter(isMoe);
+  const { width } = layers[0]!.feedForward.experts;
+  const facts = { layers: layers.map(({ index }) => index), experts: model.experts, width, topK: model.topK };
+  return parsePlan(plan, facts, file);
+}
