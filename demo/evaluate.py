@@ -116,7 +116,9 @@ def judge(answers, items):
     checks = [item["check"] for item in items]
     if checks[0]["kind"] == "javascript":
         jobs = [dict(code=a, entry=c["entry"], tests=c["tests"]) for a, c in zip(answers, checks)]
-        return json.loads(subprocess.run(["node", "-e", JUDGE], input=json.dumps(jobs), capture_output=True, text=True).stdout)
+        node = ["node", "-e", JUDGE]
+        judged = subprocess.run(node, input=json.dumps(jobs), capture_output=True, text=True, check=True)
+        return json.loads(judged.stdout)
     if checks[0]["kind"] == "number":
         return [a.rpartition("####")[2].strip() == str(c["target"]) for a, c in zip(answers, checks)]
     if checks[0]["kind"] == "exact":
@@ -140,7 +142,7 @@ def evaluate(model, tokenizer, data, limit):
 
 
 def calibration(tokenizer, data):
-    """SAMPLES rows of SAMPLE_LENGTH tokens, an equal share of each domain, documents joined by the end-of-text token."""
+    """SAMPLES rows of SAMPLE_LENGTH tokens, an equal share of each domain, an end-of-text token after each text."""
     rows = []
     for number, domain in enumerate(DOMAINS):
         count = SAMPLES * (number + 1) // len(DOMAINS) - SAMPLES * number // len(DOMAINS)
@@ -186,7 +188,7 @@ CRITERIA = {
 
 
 def prune(model, tokens, kept, criterion):
-    """Keeps the experts with the highest saliency, layer after layer: each layer is judged on the pruned layers before it."""
+    """Keeps the most salient experts, layer after layer: each layer is judged on the pruned layers before it."""
     model = copy.deepcopy(model)
     for layer in range(len(model.model.layers)):
         block = model.model.layers[layer].mlp
@@ -222,7 +224,8 @@ def main():
     if args.prune:
         tokens = calibration(tokenizer, args.data)
         loads = [measure(model, layer, tokens)["count"] for layer in range(len(model.model.layers))]
-        print("busiest / idlest expert: " + ", ".join(f"{l.max() / l.min().clamp(min=1):.1f}" for l in loads), flush=True)
+        ratios = [f"{load.max() / load.min().clamp(min=1):.1f}" for load in loads]
+        print(f"busiest / idlest expert: {', '.join(ratios)}", flush=True)
         for criterion in args.by:
             pruned = prune(model, tokens, args.prune, criterion)
             show(f"{criterion} {args.prune}", *evaluate(pruned, tokenizer, args.data, args.items))

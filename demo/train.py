@@ -339,7 +339,8 @@ def main():
 
     data = prepare(args.world, args.out)
     model = Model()
-    print(f"{len(data) / 1e6:.1f} M tokens, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{len(data) / 1e6:.1f} M tokens, {parameters / 1e6:.2f} M parameters", flush=True)
     matrices, others = [], []
     for name, parameter in model.named_parameters():
         by_muon = parameter.ndim >= 2 and "embed" not in name and "gate" not in name
@@ -385,9 +386,8 @@ def main():
         seconds += time.time() - begin
         step += 1
         if step % 50 == 0 or step == args.steps:
-            print(
-                f"step {step} loss {average:.4f} balance {balance.item():.3f} {step * size / seconds:.0f} tok/s", flush=True
-            )
+            speed = step * size / seconds
+            print(f"step {step} loss {average:.4f} balance {balance.item():.3f} {speed:.0f} tok/s", flush=True)
             save(model, args.out)
             state = dict(
                 model=model.state_dict(),

@@ -1,6 +1,7 @@
 import type { Backend } from "../engine/backend.js";
 import type { MoeBlock, MoeTensors } from "../model/moe.js";
 import { addSquares, distances, neuronColumns, neuronDistances } from "./neurons.js";
+import { notFinite } from "./not-finite.js";
 import { PrincipalComponents } from "./principal-components.js";
 import type { TokenSamples } from "./samples.js";
 import type { Settings } from "./settings.js";
@@ -18,38 +19,46 @@ export interface Alignment extends AlignmentCosts {
 
 /** Aligns the neurons of experts with those of a centroid (Eq. 6: the permutation that minimises Cact + Cwt). */
 export class Aligner {
-  private readonly components: PrincipalComponents | undefined;
+  /** The centroid whose weight features were computed last: the members of a group follow one another. */
+  private last: { readonly centroid: number; readonly weights: Float32Array | undefined } | undefined;
 
-  constructor(
+  private constructor(
     private readonly backend: Backend,
     private readonly block: MoeBlock,
     private readonly tensors: MoeTensors,
     private readonly samples: TokenSamples | undefined,
     private readonly settings: Settings,
-  ) {
-    this.components = settings.alignWeights === "pca" ? PrincipalComponents.of(backend, tensors.experts) : undefined;
+    private readonly components: PrincipalComponents | undefined,
+  ) {}
+
+  static async create(
+    backend: Backend,
+    block: MoeBlock,
+    tensors: MoeTensors,
+    samples: TokenSamples | undefined,
+    settings: Settings,
+    pause: () => Promise<void>,
+  ): Promise<Aligner> {
+    const pca = settings.alignWeights === "pca";
+    const components = pca ? await PrincipalComponents.of(backend, tensors.experts, pause) : undefined;
+    return new Aligner(backend, block, tensors, samples, settings, components);
   }
 
-  /** Aligns every member with the centroid; the centroid's features are computed once. */
-  *align(centroid: number, members: readonly number[]): Generator<Alignment> {
+  /** Aligns a member's neurons with the centroid's. */
+  align(centroid: number, member: number): Alignment {
     const { backend } = this;
     const { width } = this.block.experts;
-    const unitWeights = this.settings.alignWeights !== "raw";
-    const centroidWeights = this.weightFeatures(centroid);
-    for (const member of members) {
-      const products = this.activationProducts(centroid, member);
-      const activations = products && distances(products.cross, products.a, products.b, true);
-      const memberWeights = centroidWeights && this.weightFeatures(member);
-      const weights =
-        centroidWeights &&
-        memberWeights &&
-        neuronDistances(backend, centroidWeights, memberWeights, width, unitWeights);
-      const cost = new Float64Array(width * width);
-      for (const part of [activations, weights]) {
-        if (part !== undefined) for (let i = 0; i < cost.length; i++) cost[i]! += part[i]!;
-      }
-      yield { activations, weights, permutation: backend.assignment(cost, width) };
+    const products = this.activationProducts(centroid, member);
+    const activations = products && distances(products.cross, products.a, products.b, true);
+    if (this.last?.centroid !== centroid) this.last = { centroid, weights: this.weightFeatures(centroid) };
+    const [a, b] = [this.last.weights, this.weightFeatures(member)];
+    const weights = a && b && neuronDistances(backend, a, b, width, this.settings.alignWeights !== "raw");
+    const cost = new Float64Array(width * width);
+    for (const part of [activations, weights]) {
+      if (part !== undefined) for (let i = 0; i < cost.length; i++) cost[i]! += part[i]!;
     }
+    if (!cost.every(Number.isFinite)) throw notFinite(`neurons of experts ${centroid} and ${member}`);
+    return { activations, weights, permutation: backend.assignment(cost, width) };
   }
 
   /** Sums over the sampled tokens of a_p b_q, a_p², b_q² for the activations a, b of two experts. */

@@ -1,7 +1,9 @@
 import { decode, encode } from "../checkpoint/dtypes.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
+import { ReamError } from "../errors.js";
 import { EXPERT_PARTS, type ExpertPart } from "../model/expert-storage.js";
+import { notFinite } from "./not-finite.js";
 import { type Group, isMerged } from "./plan.js";
 import type { Settings } from "./settings.js";
 
@@ -43,7 +45,10 @@ export async function mergeGroup(
   }
   const result = (part: ExpertPart): Tensor => {
     const dtype = dtypeOf(centroid[part], rounding);
-    return { dtype, shape: centroid[part].shape, data: encode(dtype, sums.get(part)!) };
+    const values = sums.get(part)!;
+    if (!values.every(Number.isFinite))
+      throw notFinite(`${part} weights of experts ${group.members.join(", ")} merged`);
+    return { dtype, shape: centroid[part].shape, data: encodeFinite(dtype, values) };
   };
   return { gate: result("gate"), up: result("up"), down: result("down") };
 }
@@ -51,7 +56,20 @@ export async function mergeGroup(
 /** A tensor in another float dtype; itself where the dtype is its own. */
 export function convert(tensor: Tensor, dtype: DType | undefined): Tensor {
   if (dtype === undefined || dtype === tensor.dtype) return tensor;
-  return { dtype, shape: tensor.shape, data: encode(dtype, decode(tensor)) };
+  return { dtype, shape: tensor.shape, data: encodeFinite(dtype, decode(tensor)) };
+}
+
+/** Encodes weights. `DTYPE_RANGE` where a finite value has no finite counterpart in the dtype, as 70,000 in float16. */
+export function encodeFinite(dtype: DType, values: Float32Array): Uint8Array {
+  const data = encode(dtype, values);
+  if (dtype !== "F16") return data;
+  const stored = decode({ dtype, data });
+  const lost = values.findIndex((value, i) => Number.isFinite(value) && !Number.isFinite(stored[i]!));
+  if (lost === -1) return data;
+  throw new ReamError("DTYPE_RANGE", `a weight of ${values[lost]} is too large for float16`, {
+    where: "--output-dtype",
+    hint: "Use --output-dtype bf16 or f32.",
+  });
 }
 
 /** The given rows of a matrix, as stored. */

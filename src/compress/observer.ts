@@ -1,8 +1,8 @@
 import { decode } from "../checkpoint/dtypes.js";
 import type { Backend, Routing } from "../engine/backend.js";
-import { ReamError } from "../errors.js";
 import type { TokenBatch } from "../model/layer.js";
 import type { MoeBlock, MoeOutput, MoeTensors } from "../model/moe.js";
+import { notFinite } from "./not-finite.js";
 import { pickRows } from "./rows.js";
 import { emptySums, type RoutedSums, saliencyOf } from "./saliency.js";
 import type { TokenSamples } from "./samples.js";
@@ -63,6 +63,7 @@ export class LayerObserver {
     const experts = block.experts.count;
     const counted = countedTokens(x, result, settings.statistics === "sums" ? batch.mask : undefined, experts);
     if (counted.routing.tokens === 0) return;
+    this.requireFinite({ "router logits": counted.logits, "norms of expert outputs": counted.norms });
     this.addRouted(counted);
     if (this.gateGram) backend.addTransposedProduct(this.gateGram, counted.logits, counted.logits, experts, experts);
     if (this.activations && this.batchActivations) {
@@ -80,7 +81,7 @@ export class LayerObserver {
    * The finished statistics. The down projections turn mean activations into mean outputs: both are linear.
    * Throws `NOT_FINITE` where a statistic is not a number: no plan that is made from it could be trusted.
    */
-  finish(tensors: MoeTensors, layer: number): LayerObservation {
+  finish(tensors: MoeTensors): LayerObservation {
     const { tokens, routed } = this.sums;
     const { statistics, saliency } = this.settings;
     const activationShare = statistics === "sums" ? 1 / tokens : 1;
@@ -98,19 +99,15 @@ export class LayerObserver {
       samples: this.samples,
     };
     const { gateGram, meanOutputs, tokenCosines } = observation;
-    for (const [what, values] of Object.entries({
-      saliency: observation.saliency,
-      gateGram,
-      meanOutputs,
-      tokenCosines,
-    })) {
-      if (values?.every(Number.isFinite) !== false) continue;
-      throw new ReamError("NOT_FINITE", `the ${what} of layer ${layer} holds values that are not finite numbers`, {
-        where: this.block.description.router.weight,
-        hint: "The weights of this or an earlier layer are damaged, or overflow: fetch them again, or try --precision f32.",
-      });
-    }
+    this.requireFinite({ saliency: observation.saliency, gateGram, meanOutputs, tokenCosines });
     return observation;
+  }
+
+  private requireFinite(statistics: Record<string, Float32Array | Float64Array | undefined>): void {
+    for (const [what, values] of Object.entries(statistics)) {
+      if (values === undefined || values.every(Number.isFinite)) continue;
+      throw notFinite(`${what} of the block with router ${this.block.description.router.weight}`);
+    }
   }
 
   private addRouted({ routing, norms, scores }: CountedTokens): void {

@@ -10,8 +10,12 @@ import type { Settings } from "./settings.js";
 import { type Similarity, similarity } from "./similarity.js";
 import type { LayerTrace } from "./trace.js";
 
-/** Decides what to do with a layer: which experts stay, which join them, and how their neurons correspond. */
-export function planLayer(
+/**
+ * Decides what to do with a layer: which experts stay, which join them, and how their neurons correspond.
+ *
+ * @param pause called between long steps, for the process to hear signals; throws to stop
+ */
+export async function planLayer(
   backend: Backend,
   layer: number,
   kept: number,
@@ -19,8 +23,9 @@ export function planLayer(
   tensors: MoeTensors,
   observation: LayerObservation,
   settings: Settings,
+  pause: () => Promise<void>,
   trace?: LayerTrace,
-): LayerPlan {
+): Promise<LayerPlan> {
   const experts = block.experts.count;
   const official = settings.statistics === "batch-means";
   const saliency = official ? replaceZeros(observation.saliency) : observation.saliency;
@@ -29,22 +34,21 @@ export function planLayer(
   // The official code lists members by index; only the order of summation depends on it.
   if (official) for (const { absorbed } of clusters) absorbed.sort((a, b) => a - b);
 
-  const aligner = needsAlignment(settings)
-    ? new Aligner(backend, block, tensors, observation.samples, settings)
-    : undefined;
-  const groups = clusters.map(({ centroid, absorbed }): Group => {
+  const aligned = needsAlignment(settings) && clusters.some(({ absorbed }) => absorbed.length > 0);
+  const { samples } = observation;
+  const aligner = aligned ? await Aligner.create(backend, block, tensors, samples, settings, pause) : undefined;
+  const groups: Group[] = [];
+  for (const { centroid, absorbed } of clusters) {
     const members = [centroid, ...absorbed];
     const permutations: Record<string, number[]> = {};
-    if (aligner !== undefined && absorbed.length > 0) {
-      let index = 0;
-      for (const alignment of aligner.align(centroid, absorbed)) {
-        const member = absorbed[index++]!;
-        permutations[member] = Array.from(alignment.permutation);
-        trace?.alignment(centroid, member, alignment);
-      }
+    for (const member of aligner === undefined ? [] : absorbed) {
+      await pause();
+      const alignment = aligner!.align(centroid, member);
+      permutations[member] = Array.from(alignment.permutation);
+      trace?.alignment(centroid, member, alignment);
     }
-    return { members, weights: weightsOf(members, saliency, settings), permutations };
-  });
+    groups.push({ members, weights: weightsOf(members, saliency, settings), permutations });
+  }
   const keptExperts = clusters.map(({ centroid }) => centroid).sort((a, b) => a - b);
   const plan = { layer, keptExperts, groups };
   trace?.planned(plan, saliency, similar, observation);

@@ -65,6 +65,19 @@ export function parsePlan(
   return plan;
 }
 
+/** Checks a layer's plan that an earlier run recorded. `fail` throws. */
+export function parseLayerPlan(
+  value: unknown,
+  experts: Plan["experts"],
+  width: number,
+  fail: (what: string) => never,
+): LayerPlan {
+  const parsed = layerPlanSchema.safeParse(value);
+  if (!parsed.success) return fail(z.prettifyError(parsed.error));
+  checkLayer(parsed.data, experts, width, fail);
+  return parsed.data;
+}
+
 function checkLayer(layer: LayerPlan, experts: Plan["experts"], width: number, fail: (what: string) => never): void {
   const name = `layer ${layer.layer}`;
   const { keptExperts, groups } = layer;

@@ -1,6 +1,6 @@
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { Random } from "../random.js";
-import { neuronColumns } from "./neurons.js";
+import { addSquares, neuronColumns } from "./neurons.js";
 
 /** Number of components, as in the official code. */
 const COMPONENTS = 64;
@@ -23,23 +23,38 @@ export class PrincipalComponents {
   ) {}
 
   /** Expert by expert, so that never more than one expert's neurons are in memory. */
-  static of(backend: Backend, experts: readonly ExpertTensors[]): PrincipalComponents {
+  static async of(
+    backend: Backend,
+    experts: readonly ExpertTensors[],
+    pause: () => Promise<void>,
+  ): Promise<PrincipalComponents> {
     const [width, hidden] = experts[0]!.gate.shape as [number, number];
     const features = 3 * hidden;
     const mean = new Float64Array(features);
     for (const expert of experts) {
-      for (const [i, value] of unitColumns(expert).entries()) {
-        mean[Math.floor(i / width)]! += value / (experts.length * width);
+      const columns = unitColumns(expert);
+      for (let feature = 0; feature < features; feature++) {
+        let sum = 0;
+        for (let i = feature * width; i < (feature + 1) * width; i++) sum += columns[i]!;
+        mean[feature]! += sum / (experts.length * width);
       }
+      await pause();
     }
     const random = new Random(0);
     let axes: Float32Array = Float32Array.from({ length: COMPONENTS * features }, () => random.normal());
     let basis: Float32Array[] = [];
     for (let round = 0; round <= ROUNDS; round++) {
-      basis = orthonormal(experts.map((expert) => project(backend, expert, mean, axes)));
+      const projected: Float32Array[] = [];
+      for (const expert of experts) {
+        projected.push(project(backend, expert, mean, axes));
+        await pause();
+      }
+      basis = orthonormal(projected);
       const sums = new Float64Array(COMPONENTS * features);
-      for (const [e, expert] of experts.entries())
+      for (const [e, expert] of experts.entries()) {
         addProjection(backend, sums, basis[e]!, centred(expert, mean), width);
+        await pause();
+      }
       axes = round < ROUNDS ? transposeOrthonormal(sums, features) : Float32Array.from(sums);
     }
     return new PrincipalComponents(backend, mean, axes);
@@ -55,15 +70,23 @@ export class PrincipalComponents {
 function unitColumns(expert: ExpertTensors): Float32Array {
   const columns = neuronColumns(expert);
   const width = expert.gate.shape[0]!;
-  const squares = new Float64Array(width);
-  for (const [i, value] of columns.entries()) squares[i % width]! += value * value;
-  const scale = squares.map((value) => (value > 0 ? 1 / Math.sqrt(value) : 0));
-  return columns.map((value, i) => value * scale[i % width]!);
+  const scale = new Float64Array(width);
+  addSquares(scale, columns);
+  for (let i = 0; i < width; i++) scale[i] = scale[i]! > 0 ? 1 / Math.sqrt(scale[i]!) : 0;
+  for (let row = 0; row < columns.length; row += width) {
+    for (let i = 0; i < width; i++) columns[row + i]! *= scale[i]!;
+  }
+  return columns;
 }
 
+/** Unit columns minus the mean of each feature. */
 function centred(expert: ExpertTensors, mean: Float64Array): Float32Array {
+  const columns = unitColumns(expert);
   const width = expert.gate.shape[0]!;
-  return unitColumns(expert).map((value, i) => value - mean[Math.floor(i / width)]!);
+  for (const [feature, value] of mean.entries()) {
+    for (let i = feature * width; i < (feature + 1) * width; i++) columns[i]! -= value;
+  }
+  return columns;
 }
 
 /** axes `[COMPONENTS, features]` times the centred neurons: `[COMPONENTS, width]`. */

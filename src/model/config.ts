@@ -1,6 +1,10 @@
 import type { JsonObject } from "../checkpoint/json.js";
 import { ReamError } from "../errors.js";
 
+/** More than any model has; a damaged count must not fill the memory. */
+export const MOST_LAYERS = 10_000;
+export const MOST_EXPERTS = 65_536;
+
 /**
  * Typed reading of a model's config.json. A value of the wrong type, or a missing one without a default, is a
  * `CONFIG_VALUE` error that names the key.
@@ -32,10 +36,11 @@ export class ConfigReader {
     return this.find([key]) !== undefined;
   }
 
-  /** A whole number of at least 1, under the first key that is present. */
-  count(keys: string | readonly string[], fallback?: number): number {
-    const whole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 1;
-    return this.read("a whole number above 0", whole, typeof keys === "string" ? [keys] : keys, fallback);
+  /** A whole number from 1 to `most`, under the first key that is present. */
+  count(keys: string | readonly string[], fallback?: number, most = 2 ** 31): number {
+    const whole = (value: unknown): value is number =>
+      Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= most;
+    return this.read(`a whole number from 1 to ${most}`, whole, typeof keys === "string" ? [keys] : keys, fallback);
   }
 
   /** A finite number. */

@@ -43,7 +43,15 @@ export function readRope(config: ConfigReader, headSize: number, defaultTheta: n
     ? parameters.number("rope_theta")
     : config.number("rope_theta", defaultTheta);
   const partial = (parameters?.has("partial_rotary_factor") ? parameters : config).number("partial_rotary_factor", 1);
-  return { rotary: Math.floor(headSize * partial), theta, scaling: readScaling(scaling, config) };
+  const rotary = Math.floor(headSize * partial);
+  const description = { rotary, theta, scaling: readScaling(scaling, config) };
+  const factor = "factor" in description.scaling ? description.scaling.factor : 1;
+  if (rotary % 2 === 0 && rotary >= 2 && rotary <= headSize && theta > 1 && factor > 0) return description;
+  const what = `theta ${theta}, factor ${factor} and ${rotary} rotated of ${headSize} dimensions`;
+  throw new ReamError("CONFIG_VALUE", `${what} make no rotary embedding`, {
+    where: "config.json",
+    hint: "Compare rope_theta, rope_scaling and partial_rotary_factor with the ones on the model's page.",
+  });
 }
 
 function readScaling(scaling: ConfigReader | undefined, config: ConfigReader): RopeScaling {
@@ -93,8 +101,16 @@ function readYarn(scaling: ConfigReader, maxPositions: number): RopeScaling {
   };
 }
 
-/** cos and sin `[length, rotary / 2]` of positions 0 .. length - 1. */
+let lastTable: { readonly key: string; readonly table: ReturnType<typeof makeTable> } | undefined;
+
+/** cos and sin `[length, rotary / 2]` of positions 0 .. length - 1. The last one is kept: layers and batches share it. */
 export function ropeTable(rope: RopeDescription, length: number): { cos: Float32Array; sin: Float32Array } {
+  const key = JSON.stringify([rope, length]);
+  if (lastTable?.key !== key) lastTable = { key, table: makeTable(rope, length) };
+  return lastTable.table;
+}
+
+function makeTable(rope: RopeDescription, length: number): { cos: Float32Array; sin: Float32Array } {
   const { frequencies, factor } = scaledFrequencies(rope, length);
   const half = frequencies.length;
   const cos = new Float32Array(length * half);

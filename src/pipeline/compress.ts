@@ -1,6 +1,9 @@
+import { resolve } from "node:path";
+import { prettifyError } from "zod";
 import type { Calibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
 import { decodeIntegers } from "../checkpoint/dtypes.js";
+import { refuseExisting } from "../checkpoint/output-checks.js";
 import { SafetensorsFile } from "../checkpoint/safetensors.js";
 import type { DType } from "../checkpoint/tensor.js";
 import { checkRoom } from "../compress/group.js";
@@ -16,7 +19,7 @@ import type { CompressEvent } from "./events.js";
 import { planLayers, type RecordedSamples } from "./layer-loop.js";
 import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
-import { openOutput } from "./open-output.js";
+import { openOutput, recordedPlans } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
 import { readPlan } from "./plan-file.js";
 import { relay } from "./relay.js";
@@ -42,12 +45,16 @@ export async function* compress(
   input: CompressOptions,
   signal?: AbortSignal,
 ): AsyncGenerator<CompressEvent | HubEvent, CompressResult> {
-  const options = compressOptions.parse(input);
+  const parsed = compressOptions.safeParse(input);
+  if (!parsed.success) throw new ReamError("OPTION_INVALID", prettifyError(parsed.error));
+  const options = parsed.data;
   if (options.out === undefined && !options.dryRun) {
     throw new ReamError("OPTION_MISSING", "no output folder was given", {
       hint: "Give --out DIR, or --dry-run for the plan alone.",
     });
   }
+  // Said before hours of work, and before anything is fetched.
+  if (options.out !== undefined && !options.dryRun) await refuseExisting(resolve(options.out));
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     return options.plan === undefined
@@ -82,7 +89,10 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
     ? undefined
     : await openOutput(options, opened, { settings, calibration: calibration.digest }, backend);
   try {
-    const finished = (output?.journal ?? []).map(({ plan }) => plan as LayerPlan);
+    // A trace holds every layer, so that with one all are planned anew.
+    const finished = output === undefined || options.trace !== undefined ? [] : recordedPlans(output, model, kept);
+    const recorded = output?.journal.length ?? 0;
+    let planned = finished.length;
     yield startEvent(options, opened, kept, calibration, backend, finished.length);
     for (const message of [...notes, ...calibration.notes]) yield { type: "note", message } as const;
 
@@ -96,12 +106,11 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
       kept,
       seed: options.seed,
       mergedDtype: mergedDtype(backend, outputDtype(options)),
-      // A trace holds every layer, so that it is computed anew.
-      finished: options.trace === undefined ? finished : [],
+      finished,
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
       onPlan: async (plan) => {
-        if (plan.layer > (finished.at(-1)?.layer ?? -1)) await output?.append({ plan });
+        if (planned++ >= recorded) await output?.append({ plan });
       },
       signal,
     });

@@ -136,16 +136,12 @@ class LayerRun {
     yield this.progress("plan");
     await nextTurn();
     const trace = onTrace && new LayerTrace(this.index, block.experts.count, settings);
-    const plan = planLayer(
-      backend,
-      this.index,
-      kept,
-      block,
-      tensors,
-      observer.finish(tensors, this.index),
-      settings,
-      trace,
-    );
+    const pause = async () => {
+      this.options.signal?.throwIfAborted();
+      await nextTurn();
+    };
+    const observed = observer.finish(tensors);
+    const plan = await planLayer(backend, this.index, kept, block, tensors, observed, settings, pause, trace);
     if (trace !== undefined) onTrace?.(trace);
     return plan;
   }
@@ -190,21 +186,20 @@ class LayerRun {
   }
 
   private checkRecorded({ indices, samples }: RecordedSamples): void {
-    const { batches, model } = this.options;
-    const size = batches.length * model.experts * samples;
-    const fits =
-      indices.length === size &&
-      indices.every((token, i) => {
-        const batch = batches[Math.floor(i / (model.experts * samples))]!;
-        return token >= 0 && token < batch.ids.length;
-      });
-    if (fits) return;
+    const { batches, model, settings } = this.options;
+    const perBatch = model.experts * samples;
+    // Exact sums leave padding out, so that indices into whole batches would mean other tokens.
+    const padded = settings.statistics === "sums" && batches.some(({ mask }) => mask !== undefined);
+    const inside = (token: number, i: number) => token >= 0 && token < batches[Math.floor(i / perBatch)]!.ids.length;
+    if (!padded && indices.length === batches.length * perBatch && indices.every(inside)) return;
     throw new ReamError(
       "SAMPLED_TOKENS",
       `the sampled tokens of layer ${this.index} do not fit the calibration tokens`,
       {
         where: "--sampled-tokens",
-        hint: `Expected indices below the tokens of a batch, in shape [${batches.length}, ${model.experts}, samples].`,
+        hint:
+          `Expected indices below the tokens of a batch, in shape [${batches.length}, ${model.experts}, samples]; ` +
+          "with padding only --statistics batch-means takes them.",
       },
     );
   }

@@ -8,6 +8,8 @@ import type { ModelDescription } from "../model/description.js";
 export interface OpenedModel {
   /** What the user called it, with the commit where it came from the hub. */
   readonly name: string;
+  /** Its id on the hub, where it came from there. */
+  readonly hubId: string | undefined;
   readonly folder: string;
   readonly checkpoint: Checkpoint;
   readonly model: ModelDescription;
@@ -26,6 +28,7 @@ export async function openModel(name: string, context: OpenModelContext = {}): P
     const model = describeModel(checkpoint.config);
     checkTensors(checkpoint, model);
     return {
+      hubId: resolved.id,
       name: resolved.commit ? `${resolved.id}@${resolved.commit}` : name,
       folder: resolved.folder,
       checkpoint,

@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
 import { OutputFolder } from "../checkpoint/output.js";
-import type { Plan } from "../compress/plan.js";
+import { type LayerPlan, type Plan, parseLayerPlan } from "../compress/plan.js";
 import type { Settings } from "../compress/settings.js";
 import type { Backend } from "../engine/backend.js";
+import { ReamError } from "../errors.js";
+import { isMoe, type ModelDescription } from "../model/description.js";
 import { VERSION } from "../version.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
@@ -33,4 +35,20 @@ export async function openOutput(
   };
   const fingerprint = createHash("sha256").update(JSON.stringify(work)).digest("hex");
   return OutputFolder.create(out!, { fingerprint, source: folder, restart });
+}
+
+/** The plans that the journal holds: those of the first MoE layers, checked. Errors: JOURNAL_DAMAGED. */
+export function recordedPlans(output: OutputFolder, model: ModelDescription, kept: number): LayerPlan[] {
+  const fail = (what: string): never => {
+    throw new ReamError("JOURNAL_DAMAGED", `the journal of the interrupted run is damaged: ${what}`, {
+      where: output.partial,
+      hint: "Start anew with --restart.",
+    });
+  };
+  const layers = model.layers.filter(isMoe);
+  const { width } = layers[0]!.feedForward.experts;
+  return output.journal.map((entry, i) => {
+    const plan = parseLayerPlan(entry?.plan, { before: model.experts, after: kept }, width, fail);
+    return plan.layer === layers[i]?.index ? plan : fail(`entry ${i + 1} is of layer ${plan.layer}`);
+  });
 }

@@ -16,7 +16,7 @@ export const computeOptions = z.object({
 });
 
 /** Options of a compression: the method's settings can be changed one by one. */
-export const compressOptions = z.object({
+export const compressOptions = z.strictObject({
   ...computeOptions.shape,
   ...settingsSchema.partial().shape,
   ...calibrationOptions.shape,

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { editDtype, editExpertCount } from "../checkpoint/config-edit.js";
-import { decode, encode } from "../checkpoint/dtypes.js";
+import { decode } from "../checkpoint/dtypes.js";
 import { buildIndex, type OutputFolder, type ShardTensor } from "../checkpoint/output.js";
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { INDEX_NAME } from "../checkpoint/shard-index.js";
 import type { DType } from "../checkpoint/tensor.js";
-import { convert, mergeGroup, pickTensorRows } from "../compress/merge.js";
+import { convert, encodeFinite, mergeGroup, pickTensorRows } from "../compress/merge.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import type { MoeLayer } from "../model/description.js";
@@ -63,7 +63,7 @@ export async function* writeCheckpoint(
   const single = files.size === 1 && files.has("model.safetensors");
   if (!single) await output.writeFile(INDEX_NAME, buildIndex(indexed));
   await output.writeFile("config.json", editConfig(checkpoint.configText, plan, dtype));
-  await output.writeFile("README.md", modelCard(opened.name, model, plan, options.observed?.calibration));
+  await output.writeFile("README.md", modelCard(opened, model, plan, options.observed?.calibration));
   const identities: FileIdentity[] = [];
   const sourceFiles = new Set(["config.json", ...[...checkpoint.tensors.values()].map((info) => info.file)]);
   for await (const identity of contentIdentity(folder, [...sourceFiles])) identities.push(identity);
@@ -101,7 +101,9 @@ class TensorContent {
     } else {
       const { dtype } = checkpoint.info(output.name);
       for await (const data of checkpoint.chunks(output.name)) {
-        yield dtype === output.dtype ? data : encode(output.dtype as DType, decode({ dtype: dtype as DType, data }));
+        yield dtype === output.dtype
+          ? data
+          : encodeFinite(output.dtype as DType, decode({ dtype: dtype as DType, data }));
       }
     }
   }

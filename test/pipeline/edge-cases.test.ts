@@ -53,7 +53,7 @@ async function run(changes: Partial<CompressOptions> = {}): Promise<CompressResu
 
 const code = (name: string) => expect.objectContaining({ code: name }) as Error;
 
-/** Overwrites the bfloat16 values of a tensor that stands at the start of its shard's name order. */
+/** Overwrites every value of a tensor with the given bits of a bfloat16. */
 async function fill(tensorName: string, value: number) {
   const checkpoint = await Checkpoint.open(join(folder, "model"));
   const info = checkpoint.info(tensorName);
@@ -92,6 +92,8 @@ describe("numbers of experts", () => {
     [{ experts: undefined }, "OPTION_MISSING"],
     [{ out: undefined }, "OPTION_MISSING"],
     [{ experts: 2, groupSize: 3 }, "GROUP_ROOM"],
+    [{ samples: 0 }, "OPTION_INVALID"],
+    [{ grupSize: 3 } as object, "OPTION_INVALID"],
     [{ outputSimilarity: "none", gateSimilarity: "none" }, "SETTINGS_CONFLICT"],
   ] as [Partial<CompressOptions>, string][])("%j is refused as %s", async (changes, expected) => {
     await expect(run(changes)).rejects.toThrow(code(expected));
@@ -99,24 +101,47 @@ describe("numbers of experts", () => {
 });
 
 describe("damaged weights are an error, not a result", () => {
+  const everyMethod = METHOD_NAMES.flatMap((method) => [
+    [method, "model.layers.0.mlp.gate.weight"],
+    [method, "model.layers.0.self_attn.v_proj.weight"],
+  ]);
   test.each([
-    "model.layers.1.mlp.experts.3.down_proj.weight",
-    "model.layers.0.mlp.gate.weight",
-    "model.layers.0.self_attn.v_proj.weight",
-  ])("NaN in %s", async (name) => {
+    ...everyMethod,
+    ["ream", "model.layers.1.mlp.experts.3.down_proj.weight"],
+    ["ream-paper", "model.layers.1.mlp.experts.3.down_proj.weight"],
+  ] as [(typeof METHOD_NAMES)[number], string][])("%s: NaN in %s", async (method, name) => {
     await fill(name, 0x7fc0);
-    await expect(run()).rejects.toThrow(code("NOT_FINITE"));
+    await expect(run({ method })).rejects.toThrow(code("NOT_FINITE"));
+  });
+
+  test("also where no statistic shows it", async () => {
+    // No token uses the last experts, and a plain mean looks at no weight before it is made.
+    await fill("model.layers.1.mlp.gate.weight", 0);
+    await fill("model.layers.1.mlp.experts.7.up_proj.weight", 0x7fc0);
+    await expect(run({ outputSimilarity: "none", merging: "mean" })).rejects.toThrow(code("NOT_FINITE"));
+  });
+
+  test("a weight that float16 cannot hold", async () => {
+    await fill("model.layers.1.self_attn.o_proj.weight", 0x4800);
+    await fill("model.norm.weight", 0x4800);
+    await expect(run({ outputDtype: "f16" })).rejects.toThrow(code("DTYPE_RANGE"));
   });
 });
 
 describe("statistics of unusual layers", () => {
   test("experts that are all equal join by index", async () => {
+    await fill("model.layers.0.mlp.gate.weight", 0);
     for (let e = 0; e < 8; e++) {
       for (const part of ["gate_proj", "up_proj", "down_proj"])
         await fill(`model.layers.0.mlp.experts.${e}.${part}.weight`, 0x3c23);
     }
     const { plan } = await run({ groupSize: 2 });
-    expect(new Set(plan.layers[0]!.groups.flatMap(({ members }) => members)).size).toBe(8);
+    expect(plan.layers[0]!.groups.map(({ members }) => members)).toEqual([
+      [0, 4],
+      [1, 5],
+      [2, 6],
+      [3, 7],
+    ]);
   });
 
   test("a router without a preference uses the first experts alone; the others have saliency 0 and are absorbed", async () => {
@@ -183,4 +208,21 @@ test("an aborted run stops and leaves what can be continued", async () => {
   expect(readFileSync(`${base.out}.partial/.ream/journal.jsonl`, "utf8").trim().split("\n")).toHaveLength(1);
   const { plan } = await run();
   expect(plan.layers).toHaveLength(2);
+});
+
+test("an output that exists is refused before anything is read", async () => {
+  await run();
+  await expect(run({ model: join(folder, "none") })).rejects.toThrow(code("OUTPUT_EXISTS"));
+});
+
+test("a journal that was tampered with is not gone on from", async () => {
+  const controller = new AbortController();
+  const events = compress(base, controller.signal);
+  await expect(async () => {
+    for await (const event of events) if (event.type === "layer") controller.abort();
+  }).rejects.toThrow(/abort/i);
+  for (const line of ["null", '{"plan":null}', '{"plan":{"layer":0,"keptExperts":[0],"groups":[]}}']) {
+    writeFileSync(`${base.out}.partial/.ream/journal.jsonl`, `${line}\n`);
+    await expect(run()).rejects.toThrow(code("JOURNAL_DAMAGED"));
+  }
 });

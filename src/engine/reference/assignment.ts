@@ -5,6 +5,7 @@
  * @param cost `[n, n]`, finite
  */
 export function assignment(cost: Float64Array, n: number): Int32Array {
+  if (!cost.every(Number.isFinite)) throw new RangeError("assignment: a cost is not a finite number");
   if (cost.length !== n * n) throw new RangeError(`assignment: ${cost.length} costs are not ${n} x ${n}`);
   const rowPotential = new Float64Array(n);
   const columnPotential = new Float64Array(n);
@@ -42,7 +43,7 @@ export function assignment(cost: Float64Array, n: number): Int32Array {
           best = k;
         }
       }
-      if (best === -1) throw new RangeError("assignment: a cost is not a finite number");
+      if (!Number.isFinite(bestCost)) throw new RangeError("assignment: a cost is not a finite number");
       lowest = bestCost;
       const column = remaining[best]!;
       if (rowOfColumn[column] === -1) sink = column;

@@ -75,7 +75,7 @@ export function addOutputCosines(linear: Linear, sums: Float64Array, x: Float32A
     for (let i = 0; i < count; i++) {
       for (let j = 0; j < count; j++) {
         const norm = norms[i]! * norms[j]!;
-        if (norm > 0) sums[i * count + j]! += dot(outputs[i]!, start, outputs[j]!, start, hidden) / norm;
+        if (norm !== 0) sums[i * count + j]! += dot(outputs[i]!, start, outputs[j]!, start, hidden) / norm;
       }
     }
   }

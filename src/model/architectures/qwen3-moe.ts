@@ -1,6 +1,6 @@
 import type { Activation } from "../../engine/backend.js";
 import { readActivation } from "../activation.js";
-import type { ConfigReader } from "../config.js";
+import { type ConfigReader, MOST_EXPERTS, MOST_LAYERS } from "../config.js";
 import type {
   AttentionDescription,
   DenseDescription,
@@ -18,8 +18,8 @@ import { readRope } from "../rope.js";
  */
 export function describeQwen3Moe(config: ConfigReader): ModelDescription {
   const hidden = config.count("hidden_size");
-  const layers = config.count("num_hidden_layers");
-  const experts = config.count(["num_experts", "num_local_experts"]);
+  const layers = config.count("num_hidden_layers", undefined, MOST_LAYERS);
+  const experts = config.count(["num_experts", "num_local_experts"], undefined, MOST_EXPERTS);
   const topK = config.count("num_experts_per_tok");
   const dense = new Set(config.integers("mlp_only_layers"));
   const sparseStep = config.number("decoder_sparse_step", 1);
