@@ -1,18 +1,9 @@
-/** Deterministic random source (splitmix32): the same seed gives the same world on every machine. */
-export class Random {
-  private state: number;
+import { Random as Source } from "../../src/random.js";
 
+/** Deterministic random source with a name as its seed: the same seed gives the same world on every machine. */
+export class Random extends Source {
   constructor(seed: string) {
-    this.state = hash(seed);
-  }
-
-  /** A float in [0, 1). */
-  next(): number {
-    this.state = (this.state + 0x9e3779b9) | 0;
-    let mixed = this.state;
-    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x21f0aaad);
-    mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a2d97);
-    return ((mixed ^ (mixed >>> 15)) >>> 0) / 4294967296;
+    super(hash(seed));
   }
 
   /** An integer in [low, high], both ends included. */
