@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { Backend } from "../engine/backend.js";
+import { ReamError } from "../errors.js";
 import type { ModelDescription } from "../model/description.js";
 import { forward, OutputHead } from "../model/forward.js";
 import type { TokenBatch } from "../model/layer.js";
@@ -31,44 +32,86 @@ export async function lastHidden(open: OpenModel, backend: Backend, batches: rea
 
 export type LastHidden = Awaited<ReturnType<typeof lastHidden>>;
 
-/** Compares a model with the original on the same held-out batches. Padding and the first token are not predicted. */
+/** Rows whose logits are in memory at a time: vocabularies of 150,000 tokens would fill it with a whole batch. */
+const ROWS = 128;
+
+/**
+ * Compares a model with the original on the same held-out batches. Padding and the first token are not predicted.
+ * Errors: VOCABULARY_DIFFERS, NOTHING_TO_PREDICT.
+ */
 export async function measureHeldOut(
   original: LastHidden,
   candidate: LastHidden,
   backend: Backend,
   batches: readonly TokenBatch[],
 ): Promise<HeldOutMeasure> {
-  const heads = [
-    await OutputHead.load(original.open.checkpoint, original.open.model, backend),
-    await OutputHead.load(candidate.open.checkpoint, candidate.open.model, backend),
-  ] as const;
-  const vocabulary = original.open.model.vocabularySize;
-  const sums = { tokens: 0, loss: 0, agreement: 0, divergence: 0 };
-  for (const [index, batch] of batches.entries()) {
-    const p = heads[0].logits(original.hidden[index]!);
-    const q = candidate === original ? p : heads[1].logits(candidate.hidden[index]!);
-    for (let row = 0; row < batch.ids.length; row++) {
-      const target = nextToken(batch, row);
-      if (target === undefined) continue;
-      const start = row * vocabulary;
-      const a = logSoftmax(p, start, vocabulary);
-      const b = candidate === original ? a : logSoftmax(q, start, vocabulary);
-      sums.tokens += 1;
-      sums.loss -= b.values[target]!;
-      if (a.best === b.best) sums.agreement += 1;
-      for (let i = 0; i < vocabulary; i++) sums.divergence += Math.exp(a.values[i]!) * (a.values[i]! - b.values[i]!);
-    }
-    await nextTurn();
+  const [first, second] = [original.open.model.vocabularySize, candidate.open.model.vocabularySize];
+  if (first !== second) {
+    throw new ReamError("VOCABULARY_DIFFERS", `the models have vocabularies of ${first} and ${second} tokens`, {
+      hint: "Compare a model with what was made from it.",
+    });
   }
-  for (const head of heads) head.dispose();
-  const { tokens } = sums;
-  const loss = sums.loss / tokens;
+  const heads: OutputHead[] = [];
+  try {
+    for (const { open } of candidate === original ? [original] : [original, candidate]) {
+      heads.push(await OutputHead.load(open.checkpoint, open.model, backend));
+    }
+    const sums = { tokens: 0, loss: 0, agreement: 0, divergence: 0 };
+    for (const [index, batch] of batches.entries()) {
+      const hidden = [original.hidden[index]!, candidate.hidden[index]!].slice(0, heads.length);
+      for (let begin = 0; begin < batch.ids.length; begin += ROWS) {
+        const end = Math.min(batch.ids.length, begin + ROWS);
+        const logits = hidden.map((states, i) => {
+          const size = states.length / batch.ids.length;
+          return heads[i]!.logits(states.subarray(begin * size, end * size));
+        });
+        for (let row = begin; row < end; row++) {
+          const target = nextToken(batch, row);
+          if (target !== undefined) addPrediction(sums, logits, (row - begin) * first, first, target);
+        }
+        await nextTurn();
+      }
+    }
+    return finish(sums);
+  } finally {
+    for (const head of heads) head.dispose();
+  }
+}
+
+/** Adds one predicted token: logits are the original's, and the candidate's where it is another model. */
+function addPrediction(
+  sums: { tokens: number; loss: number; agreement: number; divergence: number },
+  logits: readonly Float32Array[],
+  start: number,
+  vocabulary: number,
+  target: number,
+): void {
+  const p = logSoftmax(logits[0]!, start, vocabulary);
+  const q = logits[1] === undefined ? p : logSoftmax(logits[1], start, vocabulary);
+  sums.tokens += 1;
+  sums.loss -= q.values[target]!;
+  if (p.best === q.best) sums.agreement += 1;
+  for (let i = 0; i < vocabulary; i++) sums.divergence += Math.exp(p.values[i]!) * (p.values[i]! - q.values[i]!);
+}
+
+function finish({
+  tokens,
+  loss,
+  agreement,
+  divergence,
+}: Record<"tokens" | "loss" | "agreement" | "divergence", number>) {
+  if (tokens === 0) {
+    throw new ReamError("NOTHING_TO_PREDICT", "the held-out text has no token that follows another", {
+      hint: "Give sequences of at least two tokens.",
+    });
+  }
+  const mean = loss / tokens;
   return {
     tokens,
-    loss,
-    perplexity: Math.exp(loss),
-    agreement: sums.agreement / tokens,
-    divergence: sums.divergence / tokens,
+    loss: mean,
+    perplexity: Math.exp(mean),
+    agreement: agreement / tokens,
+    divergence: divergence / tokens,
   };
 }
 
