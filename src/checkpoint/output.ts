@@ -83,6 +83,8 @@ export class OutputFolder {
         throw error;
       }
     } catch (error) {
+      // Another process that finished it in this moment has taken its folder away: that is the reason to tell.
+      await refuseExisting(path);
       throw writeError(error, partial);
     }
   }
@@ -160,7 +162,8 @@ export class OutputFolder {
       this.finished = true;
       await syncFolder(dirname(this.target));
       await this.log.close();
-      await rm(this.partial, { recursive: true, force: true });
+      // The output is whole: what cannot be removed now, because another process begins there, the next run clears.
+      await rm(this.partial, { recursive: true, force: true }).catch(() => undefined);
     });
   }
 
