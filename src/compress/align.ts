@@ -6,13 +6,11 @@ import { PrincipalComponents } from "./principal-components.js";
 import type { TokenSamples } from "./samples.js";
 import type { Settings } from "./settings.js";
 
-/** Costs of placing member neuron q at centroid neuron p, each `[width, width]`. */
-export interface AlignmentCosts {
+/** How a member's neurons correspond to a centroid's, and what that was decided by. */
+export interface Alignment {
+  /** Costs of placing member neuron q at centroid neuron p, each `[width, width]`. */
   readonly activations: Float64Array | undefined;
   readonly weights: Float64Array | undefined;
-}
-
-export interface Alignment extends AlignmentCosts {
   /** p[i] = the member's neuron that is placed at the centroid's neuron i. */
   readonly permutation: Int32Array;
 }

@@ -42,6 +42,11 @@ export function isMerged(group: Group): boolean {
   return group.weights.slice(1).some((weight) => weight > 0);
 }
 
+/** The group of a kept expert. */
+export function groupOf(plan: LayerPlan, kept: number): Group {
+  return plan.groups.find(({ members }) => members[0] === kept)!;
+}
+
 /** Checks a plan that was read from a file, for a model with the given MoE layers. */
 export function parsePlan(
   value: unknown,

@@ -6,8 +6,7 @@ import { pickRows } from "./rows.js";
  * the same order for every expert; per-expert sampling, as the official code does it, another random order for each.
  */
 export class TokenSamples {
-  private readonly parts: { first: number; inputs: Float32Array }[] = [];
-  private rows = 0;
+  private readonly parts: { batch: number; inputs: Float32Array }[] = [];
 
   private constructor(
     private readonly hidden: number,
@@ -41,20 +40,14 @@ export class TokenSamples {
   add(batch: number, x: Float32Array): void {
     const chosen = this.keep(batch, x.length / this.hidden);
     const inputs = chosen === undefined ? x.slice() : pickRows(x, chosen, this.hidden);
-    this.parts.push({ first: batch, inputs });
-    this.rows += inputs.length / this.hidden;
+    this.parts.push({ batch, inputs });
   }
 
   /** The inputs that one expert sees, part by part: each `[tokens, hidden]`. */
   *inputs(expert: number): Generator<Float32Array> {
-    for (const { first, inputs } of this.parts) {
-      const order = this.orderOf?.(first, expert, inputs.length / this.hidden);
+    for (const { batch, inputs } of this.parts) {
+      const order = this.orderOf?.(batch, expert, inputs.length / this.hidden);
       yield order === undefined ? inputs : pickRows(inputs, order, this.hidden);
     }
-  }
-
-  /** Number of tokens that were kept. */
-  get tokens(): number {
-    return this.rows;
   }
 }

@@ -2,9 +2,7 @@ import { resolve } from "node:path";
 import { prettifyError } from "zod";
 import type { Calibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
-import { decodeIntegers } from "../checkpoint/dtypes.js";
 import { refuseExisting } from "../checkpoint/output-checks.js";
-import { SafetensorsFile } from "../checkpoint/safetensors.js";
 import type { DType } from "../checkpoint/tensor.js";
 import { checkRoom } from "../compress/group.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";
@@ -16,12 +14,13 @@ import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import type { ModelDescription } from "../model/description.js";
 import { makeBatches } from "./batches.js";
 import type { CompressEvent } from "./events.js";
-import { planLayers, type RecordedSamples } from "./layer-loop.js";
+import { planLayers } from "./layer-loop.js";
 import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
 import { openOutput, recordedPlans } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
 import { readPlan } from "./plan-file.js";
+import { recordedSamples } from "./recorded-samples.js";
 import { relay } from "./relay.js";
 import { writeTrace } from "./trace-files.js";
 import { writeCheckpoint } from "./write-checkpoint.js";
@@ -212,18 +211,6 @@ function makePlan(
   layers: LayerPlan[],
 ): Plan {
   return { format: "ream-plan", version: 1, method, rounding, experts: { before: model.experts, after: kept }, layers };
-}
-
-function recordedSamples(path: string) {
-  return async (layer: number): Promise<RecordedSamples> => {
-    const file = await SafetensorsFile.open(path);
-    try {
-      const tensor = await file.read(`layers.${layer}.sampled_tokens`);
-      return { indices: decodeIntegers(tensor), samples: tensor.shape.at(-1)! };
-    } finally {
-      await file.close();
-    }
-  };
 }
 
 function outputDtype({ outputDtype: name }: Pick<ResolvedCompressOptions, "outputDtype">): DType | undefined {

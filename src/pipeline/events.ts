@@ -1,6 +1,6 @@
 import type { LayerPlan } from "../compress/plan.js";
 
-export type Phase = "load" | "attention" | "observe" | "plan" | "merge" | "forward" | "write";
+export type Phase = "load" | "attention" | "observe" | "plan" | "merge" | "forward";
 
 /** What a long run tells while it works. Terminal, `--events`, report and tests are all just listeners. */
 export type CompressEvent =

@@ -3,7 +3,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { DType } from "../checkpoint/tensor.js";
 import { mergeGroup, pickTensorRows } from "../compress/merge.js";
 import { LayerObserver } from "../compress/observer.js";
-import type { LayerPlan } from "../compress/plan.js";
+import { groupOf, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
 import { TokenSamples } from "../compress/samples.js";
 import type { Settings } from "../compress/settings.js";
@@ -15,12 +15,7 @@ import { embed } from "../model/embedding.js";
 import { add, Layer, type TokenBatch } from "../model/layer.js";
 import { MoeBlock, type MoeTensors, readMoe } from "../model/moe.js";
 import type { CompressEvent, Phase } from "./events.js";
-
-/** Token indices that were recorded for a layer: `[batches, experts, samples]`. */
-export interface RecordedSamples {
-  readonly indices: Int32Array;
-  readonly samples: number;
-}
+import type { RecordedSamples } from "./recorded-samples.js";
 
 export interface LayerLoopOptions {
   readonly checkpoint: Checkpoint;
@@ -153,8 +148,7 @@ class LayerRun {
     const rounding = { when: settings.rounding, dtype: mergedDtype };
     const experts = [];
     for (const kept of plan.keptExperts) {
-      const group = plan.groups.find(({ members }) => members[0] === kept)!;
-      experts.push(await mergeGroup(backend, group, (expert) => tensors.experts[expert]!, rounding));
+      experts.push(await mergeGroup(backend, groupOf(plan, kept), (expert) => tensors.experts[expert]!, rounding));
       await nextTurn();
     }
     const router = pickTensorRows(tensors.router, plan.keptExperts);
@@ -218,8 +212,8 @@ class LayerRun {
   progress(phase: Phase, done?: number): CompressEvent {
     const layers = this.options.model.layers.length;
     // Observing costs more than handing on; a rough share is enough for a progress line.
-    const begin = { load: 0, attention: 0, observe: 0, plan: 0.6, merge: 0.8, forward: 0.8, write: 1 }[phase];
-    const end = { load: 0, attention: 0.6, observe: 0.6, plan: 0.8, merge: 0.8, forward: 1, write: 1 }[phase];
+    const begin = { load: 0, attention: 0, observe: 0, plan: 0.6, merge: 0.8, forward: 0.8 }[phase];
+    const end = { load: 0, attention: 0.6, observe: 0.6, plan: 0.8, merge: 0.8, forward: 1 }[phase];
     const inPhase = done === undefined ? 0 : done / this.tokens;
     return {
       type: "progress",

@@ -6,7 +6,7 @@ import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { INDEX_NAME } from "../checkpoint/shard-index.js";
 import type { DType } from "../checkpoint/tensor.js";
 import { convert, encodeFinite, mergeGroup, pickTensorRows } from "../compress/merge.js";
-import type { LayerPlan, Plan } from "../compress/plan.js";
+import { groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import type { MoeLayer } from "../model/description.js";
 import type { CompressEvent } from "./events.js";
@@ -114,7 +114,7 @@ class TensorContent {
     const { opened, backend, mergedDtype } = this.options;
     const { rounding } = this.options.plan;
     const plan = this.plans.get(layer.index)!;
-    const group = plan.groups.find(({ members }) => members[0] === plan.keptExperts[slot])!;
+    const group = groupOf(plan, plan.keptExperts[slot]!);
     const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);
     const expert = await mergeGroup(backend, group, read, { when: rounding, dtype: mergedDtype });
     this.last = { key, expert };

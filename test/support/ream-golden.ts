@@ -1,10 +1,9 @@
 import { join } from "node:path";
 import { loadTokens } from "../../src/calibration/tokens-file.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { decode, decodeIntegers } from "../../src/checkpoint/dtypes.js";
-import { SafetensorsFile } from "../../src/checkpoint/safetensors.js";
+import { decode } from "../../src/checkpoint/dtypes.js";
 import { mergeGroup } from "../../src/compress/merge.js";
-import type { LayerPlan } from "../../src/compress/plan.js";
+import { groupOf, type LayerPlan } from "../../src/compress/plan.js";
 import { type Method, resolveSettings, type Settings } from "../../src/compress/settings.js";
 import type { LayerTrace } from "../../src/compress/trace.js";
 import type { Backend } from "../../src/engine/backend.js";
@@ -13,6 +12,7 @@ import { isMoe } from "../../src/model/description.js";
 import { EXPERT_PARTS } from "../../src/model/expert-storage.js";
 import { makeBatches } from "../../src/pipeline/batches.js";
 import { planLayers } from "../../src/pipeline/layer-loop.js";
+import { recordedSamples } from "../../src/pipeline/recorded-samples.js";
 import { largestDifference, largestRelativeDifference, readJson, readTensors } from "./goldens.js";
 
 /**
@@ -99,7 +99,7 @@ export async function variantDeviation(folder: string, variant: string, backend:
     finished: [],
     onTrace: (layerTrace) => traces.push(layerTrace),
     onPlan: async () => {},
-    recorded: variant.includes("random-") ? recorded(join(golden, "trace.safetensors")) : undefined,
+    recorded: variant.includes("random-") ? recordedSamples(join(golden, "trace.safetensors")) : undefined,
   });
   let step = await loop.next();
   while (!step.done) step = await loop.next();
@@ -196,7 +196,7 @@ async function mergedDeviation(
     const target = describeModel(expected.config).layers[plan.layer]!;
     if (!isMoe(target)) throw new Error("a MoE layer became dense");
     for (const [slot, kept] of plan.keptExperts.entries()) {
-      const group = plan.groups.find(({ members }) => members[0] === kept)!;
+      const group = groupOf(plan, kept);
       const merged = await mergeGroup(backend, group, (e) => experts.read(checkpoint, e), {
         when: settings.rounding,
         dtype,
@@ -208,13 +208,4 @@ async function mergedDeviation(
   }
   await expected.close();
   return worst;
-}
-
-function recorded(path: string) {
-  return async (layer: number) => {
-    const file = await SafetensorsFile.open(path);
-    const tensor = await file.read(`layers.${layer}.sampled_tokens`);
-    await file.close();
-    return { indices: decodeIntegers(tensor), samples: tensor.shape.at(-1)! };
-  };
 }

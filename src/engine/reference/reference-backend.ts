@@ -1,9 +1,8 @@
-import { decode } from "../../checkpoint/dtypes.js";
+import { decode, encode } from "../../checkpoint/dtypes.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
 import type { Backend, Experts, Matrix, Precision } from "../backend.js";
 import { assignment } from "./assignment.js";
 import { attention } from "./attention.js";
-import { roundToBfloat16 } from "./bfloat16.js";
 import { gated, rmsNorm, rotate, softmax } from "./elementwise.js";
 import type { ReferenceExperts } from "./experts.js";
 import * as expertOperations from "./experts.js";
@@ -16,6 +15,11 @@ class ReferenceMatrix implements Matrix {
     readonly values: Float32Array,
   ) {}
   dispose(): void {}
+}
+
+/** Values rounded to bfloat16 (round to nearest even), kept in float32. */
+function roundToBfloat16(values: Float32Array): Float32Array {
+  return decode({ dtype: "BF16", data: encode("BF16", values) });
 }
 
 /**
