@@ -32,7 +32,7 @@ export async function forwardTensors(
   const states = [first.sequences, first.length, model.hiddenSize];
   const tap: ForwardTap = {
     hidden: (layer, _, hidden) => put(`hidden.${layer}`, hidden, states),
-    moe: (layer, _, input, { router, output }) => {
+    moe: (layer, _, input, { router }, output) => {
       put(`moe.${layer}.input`, input, states);
       put(`moe.${layer}.output`, output, states);
       put(`moe.${layer}.router_logits`, router.logits, [rows, model.experts]);

@@ -72,14 +72,6 @@ export function encodeFinite(dtype: DType, values: Float32Array): Uint8Array {
   });
 }
 
-/** The given rows of a matrix, as stored. */
-export function pickTensorRows(tensor: Tensor, rows: readonly number[]): Tensor {
-  const bytes = tensor.data.length / tensor.shape[0]!;
-  const data = new Uint8Array(rows.length * bytes);
-  for (const [i, row] of rows.entries()) data.set(tensor.data.subarray(row * bytes, (row + 1) * bytes), i * bytes);
-  return { dtype: tensor.dtype, shape: [rows.length, ...tensor.shape.slice(1)], data };
-}
-
 function dtypeOf(tensor: Tensor, rounding: Rounding): DType {
   return rounding.dtype ?? tensor.dtype;
 }

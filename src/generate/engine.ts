@@ -81,7 +81,7 @@ export class LocalEngine implements Engine {
     this.check(prompt, 1);
     const maxTokens = Math.min(request.maxTokens, this.maxPositions - prompt.length);
     if (maxTokens < 1) return;
-    this.checkCache(prompt.length + maxTokens);
+    this.checkCache(prompt.length + maxTokens, 2);
     const stream = this.answer(request, maxTokens);
     const ignore = onAbort(signal, () => stream.fail(signal.reason));
     try {
@@ -102,7 +102,7 @@ export class LocalEngine implements Engine {
       this.check([...context, ...ids], ids.length === 0 ? 0 : -1);
       tokens += ids.length;
     }
-    this.checkCache(tokens);
+    this.checkCache(tokens, 1 + continuations.length);
     const job = new ScoreJob(request, this.newSequence);
     const ignore = onAbort(signal, () => job.fail(signal.reason));
     try {
@@ -129,8 +129,7 @@ export class LocalEngine implements Engine {
   private answer(request: DecodeRequest, maxTokens: number) {
     const key = request.prompt.join(",");
     const sharing = this.prompts.get(key);
-    if (sharing?.open && sharing.mostTokens + maxTokens <= this.plan.cacheTokens)
-      return sharing.add(request, maxTokens);
+    if (sharing?.open && this.fits(sharing, maxTokens)) return sharing.add(request, maxTokens);
     const job = new DecodeJob(request.prompt, this.newSequence);
     for (const [other, { open }] of this.prompts) if (!open) this.prompts.delete(other);
     this.prompts.set(key, job);
@@ -155,9 +154,16 @@ export class LocalEngine implements Engine {
     throw new ReamError("TOKEN_RANGE", message, { hint: "The tokens come from another model's tokenizer." });
   }
 
-  private checkCache(tokens: number): void {
-    if (tokens <= this.plan.cacheTokens) return;
-    const message = `a request of ${tokens} tokens does not fit the memory for caches, which holds ${this.plan.cacheTokens}`;
+  /** Whether one answer more fits beside those that share a prompt. */
+  private fits(job: DecodeJob, maxTokens: number): boolean {
+    const { cacheTokens, sequenceTokens } = this.plan;
+    return job.mostTokens + maxTokens + (job.strands.length + 1) * sequenceTokens <= cacheTokens;
+  }
+
+  private checkCache(tokens: number, sequences: number): void {
+    const { cacheTokens, sequenceTokens } = this.plan;
+    if (tokens + sequences * sequenceTokens <= cacheTokens) return;
+    const message = `a request of ${tokens} tokens does not fit the memory for caches, which holds ${cacheTokens}`;
     throw new ReamError("CACHE_TOO_SMALL", message, {
       hint: "Allow fewer tokens for an answer, stream the weights (--resident no), or use a machine with more memory.",
     });

@@ -29,7 +29,7 @@ export interface Job {
   fail(error: unknown): void;
 }
 
-/** Tokens of all strands, computed and to come. */
-export function jobTokens({ strands }: Job): number {
-  return strands.reduce((sum, { tokens }) => sum + tokens.length, 0);
+/** Tokens of all strands, computed and to come; what a strand takes besides counts as `sequenceTokens`. */
+export function jobTokens({ strands }: Job, sequenceTokens: number): number {
+  return strands.reduce((sum, { tokens }) => sum + tokens.length + sequenceTokens, 0);
 }

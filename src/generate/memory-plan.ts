@@ -1,8 +1,9 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
-import type { LayerDescription, ModelDescription } from "../model/description.js";
-import { stateBytesPerToken } from "../model/layer-state.js";
+import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
+import { modelStateSize } from "../model/layer-state.js";
+import { layerTensors } from "../model/tensor-list.js";
 import { SLICE_TOKENS } from "./model-runner.js";
 import type { SchedulerLimits } from "./scheduler.js";
 
@@ -33,15 +34,17 @@ export function planMemory(
   residence: Residence,
 ): MemoryPlan {
   const numberBytes = backend.name === "native" && backend.precision === "bf16" ? 2 : 4;
-  const layers = model.layers.map((layer) => numberBytes * layerNumbers(checkpoint, layer));
+  const layers = model.layers.map((layer) => numberBytes * layerNumbers(checkpoint, layer, model.hiddenSize));
   const all = layers.reduce((sum, bytes) => sum + bytes, 0);
   // As stored, ready for products, and the next layer ready as well.
   const streamed = 3 * Math.max(...layers);
   const head = numberBytes * model.vocabularySize * model.hiddenSize;
-  const perToken = model.layers.reduce((sum, layer) => sum + stateBytesPerToken(layer, backend), 0);
+  const state = modelStateSize(model, backend);
+  const perToken = Math.max(1, state.bytesPerToken);
+  const sequenceTokens = Math.ceil(state.bytesPerSequence / perToken);
   const working = 4 * SLICE_TOKENS * (model.topK + 8) * model.hiddenSize + 2 * LOGIT_BYTES;
   const room = 0.9 * available - head - working;
-  const least = Math.min(model.maxPositions, CACHE_TOKENS);
+  const least = Math.min(model.maxPositions, CACHE_TOKENS) + 2 * sequenceTokens;
 
   const resident = residence === "yes" || (residence === "auto" && room - all >= least * perToken);
   const rest = room - (resident ? all : streamed);
@@ -50,7 +53,7 @@ export function planMemory(
   const passTokens = resident ? SLICE_TOKENS : Math.max(SLICE_TOKENS, Math.min(STREAMED_PASS_TOKENS, most));
   const left = resident ? rest : rest - 8 * passTokens * model.hiddenSize;
   const cacheTokens = Math.floor(left / perToken);
-  if (cacheTokens < Math.min(least, 1024)) {
+  if (cacheTokens < Math.min(least, 1024 + 2 * sequenceTokens)) {
     const needed = (available - left + least * perToken) / 2 ** 30;
     throw new ReamError(
       "MEMORY_TOO_SMALL",
@@ -64,13 +67,13 @@ export function planMemory(
     );
   }
   const logitRows = Math.max(1, Math.floor(LOGIT_BYTES / (4 * model.vocabularySize)));
-  return { resident, layerBytes: all, cacheTokens, passTokens, logitRows };
+  return { resident, layerBytes: all, cacheTokens, sequenceTokens, passTokens, logitRows };
 }
 
-function layerNumbers(checkpoint: Checkpoint, { attention, feedForward }: LayerDescription): number {
-  const names = [attention.query, attention.key, attention.value, attention.output].map(({ weight }) => weight);
-  if (feedForward.kind === "moe") names.push(feedForward.router.weight, ...feedForward.experts.names);
-  else names.push(...[feedForward.gate, feedForward.up, feedForward.down].map(({ weight }) => weight));
+function layerNumbers(checkpoint: Checkpoint, layer: LayerDescription, hidden: number): number {
+  const { mixer, feedForward, norms } = layerTensors(layer, hidden);
+  const names = [...mixer, ...feedForward, ...norms].map(({ name }) => name);
+  if (isMoe(layer)) names.push(layer.feedForward.router.weight, ...layer.feedForward.experts.names);
   const numbers = (name: string) => checkpoint.info(name).shape.reduce((product, size) => product * size, 1);
   return names.reduce((sum, name) => sum + numbers(name), 0);
 }

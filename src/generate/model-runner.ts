@@ -4,8 +4,8 @@ import type { Backend, Segment } from "../engine/backend.js";
 import type { ModelDescription } from "../model/description.js";
 import { EmbeddingRows } from "../model/embedding-rows.js";
 import type { OutputHead } from "../model/forward.js";
-import { add } from "../model/layer.js";
-import { type ContinuedTokens, type LayerState, makeLayerState } from "../model/layer-state.js";
+import type { ContinuedTokens, LayerState } from "../model/layer-state.js";
+import { makeMixerState } from "../model/mixers/kinds.js";
 import type { LayerWeights, LoadedLayer } from "./weights.js";
 
 /** Tokens that a layer works on at a time. More would only take more memory: products are at full speed by then. */
@@ -44,7 +44,7 @@ export class ModelRunner {
     private readonly sliceTokens = SLICE_TOKENS,
   ) {
     this.embedding = new EmbeddingRows(checkpoint, model);
-    this.states = model.layers.map((layer) => makeLayerState(layer, backend));
+    this.states = model.layers.map(({ mixer }) => makeMixerState(mixer, backend));
   }
 
   /**
@@ -143,7 +143,7 @@ class SliceRows {
 }
 
 function layerOutput({ layer, moe }: LoadedLayer, slice: Slice, state: LayerState): Float32Array {
-  const attended = layer.attendNext(slice.hidden, slice, state);
-  const x = layer.feedForwardInput(attended);
-  return add(attended, moe?.run(x).output ?? layer.dense(x));
+  const mixed = layer.mixNext(slice.hidden, slice, state);
+  const x = layer.feedForwardInput(mixed);
+  return layer.finish(mixed, x, layer.feedForward(x, moe?.run(x).output));
 }

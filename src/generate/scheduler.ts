@@ -6,6 +6,8 @@ import type { ModelRunner, Piece } from "./model-runner.js";
 export interface SchedulerLimits {
   /** Tokens that the layers may remember, of all sequences together. */
   readonly cacheTokens: number;
+  /** Tokens whose memory a sequence takes besides that of its own: recurrent states have a fixed size. */
+  readonly sequenceTokens: number;
   /** Tokens of one pass. */
   readonly passTokens: number;
   /** Rows of logits in memory at a time. */
@@ -72,15 +74,15 @@ export class Scheduler {
   }
 
   private get usedTokens(): number {
-    return this.active.reduce((sum, job) => sum + jobTokens(job), 0);
+    return this.active.reduce((sum, job) => sum + jobTokens(job, this.limits.sequenceTokens), 0);
   }
 
   private admit(): void {
-    const { cacheTokens, passTokens } = this.limits;
+    const { cacheTokens, passTokens, sequenceTokens } = this.limits;
     let used = this.usedTokens;
     let strands = this.active.reduce((sum, job) => sum + job.strands.length, 0);
     for (let job = this.waiting[0]; job !== undefined; job = this.waiting[0]) {
-      const needed = jobTokens(job);
+      const needed = jobTokens(job, sequenceTokens);
       // Some room is left for answers to grow into. Half of a pass stays for prompts, however many answers there are.
       const fits = used + needed <= 0.95 * cacheTokens && 2 * (strands + job.strands.length) <= passTokens;
       if (!fits && this.active.length > 0) return;

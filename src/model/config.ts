@@ -43,6 +43,20 @@ export class ConfigReader {
     return this.read(`a whole number from 1 to ${most}`, whole, typeof keys === "string" ? [keys] : keys, fallback);
   }
 
+  /** A count that may be given as a list with one for each layer, which then has to be the same for all. */
+  uniformCount(keys: readonly string[], most = 2 ** 31): number {
+    const found = this.find(keys);
+    if (!Array.isArray(found?.value)) return this.count(keys, undefined, most);
+    const [first, ...others] = found.value as unknown[];
+    const other = others.find((value) => value !== first);
+    if (other === undefined)
+      return new ConfigReader({ [found.key]: first }, this.path).count(found.key, undefined, most);
+    throw new ReamError("CONFIG_UNSUPPORTED", `${found.key} has both ${first} and ${other}`, {
+      where: this.path,
+      hint: "Models whose layers have different numbers of experts are not supported.",
+    });
+  }
+
   /** A finite number. */
   number(keys: string | readonly string[], fallback?: number): number {
     const finite = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
@@ -51,6 +65,11 @@ export class ConfigReader {
 
   boolean(key: string, fallback: boolean): boolean {
     return this.read("true or false", (value): value is boolean => typeof value === "boolean", [key], fallback);
+  }
+
+  /** true or false, also as a number: some configs have 4 for true. */
+  flag(key: string, fallback: boolean): boolean {
+    return typeof this.values[key] === "number" ? this.number(key) !== 0 : this.boolean(key, fallback);
   }
 
   string(key: string, fallback?: string): string {

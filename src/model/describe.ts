@@ -1,14 +1,11 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { JsonObject } from "../checkpoint/json.js";
 import { ReamError } from "../errors.js";
-import { describeQwen3Moe } from "./architectures/qwen3-moe.js";
+import { ARCHITECTURES } from "./architectures/registry.js";
 import { ConfigReader } from "./config.js";
 import { isMoe, type ModelDescription } from "./description.js";
-
-/** Every family this program knows, by `model_type`. A new one is one file in architectures/ and one line here. */
-const ARCHITECTURES: Readonly<Record<string, (config: ConfigReader) => ModelDescription>> = {
-  qwen3_moe: describeQwen3Moe,
-};
+import type { MixerDescription } from "./mixers/descriptions.js";
+import { layerTensors, outerTensors } from "./tensor-list.js";
 
 /** Makes a model description from config.json, and checks what the sizes say about each other. */
 export function describeModel(config: JsonObject): ModelDescription {
@@ -39,42 +36,33 @@ export function describeModel(config: JsonObject): ModelDescription {
       hint: "Look at mlp_only_layers and decoder_sparse_step.",
     });
   }
-  for (const { attention } of model.layers) {
-    if (attention.heads % attention.keyValueHeads !== 0 || attention.headSize % 2 !== 0) {
-      const what = `${attention.heads} heads of ${attention.headSize} over ${attention.keyValueHeads} key/value heads`;
-      throw new ReamError("CONFIG_VALUE", `${what} do not divide evenly`, { where: "config.json" });
-    }
-  }
+  for (const { mixer } of model.layers) checkHeads(mixer);
   return model;
+}
+
+/** Checks that heads divide evenly. */
+function checkHeads(mixer: MixerDescription): void {
+  const fail = (what: string): never => {
+    throw new ReamError("CONFIG_VALUE", `${what} do not divide evenly`, { where: "config.json" });
+  };
+  if (mixer.kind === "attention") {
+    const { heads, keyValueHeads, headSize } = mixer;
+    if (heads % keyValueHeads !== 0 || headSize % 2 !== 0)
+      fail(`${heads} heads of ${headSize} over ${keyValueHeads} key/value heads`);
+  } else if (mixer.kind === "delta-rule" && mixer.valueHeads % mixer.keyHeads !== 0) {
+    fail(`${mixer.valueHeads} value heads over ${mixer.keyHeads} key heads`);
+  }
 }
 
 /** Checks that the checkpoint holds every tensor that the description names, in the shape it should have. */
 export function checkTensors(checkpoint: Checkpoint, model: ModelDescription): void {
-  const { hiddenSize: hidden, vocabularySize: vocabulary } = model;
-  checkpoint.expectShape(model.embedding, [vocabulary, hidden]);
-  checkpoint.expectShape(model.outputHead, [vocabulary, hidden]);
-  checkpoint.expectShape(model.finalNorm, [hidden]);
+  for (const { name, shape } of outerTensors(model)) checkpoint.expectShape(name, shape);
   for (const layer of model.layers) {
-    const { attention, feedForward } = layer;
-    checkpoint.expectShape(layer.attentionNorm, [hidden]);
-    checkpoint.expectShape(layer.feedForwardNorm, [hidden]);
-    for (const norm of [attention.queryNorm, attention.keyNorm]) {
-      if (norm !== undefined) checkpoint.expectShape(norm, [attention.headSize]);
-    }
-    const dense = feedForward.kind === "dense" ? [feedForward.gate, feedForward.up, feedForward.down] : [];
-    for (const { weight, bias, shape } of [
-      attention.query,
-      attention.key,
-      attention.value,
-      attention.output,
-      ...dense,
-    ]) {
-      checkpoint.expectShape(weight, shape);
-      if (bias !== undefined) checkpoint.expectShape(bias, [shape[0]]);
-    }
-    if (feedForward.kind === "moe") {
-      checkpoint.expectShape(feedForward.router.weight, [model.experts, hidden]);
-      feedForward.experts.check(checkpoint);
+    const { mixer, feedForward, norms } = layerTensors(layer, model.hiddenSize);
+    for (const { name, shape } of [...mixer, ...feedForward, ...norms]) checkpoint.expectShape(name, shape);
+    if (isMoe(layer)) {
+      checkpoint.expectShape(layer.feedForward.router.weight, [model.experts, model.hiddenSize]);
+      layer.feedForward.experts.check(checkpoint);
     }
   }
 }

@@ -1,31 +1,29 @@
 import type { Activation } from "../engine/backend.js";
 import type { ExpertStorage } from "./expert-storage.js";
-import type { RopeDescription } from "./rope.js";
+import type { MixerDescription } from "./mixers/descriptions.js";
 
 /** Names of a projection's tensors. weight `[out, in]`, bias `[out]`. */
 export interface Projection {
   readonly weight: string;
   readonly bias?: string;
-  /** `[out, in]` that the weight must have. */
+  /** `[out, in]` that the stored weight must have. */
   readonly shape: readonly [number, number];
+  /** The rows `[begin, end)` of the stored weight and bias that make up the projection, in order; undefined: all. */
+  readonly rows?: readonly (readonly [begin: number, end: number])[];
 }
 
-/** Softmax attention in which groups of query heads share a key and value head. */
-export interface AttentionDescription {
-  readonly kind: "grouped-query";
-  readonly heads: number;
-  readonly keyValueHeads: number;
-  readonly headSize: number;
-  readonly scale: number;
-  readonly window: number | undefined;
-  readonly rope: RopeDescription;
-  readonly query: Projection;
-  readonly key: Projection;
-  readonly value: Projection;
-  readonly output: Projection;
-  /** Names of RMS norm weights `[headSize]` of each query and key head, before the rotation. */
-  readonly queryNorm?: string;
-  readonly keyNorm?: string;
+/** A norm over rows of `size` values. */
+export interface Norm {
+  /** x / rms(x) (Zhang & Sennrich 2019), or (x - mean) / deviation (Ba et al. 2016). */
+  readonly kind: "rms" | "layer";
+  readonly size: number;
+  readonly epsilon: number;
+  /** Name of the factors `[size]`; undefined: 1. */
+  readonly weight?: string;
+  /** Name of what is added `[size]`, by layer norm. */
+  readonly bias?: string;
+  /** The stored factors are one less than those that are meant (Qwen3-Next). */
+  readonly plusOne?: boolean;
 }
 
 /** An ordinary gated feed-forward block: `down(activation(gate x) * (up x))`. */
@@ -48,23 +46,42 @@ export interface RouterDescription {
   readonly normalise: boolean;
 }
 
+/** An expert that every token uses, beside the routed ones. */
+export interface SharedExpert extends Omit<DenseDescription, "kind"> {
+  /** Its output is multiplied by the sigmoid of this projection `[1, hidden]`. */
+  readonly weighting?: Projection;
+}
+
 /** A Mixture-of-Experts block. */
 export interface MoeDescription {
   readonly kind: "moe";
   readonly experts: ExpertStorage;
   readonly router: RouterDescription;
   readonly activation: Activation;
+  readonly shared?: SharedExpert;
+  /** Name of what is added to the sum of the experts `[hidden]`. */
+  readonly bias?: string;
 }
 
-/** One decoder layer: x + attention(norm x), then x + feedForward(norm x). */
+/** What surrounds a mixer or feed-forward block f: y = residual x + output(f(input(x))), each part where it is there. */
+export interface Sublayer {
+  /** x -> the block's input; undefined: x itself. */
+  readonly inputNorm?: Norm;
+  /** Applied to the block's output, before it is added. */
+  readonly outputNorm?: Norm;
+  /** y = residual * r + output * f, where r is x or the normed x. Undefined: x and factors of 1. */
+  readonly factors?: { readonly of: "input" | "normed"; readonly residual: number; readonly output: number };
+}
+
+/** One decoder layer: a mixer of tokens (attention or another), then a feed-forward block. */
 export interface LayerDescription {
   readonly index: number;
   /** Every tensor of the layer has a name that starts with this. */
   readonly prefix: string;
-  readonly attentionNorm: string;
-  readonly attention: AttentionDescription;
-  readonly feedForwardNorm: string;
+  readonly mixer: MixerDescription;
+  readonly aroundMixer: Sublayer;
   readonly feedForward: DenseDescription | MoeDescription;
+  readonly aroundFeedForward: Sublayer;
 }
 
 /** What the engine has to know about a checkpoint: a plain value that an architecture makes from config.json. */
@@ -75,13 +92,16 @@ export interface ModelDescription {
   readonly vocabularySize: number;
   /** Longest sequence the model was made for. */
   readonly maxPositions: number;
-  readonly normEpsilon: number;
   readonly layers: readonly LayerDescription[];
   /** Name of the embedding `[vocabulary, hidden]`. */
   readonly embedding: string;
-  readonly finalNorm: string;
-  /** Name of the output matrix `[vocabulary, hidden]`; the embedding itself where they are tied. */
-  readonly outputHead: string;
+  /** Factor on embeddings; undefined: 1. */
+  readonly embeddingScale?: number;
+  readonly finalNorm: Norm;
+  /** The output matrix `[vocabulary, hidden]`; the embedding itself where they are tied. */
+  readonly outputHead: Projection;
+  /** Factor on logits; undefined: 1. */
+  readonly logitScale?: number;
   /** Experts of each MoE layer, and how many of them a token uses. */
   readonly experts: number;
   readonly topK: number;

@@ -1,6 +1,6 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
-import { decode } from "../checkpoint/dtypes.js";
 import type { ModelDescription } from "./description.js";
+import { embeddingRows } from "./embedding.js";
 
 /** Bytes of rows that are kept, as float32. */
 const KEPT_BYTES = 64 * 2 ** 20;
@@ -17,7 +17,7 @@ export class EmbeddingRows {
 
   constructor(
     private readonly checkpoint: Checkpoint,
-    private readonly model: Pick<ModelDescription, "embedding" | "hiddenSize" | "vocabularySize">,
+    private readonly model: Pick<ModelDescription, "embedding" | "embeddingScale" | "hiddenSize" | "vocabularySize">,
     bytes = KEPT_BYTES,
   ) {
     this.most = Math.max(1, Math.floor(bytes / (4 * model.hiddenSize)));
@@ -43,7 +43,7 @@ export class EmbeddingRows {
     }
     await Promise.all(
       runs([...places.keys()].sort((a, b) => a - b)).map(async ([begin, end]) => {
-        const rows = decode(await this.checkpoint.readRows(this.model.embedding, begin, end));
+        const rows = await embeddingRows(this.checkpoint, this.model, begin, end);
         for (let id = begin; id < end; id++) {
           const row = rows.slice((id - begin) * hidden, (id - begin + 1) * hidden);
           for (const i of places.get(id)!) out.set(row, i * hidden);

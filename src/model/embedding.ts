@@ -28,7 +28,7 @@ export async function embed(
   for (let begin = 0; begin < vocabulary; begin += chunkRows) {
     const end = Math.min(vocabulary, begin + chunkRows);
     if (!batches.some(({ ids }) => ids.some((id) => id >= begin && id < end))) continue;
-    const rows = decode(await checkpoint.readRows(model.embedding, begin, end));
+    const rows = await embeddingRows(checkpoint, model, begin, end);
     for (const [index, { ids }] of batches.entries()) {
       for (const [t, id] of ids.entries()) {
         if (id < begin || id >= end) continue;
@@ -37,4 +37,15 @@ export async function embed(
     }
   }
   return outputs;
+}
+
+/** Rows `[begin, end)` of the embedding, times the model's factor. */
+export async function embeddingRows(
+  checkpoint: Checkpoint,
+  { embedding, embeddingScale: scale = 1 }: Pick<ModelDescription, "embedding" | "embeddingScale">,
+  begin: number,
+  end: number,
+): Promise<Float32Array> {
+  const rows = decode(await checkpoint.readRows(embedding, begin, end));
+  return scale === 1 ? rows : rows.map((value) => value * scale);
 }

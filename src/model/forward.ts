@@ -1,17 +1,18 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
-import { decode } from "../checkpoint/dtypes.js";
 import type { Backend, Matrix } from "../engine/backend.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "./description.js";
 import { embed } from "./embedding.js";
-import { add, Layer, type TokenBatch } from "./layer.js";
+import { Layer, type TokenBatch } from "./layer.js";
 import { MoeBlock, type MoeOutput, readMoe } from "./moe.js";
+import { type Operation, WeightLoader } from "./weight-loader.js";
 
 /** Sees what a forward pass computes, batch by batch. What it throws ends the pass. */
 export interface ForwardTap {
   /** Output of a decoder layer `[tokens, hidden]`. */
   hidden?(layer: number, batch: number, hidden: Float32Array): void;
-  moe?(layer: number, batch: number, input: Float32Array, result: MoeOutput): void;
+  /** A MoE block: its input, what its router and routed experts made of it, and its whole output. */
+  moe?(layer: number, batch: number, input: Float32Array, routed: MoeOutput, output: Float32Array): void;
 }
 
 /**
@@ -32,12 +33,12 @@ export async function forward(
     try {
       moe = await loadMoe(checkpoint, description, backend);
       for (const [index, batch] of batches.entries()) {
-        const attended = layer.attend(hidden[index]!, batch);
-        const x = layer.feedForwardInput(attended);
-        const result = moe?.run(x);
-        if (result !== undefined) tap.moe?.(description.index, index, x, result);
-        const output = result?.output ?? layer.dense(x);
-        hidden[index] = add(attended, output);
+        const mixed = layer.mix(hidden[index]!, batch);
+        const x = layer.feedForwardInput(mixed);
+        const routed = moe?.run(x);
+        const output = layer.feedForward(x, routed?.output);
+        if (routed !== undefined) tap.moe?.(description.index, index, x, routed, output);
+        hidden[index] = layer.finish(mixed, x, output);
         tap.hidden?.(description.index, index, hidden[index]!);
         await nextTurn();
       }
@@ -61,40 +62,51 @@ const HEAD_BYTES = 2 ** 30;
 /** The final norm and the output matrix. */
 export class OutputHead {
   private constructor(
-    private readonly backend: Backend,
+    private readonly loader: WeightLoader,
     /** Rows of the output matrix, in order. */
     private readonly parts: readonly Matrix[],
-    private readonly norm: Float32Array,
-    private readonly model: Pick<ModelDescription, "normEpsilon" | "vocabularySize">,
+    private readonly norm: Operation,
+    /** `[vocabulary]` */
+    private readonly bias: Float32Array | undefined,
+    private readonly model: ModelDescription,
   ) {}
 
   /** `partBytes`: see HEAD_BYTES. */
   static async load(checkpoint: Checkpoint, model: ModelDescription, backend: Backend, partBytes = HEAD_BYTES) {
-    const { outputHead, vocabularySize: vocabulary } = model;
-    const rows = Math.max(1, Math.floor(partBytes / (checkpoint.info(outputHead).bytes / vocabulary)));
+    const { vocabularySize: vocabulary } = model;
+    const { weight, bias } = model.outputHead;
+    const rows = Math.max(1, Math.floor(partBytes / (checkpoint.info(weight).bytes / vocabulary)));
+    const loader = new WeightLoader(checkpoint, backend);
     const parts: Matrix[] = [];
     try {
       for (let begin = 0; begin < vocabulary; begin += rows) {
-        const part = await checkpoint.readRows(outputHead, begin, Math.min(vocabulary, begin + rows));
-        parts.push(backend.matrix(part));
+        parts.push(loader.matrix(await checkpoint.readRows(weight, begin, Math.min(vocabulary, begin + rows))));
       }
-      return new OutputHead(backend, parts, decode(await checkpoint.read(model.finalNorm)), model);
+      const norm = await loader.norm(model.finalNorm);
+      return new OutputHead(loader, parts, norm, bias === undefined ? undefined : await loader.vector(bias), model);
     } catch (error) {
-      for (const part of parts) part.dispose();
+      loader.dispose();
       throw error;
     }
   }
 
   /** Logits `[tokens, vocabulary]` of last hidden states `[tokens, hidden]`. */
   logits(hidden: Float32Array): Float32Array {
-    const x = this.backend.rmsNorm(hidden, this.norm, this.model.normEpsilon);
-    if (this.parts.length === 1) return this.backend.linear(x, this.parts[0]!);
-    const { vocabularySize: vocabulary } = this.model;
-    const tokens = hidden.length / this.norm.length;
+    const logits = this.products(this.norm(hidden));
+    const { logitScale: scale = 1 } = this.model;
+    if (scale !== 1) for (let i = 0; i < logits.length; i++) logits[i]! *= scale;
+    return logits;
+  }
+
+  private products(x: Float32Array): Float32Array {
+    const { backend } = this.loader;
+    if (this.parts.length === 1) return backend.linear(x, this.parts[0]!, this.bias);
+    const { vocabularySize: vocabulary, hiddenSize } = this.model;
+    const tokens = x.length / hiddenSize;
     const logits = new Float32Array(tokens * vocabulary);
     let begin = 0;
     for (const part of this.parts) {
-      const some = this.backend.linear(x, part);
+      const some = backend.linear(x, part, this.bias?.subarray(begin, begin + part.rows));
       for (let t = 0; t < tokens; t++) {
         logits.set(some.subarray(t * part.rows, (t + 1) * part.rows), t * vocabulary + begin);
       }
@@ -104,6 +116,6 @@ export class OutputHead {
   }
 
   dispose(): void {
-    for (const part of this.parts) part.dispose();
+    this.loader.dispose();
   }
 }

@@ -1,13 +1,13 @@
 import type { Backend, KeyValueCache, Segment } from "../engine/backend.js";
-import type { LayerDescription } from "./description.js";
+import type { ModelDescription } from "./description.js";
+import { mixerStateSize } from "./mixers/kinds.js";
 
 /**
  * What a layer keeps of the sequences it has seen, so that their next tokens can be computed alone. Sequences are numbered
  * by the caller. A layer and its state belong together, but the state outlives the weights where these are streamed.
  *
- * Only keys and values exist now. Layers with another memory (a recurrent state, the last inputs of a convolution,
- * compressed keys and values) are another class and another case in `makeLayerState`. What their states cannot do is
- * branch at any place of a sequence: whoever uses `Segment.prefix` branches only at the end of what a sequence keeps.
+ * A recurrent state cannot branch at any place of a sequence: whoever uses `Segment.prefix` branches only at the end of
+ * what a sequence keeps.
  */
 export interface LayerState {
   /** Bytes in use. */
@@ -15,6 +15,12 @@ export interface LayerState {
   /** Forgets a sequence; one that is not there is no mistake. */
   forget(sequence: number): void;
   dispose(): void;
+}
+
+/** What a state takes. */
+export interface StateSize {
+  readonly bytesPerToken: number;
+  readonly bytesPerSequence: number;
 }
 
 /** Keys and values of every token. */
@@ -34,20 +40,28 @@ export class KeyValueState implements LayerState {
   }
 }
 
-/** An empty state for a layer. */
-export function makeLayerState({ attention }: LayerDescription, backend: Backend): LayerState {
-  switch (attention.kind) {
-    case "grouped-query":
-      return new KeyValueState(backend.keyValueCache(attention.keyValueHeads, attention.headSize));
-  }
+/** The cache of a state that is one of keys and values. */
+export function cacheOf(state: LayerState): KeyValueCache {
+  if (state instanceof KeyValueState) return state.cache;
+  throw new TypeError("the state is another layer's");
 }
 
-/** Bytes by which a layer's state grows with each token. The native cache fills the values of a head up to 64 numbers. */
-export function stateBytesPerToken({ attention }: LayerDescription, backend: Backend): number {
-  const { keyValueHeads, headSize } = attention;
-  if (backend.name !== "native") return 8 * keyValueHeads * headSize;
-  const [numberBytes, keySize] = backend.precision === "bf16" ? [2, 2 * Math.ceil(headSize / 2)] : [4, headSize];
-  return keyValueHeads * (keySize + 64 * Math.ceil(headSize / 64)) * numberBytes;
+/** Size of a cache. The native one fills the values of a head up to 64 numbers. */
+export function cacheSize(keyValueHeads: number, headSize: number, valueSize: number, backend: Backend): StateSize {
+  const native = backend.name === "native";
+  const [numberBytes, keySize] =
+    native && backend.precision === "bf16" ? [2, 2 * Math.ceil(headSize / 2)] : [4, headSize];
+  const values = native ? 64 * Math.ceil(valueSize / 64) : valueSize;
+  return { bytesPerToken: keyValueHeads * (keySize + values) * numberBytes, bytesPerSequence: 0 };
+}
+
+/** What the layers of a model keep of tokens and sequences. */
+export function modelStateSize(model: ModelDescription, backend: Backend): StateSize {
+  const sizes = model.layers.map(({ mixer }) => mixerStateSize(mixer, backend));
+  return {
+    bytesPerToken: sizes.reduce((sum, { bytesPerToken }) => sum + bytesPerToken, 0),
+    bytesPerSequence: sizes.reduce((sum, { bytesPerSequence }) => sum + bytesPerSequence, 0),
+  };
 }
 
 /** Tokens that continue sequences whose earlier tokens are in a state. */

@@ -1,9 +1,10 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
-import { decode } from "../checkpoint/dtypes.js";
-import type { Backend, Matrix } from "../engine/backend.js";
-import type { AttentionDescription, LayerDescription, ModelDescription, Projection } from "./description.js";
-import { type ContinuedTokens, KeyValueState, type LayerState } from "./layer-state.js";
-import { ropeTable } from "./rope.js";
+import type { Backend } from "../engine/backend.js";
+import type { DenseDescription, LayerDescription, ModelDescription, SharedExpert, Sublayer } from "./description.js";
+import type { ContinuedTokens, LayerState } from "./layer-state.js";
+import { loadMixer } from "./mixers/kinds.js";
+import type { Mixer } from "./mixers/mixer.js";
+import { type Operation, WeightLoader } from "./weight-loader.js";
 
 /** Some sequences of one length, padded where `mask` is 0. */
 export interface TokenBatch {
@@ -15,120 +16,144 @@ export interface TokenBatch {
   readonly mask?: Uint8Array | undefined;
 }
 
-interface LoadedProjection {
-  readonly matrix: Matrix;
-  readonly bias: Float32Array | undefined;
+/** A sublayer's norms, loaded. */
+interface Surroundings {
+  readonly input: Operation;
+  readonly output: Operation;
+  readonly factors: Sublayer["factors"];
 }
 
 /** The weights of one decoder layer besides its routed experts, ready for products, and the operations on them. */
 export class Layer {
   private constructor(
     readonly description: LayerDescription,
-    private readonly model: ModelDescription,
-    private readonly backend: Backend,
-    private readonly norms: ReadonlyMap<string, Float32Array>,
-    private readonly projections: Map<string, LoadedProjection>,
+    private readonly loader: WeightLoader,
+    private readonly mixer: Mixer,
+    private readonly aroundMixer: Surroundings,
+    private readonly aroundFeedForward: Surroundings,
+    /** The feed-forward block; of a MoE layer its shared expert, if there is one. */
+    private readonly dense: Operation | undefined,
+    /** What is added to the routed experts' output. */
+    private readonly bias: Float32Array | undefined,
   ) {}
 
-  /** Reads attention, norms and the dense feed-forward block; routed experts are read apart (`loadMoe`). */
+  /** Reads mixer, norms, and the dense feed-forward block or shared expert; routed experts are read apart (`loadMoe`). */
   static async load(checkpoint: Checkpoint, model: ModelDescription, index: number, backend: Backend): Promise<Layer> {
     const description = model.layers[index]!;
-    const { attention, feedForward } = description;
-    const norms = new Map<string, Float32Array>();
-    for (const name of [
-      description.attentionNorm,
-      description.feedForwardNorm,
-      attention.queryNorm,
-      attention.keyNorm,
-    ]) {
-      if (name !== undefined) norms.set(name, decode(await checkpoint.read(name)));
-    }
-    const layer = new Layer(description, model, backend, norms, new Map());
+    const { feedForward } = description;
+    const loader = new WeightLoader(checkpoint, backend);
     try {
-      for (const projection of [...attentionProjections(attention), ...denseProjections(feedForward)]) {
-        const bias = projection.bias === undefined ? undefined : decode(await checkpoint.read(projection.bias));
-        const matrix = backend.matrix(await checkpoint.read(projection.weight));
-        layer.projections.set(projection.weight, { matrix, bias });
-      }
-      return layer;
+      const around = async ({ inputNorm, outputNorm, factors }: Sublayer): Promise<Surroundings> => ({
+        input: await loader.optionalNorm(inputNorm),
+        output: await loader.optionalNorm(outputNorm),
+        factors,
+      });
+      const block = feedForward.kind === "dense" ? feedForward : feedForward.shared;
+      const bias = feedForward.kind === "moe" ? feedForward.bias : undefined;
+      return new Layer(
+        description,
+        loader,
+        await loadMixer(description.mixer, loader),
+        await around(description.aroundMixer),
+        await around(description.aroundFeedForward),
+        block && (await loadDense(block, loader)),
+        bias === undefined ? undefined : await loader.vector(bias),
+      );
     } catch (error) {
-      layer.dispose();
+      loader.dispose();
       throw error;
+    } finally {
+      loader.done();
     }
   }
 
   dispose(): void {
-    for (const { matrix } of this.projections.values()) matrix.dispose();
+    this.loader.dispose();
   }
 
-  /** hidden `[tokens, hidden]` plus the attention block's output. */
-  attend(hidden: Float32Array, batch: TokenBatch): Float32Array {
-    const { attention } = this.description;
-    const { heads, keyValueHeads, headSize } = attention;
-    const { query, key, value } = this.heads(hidden);
-    const { cos, sin } = ropeTable(attention.rope, batch.length);
-    this.backend.rotate(query, heads, headSize, batch.length, cos, sin);
-    this.backend.rotate(key, keyValueHeads, headSize, batch.length, cos, sin);
-    const mixed = this.backend.attention(query, key, value, { ...batch, ...attention });
-    return add(this.project(mixed, attention.output), hidden);
+  /** hidden `[tokens, hidden]` after the first half of the layer: mixer, norms and residual. */
+  mix(hidden: Float32Array, batch: TokenBatch): Float32Array {
+    const { input } = this.aroundMixer;
+    const x = input(hidden);
+    const result = this.mixer.mix(x, batch);
+    return close(this.aroundMixer, hidden, x, result, result);
   }
 
-  /** As `attend`, for the next tokens of sequences, which the state remembers from now on. */
-  attendNext(hidden: Float32Array, tokens: ContinuedTokens, state: LayerState): Float32Array {
-    if (!(state instanceof KeyValueState)) throw new TypeError("the state is another layer's");
-    const { attention } = this.description;
-    const { heads, keyValueHeads, headSize } = attention;
-    const { segments, positions, tableLength } = tokens;
-    const { query, key, value } = this.heads(hidden);
-    const { cos, sin } = ropeTable(attention.rope, tableLength);
-    this.backend.rotateAt(query, heads, headSize, tableLength, positions, cos, sin);
-    this.backend.rotateAt(key, keyValueHeads, headSize, tableLength, positions, cos, sin);
-    const mixed = this.backend.attendCached(query, key, value, state.cache, segments, attention);
-    return add(this.project(mixed, attention.output), hidden);
+  /** As `mix`, for the next tokens of sequences, which the state remembers from now on. */
+  mixNext(hidden: Float32Array, tokens: ContinuedTokens, state: LayerState): Float32Array {
+    const { input } = this.aroundMixer;
+    const x = input(hidden);
+    const result = this.mixer.mixNext(x, tokens, state);
+    return close(this.aroundMixer, hidden, x, result, result);
   }
 
-  /** Queries, keys and values before the rotation. */
-  private heads(hidden: Float32Array) {
-    const { attention } = this.description;
-    const x = this.norm(hidden, this.description.attentionNorm);
-    const query = this.project(x, attention.query);
-    const key = this.project(x, attention.key);
-    return {
-      query: attention.queryNorm === undefined ? query : this.norm(query, attention.queryNorm),
-      key: attention.keyNorm === undefined ? key : this.norm(key, attention.keyNorm),
-      value: this.project(x, attention.value),
-    };
+  /** What the feed-forward block sees of hidden states after `mix`. */
+  feedForwardInput(mixed: Float32Array): Float32Array {
+    const { input } = this.aroundFeedForward;
+    return input(mixed);
   }
 
-  /** What the feed-forward block sees: the normed hidden states. */
-  feedForwardInput(hidden: Float32Array): Float32Array {
-    return this.norm(hidden, this.description.feedForwardNorm);
+  /**
+   * The feed-forward block's whole output for its input x, without norm and residual.
+   *
+   * @param routed what the routed experts make of x, which is changed; undefined where the layer is dense
+   */
+  feedForward(x: Float32Array, routed: Float32Array | undefined): Float32Array {
+    const { dense, bias } = this;
+    if (routed === undefined) {
+      if (dense === undefined) throw new TypeError(`layer ${this.description.index} is not dense`);
+      return dense(x);
+    }
+    if (dense !== undefined) add(routed, dense(x));
+    if (bias !== undefined) for (let i = 0; i < routed.length; i++) routed[i]! += bias[i % bias.length]!;
+    return routed;
   }
 
-  /** Output of a dense feed-forward block, without the residual. */
-  dense(x: Float32Array): Float32Array {
-    const block = this.description.feedForward;
-    if (block.kind !== "dense") throw new TypeError(`layer ${this.description.index} is not dense`);
-    const activation = this.backend.gated(this.project(x, block.gate), this.project(x, block.up), block.activation);
-    return this.project(activation, block.down);
-  }
-
-  private norm(x: Float32Array, name: string): Float32Array {
-    return this.backend.rmsNorm(x, this.norms.get(name)!, this.model.normEpsilon);
-  }
-
-  private project(x: Float32Array, projection: Projection): Float32Array {
-    const { matrix, bias } = this.projections.get(projection.weight)!;
-    return this.backend.linear(x, matrix, bias);
+  /** Hidden states after the layer, of those after `mix` (which may be changed), the block's input and its output. */
+  finish(mixed: Float32Array, x: Float32Array, output: Float32Array): Float32Array {
+    return close(this.aroundFeedForward, mixed, x, output, mixed);
   }
 }
 
-function attentionProjections(attention: AttentionDescription): Projection[] {
-  return [attention.query, attention.key, attention.value, attention.output];
+async function loadDense(
+  { gate, up, down, activation, weighting }: Omit<DenseDescription, "kind"> & Pick<SharedExpert, "weighting">,
+  loader: WeightLoader,
+): Promise<Operation> {
+  const { backend } = loader;
+  const [gated, plain, output] = [
+    await loader.projection(gate),
+    await loader.projection(up),
+    await loader.projection(down),
+  ];
+  const weigh = weighting && (await loader.projection(weighting));
+  return (x) => {
+    const result = output(backend.gated(gated(x), plain(x), activation));
+    if (weigh === undefined) return result;
+    const weights = weigh(x);
+    const hidden = result.length / weights.length;
+    for (const [token, weight] of weights.entries()) {
+      const factor = 1 / (1 + Math.exp(-weight));
+      for (let i = token * hidden; i < (token + 1) * hidden; i++) result[i]! *= factor;
+    }
+    return result;
+  };
 }
 
-function denseProjections(block: LayerDescription["feedForward"]): Projection[] {
-  return block.kind === "dense" ? [block.gate, block.up, block.down] : [];
+const PLAIN_SUM = { of: "input", residual: 1, output: 1 } as const;
+
+/** Ends a sublayer: residual and the block's output, each with its factor, into a new array or into `spare`. */
+function close(
+  { output, factors = PLAIN_SUM }: Surroundings,
+  hidden: Float32Array,
+  x: Float32Array,
+  result: Float32Array,
+  spare: Float32Array,
+): Float32Array {
+  const normed = output(result);
+  const residual = factors.of === "input" ? hidden : x;
+  const sum = normed === result ? spare : normed;
+  for (let i = 0; i < sum.length; i++) sum[i] = factors.residual * residual[i]! + factors.output * normed[i]!;
+  return sum;
 }
 
 /** Adds b to a in place. */

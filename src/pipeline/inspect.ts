@@ -1,6 +1,7 @@
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { METHODS } from "../compress/settings.js";
-import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
+import { isMoe, type ModelDescription } from "../model/description.js";
+import { layerTensors } from "../model/tensor-list.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
 import { outputTensors } from "./output-layout.js";
 
@@ -8,6 +9,7 @@ import { outputTensors } from "./output-layout.js";
 export interface ByteShares {
   readonly routedExperts: number;
   readonly routers: number;
+  /** Attention, or what stands in its place. */
   readonly attention: number;
   /** Embedding and output matrix. */
   readonly embeddings: number;
@@ -86,8 +88,10 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
   const named = {
     routedExperts: size(moeLayers.flatMap(({ feedForward }) => feedForward.experts.names)),
     routers: size(moeLayers.map(({ feedForward }) => feedForward.router.weight)),
-    attention: size(model.layers.flatMap(attentionNames)),
-    embeddings: size([model.embedding, model.outputHead]),
+    attention: size(
+      model.layers.flatMap((layer) => layerTensors(layer, model.hiddenSize).mixer.map(({ name }) => name)),
+    ),
+    embeddings: size([model.embedding, model.outputHead.weight]),
   };
   const perLayer = model.layers.map((layer): LayerSizes => {
     const own = tensors.filter((tensor) => tensor.name.startsWith(layer.prefix));
@@ -124,13 +128,6 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
     memory: estimateMemory(model, perLayer, sequences, length),
     warnings: checkpoint.warnings,
   };
-}
-
-function attentionNames({ attention }: LayerDescription): string[] {
-  const projections = [attention.query, attention.key, attention.value, attention.output];
-  const norms = [attention.queryNorm, attention.keyNorm];
-  const names = [...projections.flatMap(({ weight, bias }) => [weight, bias]), ...norms];
-  return names.filter((name) => name !== undefined);
 }
 
 /** Expert counts that are worth a look: 7/8, 3/4, 5/8, 1/2 and 1/4 of them, as far as each token finds its top k. */

@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { DType } from "../checkpoint/tensor.js";
-import { mergeGroup, pickTensorRows } from "../compress/merge.js";
+import { pickTensorRows } from "../checkpoint/tensor-rows.js";
+import { mergeGroup } from "../compress/merge.js";
 import { LayerObserver } from "../compress/observer.js";
 import { groupOf, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
@@ -12,7 +13,7 @@ import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
 import { embed } from "../model/embedding.js";
-import { add, Layer, type TokenBatch } from "../model/layer.js";
+import { Layer, type TokenBatch } from "../model/layer.js";
 import { MoeBlock, type MoeTensors, readMoe } from "../model/moe.js";
 import type { CompressEvent, Phase } from "./events.js";
 import type { RecordedSamples } from "./recorded-samples.js";
@@ -83,8 +84,9 @@ class LayerRun {
 
   async *dense(layer: Layer): AsyncGenerator<CompressEvent, void> {
     yield* this.eachBatch("forward", (batch, index) => {
-      const attended = layer.attend(this.hidden[index]!, batch);
-      this.hidden[index] = add(attended, layer.dense(layer.feedForwardInput(attended)));
+      const mixed = layer.mix(this.hidden[index]!, batch);
+      const x = layer.feedForwardInput(mixed);
+      this.hidden[index] = layer.finish(mixed, x, layer.feedForward(x, undefined));
     });
   }
 
@@ -101,7 +103,7 @@ class LayerRun {
           await onPlan(plan);
         } else {
           yield* this.eachBatch("forward", (batch, index) => {
-            this.hidden[index] = this.blockOutput(layer, block, layer.attend(this.hidden[index]!, batch));
+            this.hidden[index] = layerOutput(layer, block, layer.mix(this.hidden[index]!, batch));
           });
         }
       } finally {
@@ -109,7 +111,7 @@ class LayerRun {
       }
     } else {
       yield* this.eachBatch("attention", (batch, index) => {
-        this.hidden[index] = layer.attend(this.hidden[index]!, batch);
+        this.hidden[index] = layer.mix(this.hidden[index]!, batch);
       });
     }
     if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
@@ -122,11 +124,11 @@ class LayerRun {
     const { backend, settings, batches, kept, onTrace } = this.options;
     const observer = new LayerObserver(backend, block, settings, batchCount(this.options), await this.samples());
     yield* this.eachBatch("observe", (batch, index) => {
-      const attended = layer.attend(this.hidden[index]!, batch);
-      const x = layer.feedForwardInput(attended);
-      const result = block.run(x);
-      observer.add(index, x, result, batches[index]!);
-      this.hidden[index] = settings.sequential ? attended : add(attended, result.output);
+      const mixed = layer.mix(this.hidden[index]!, batch);
+      const x = layer.feedForwardInput(mixed);
+      const routed = block.run(x);
+      observer.add(index, x, routed, batches[index]!);
+      this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
     });
     yield this.progress("plan");
     await nextTurn();
@@ -155,15 +157,11 @@ class LayerRun {
     const block = new MoeBlock(backend, description.feedForward, { router, experts });
     try {
       yield* this.eachBatch("forward", (_, index) => {
-        this.hidden[index] = this.blockOutput(layer, block, this.hidden[index]!);
+        this.hidden[index] = layerOutput(layer, block, this.hidden[index]!);
       });
     } finally {
       block.dispose();
     }
-  }
-
-  private blockOutput(layer: Layer, block: MoeBlock, attended: Float32Array): Float32Array {
-    return add(attended, block.run(layer.feedForwardInput(attended)).output);
   }
 
   private async samples(): Promise<TokenSamples | undefined> {
@@ -225,6 +223,12 @@ class LayerRun {
       memory: process.memoryUsage.rss(),
     };
   }
+}
+
+/** Hidden states after a MoE layer, of those after its mixer. */
+function layerOutput(layer: Layer, block: MoeBlock, mixed: Float32Array): Float32Array {
+  const x = layer.feedForwardInput(mixed);
+  return layer.finish(mixed, x, layer.feedForward(x, block.run(x).output));
 }
 
 /**

@@ -5,7 +5,8 @@ import { buildIndex, type OutputFolder, type ShardTensor } from "../checkpoint/o
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { INDEX_NAME } from "../checkpoint/shard-index.js";
 import type { DType } from "../checkpoint/tensor.js";
-import { convert, encodeFinite, mergeGroup, pickTensorRows } from "../compress/merge.js";
+import { pickTensorRows } from "../checkpoint/tensor-rows.js";
+import { convert, encodeFinite, mergeGroup } from "../compress/merge.js";
 import { groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import type { MoeLayer } from "../model/description.js";

@@ -1,35 +1,45 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { describeModel } from "../../src/model/describe.js";
-import { isMoe } from "../../src/model/description.js";
+import { isMoe, type ModelDescription } from "../../src/model/description.js";
+import type { AttentionDescription } from "../../src/model/mixers/descriptions.js";
 import { GOLDENS, readJson } from "../support/goldens.js";
 
 const hub = () => readJson<Record<string, unknown>>(join(GOLDENS, "forward/qwen3_moe/config.json"));
 const newer = () => readJson<Record<string, unknown>>(join(GOLDENS, "forward/qwen3_moe-tied-yarn/config.json"));
 
+/** The first layer's attention. */
+function attentionOf({ layers }: ModelDescription): AttentionDescription {
+  const { mixer } = layers[0]!;
+  if (mixer.kind !== "attention") throw new TypeError(mixer.kind);
+  return mixer;
+}
+
 describe("qwen3_moe", () => {
   test("the spelling of hub files", () => {
     const model = describeModel(hub());
-    expect(model).toMatchObject({ experts: 16, topK: 4, outputHead: "lm_head.weight", vocabularySize: 256 });
+    expect(model).toMatchObject({ experts: 16, topK: 4, vocabularySize: 256 });
+    expect(model.outputHead.weight).toBe("lm_head.weight");
     expect(model.layers.map(isMoe)).toEqual([true, false, true]);
-    expect(model.layers[0]!.attention).toMatchObject({ window: undefined, rope: { rotary: 16, theta: 10_000 } });
+    expect(model.layers[0]!.mixer).toMatchObject({ window: undefined, rope: { rotary: 16, theta: 10_000 } });
   });
 
   test("the newer spelling: rope_parameters, num_local_experts, tied embeddings, decoder_sparse_step", () => {
     const model = describeModel(newer());
-    expect(model).toMatchObject({ experts: 8, topK: 2, outputHead: "model.embed_tokens.weight" });
+    expect(model).toMatchObject({ experts: 8, topK: 2 });
+    expect(model.outputHead.weight).toBe("model.embed_tokens.weight");
     expect(model.layers.map(isMoe)).toEqual([false, true, false, true]);
-    expect(model.layers[0]!.attention.rope.scaling).toMatchObject({ kind: "yarn", factor: 4, originalPositions: 128 });
+    expect(attentionOf(model).rope!.scaling).toMatchObject({ kind: "yarn", factor: 4, originalPositions: 128 });
   });
 
   test("a sliding window counts only if use_sliding_window says so", () => {
-    const window = (changes: object) => describeModel({ ...hub(), ...changes }).layers[0]!.attention.window;
+    const window = (changes: object) => attentionOf(describeModel({ ...hub(), ...changes })).window;
     expect(window({ sliding_window: 8, use_sliding_window: false })).toBeUndefined();
     expect(window({ sliding_window: 8, use_sliding_window: true })).toBe(8);
   });
 
   test("linear scaling of the positions in both spellings", () => {
-    const scaling = (changes: object) => describeModel({ ...hub(), ...changes }).layers[0]!.attention.rope;
+    const scaling = (changes: object) => attentionOf(describeModel({ ...hub(), ...changes })).rope;
     expect(scaling({ rope_scaling: { type: "linear", factor: 2 } })).toMatchObject({
       theta: 10_000,
       scaling: { kind: "linear", factor: 2 },

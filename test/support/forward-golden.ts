@@ -4,6 +4,7 @@ import type { Backend } from "../../src/engine/backend.js";
 import { generate } from "../../src/generate/generate-tokens.js";
 import { describeModel } from "../../src/model/describe.js";
 import { forward, OutputHead } from "../../src/model/forward.js";
+import type { MoeOutput } from "../../src/model/moe.js";
 import { largestDifference, readJson, readTensors } from "./goldens.js";
 
 /** Largest deviation of each kind of output, over all layers and both inputs of a forward golden. */
@@ -42,12 +43,7 @@ export async function forwardDeviation(folder: string, backend: Backend): Promis
     const batch = { sequences: ids.shape[0]!, length: ids.shape[1]!, ids: Int32Array.from(ids.values) };
     const tap = {
       hidden: (layer: number, _: number, hidden: Float32Array) => compare("hidden", hidden, `hidden.${layer}`),
-      moe: (
-        layer: number,
-        _: number,
-        input: Float32Array,
-        { router, output }: Parameters<NonNullable<Parameters<typeof forward>[4]>["moe"] & object>[3],
-      ) => {
+      moe: (layer: number, _: number, input: Float32Array, { router }: MoeOutput, output: Float32Array) => {
         compare("input", input, `moe.${layer}.input`);
         compare("output", output, `moe.${layer}.output`);
         compare("routerLogits", router.logits, `moe.${layer}.router_logits`);

@@ -12,13 +12,10 @@ export const GOLDENS = join(root, "test/goldens");
 /** Folders of goldens: those committed here, and the complete reference data where it lies beside the project. */
 export const GOLDEN_ROOTS = [GOLDENS, join(root, "../shared/goldens")].filter((folder) => existsSync(folder));
 
-/** Forward goldens of the families that are supported, as label and folder. Quantised ones are not yet. */
-export function forwardCases(): [label: string, folder: string][] {
-  return GOLDEN_ROOTS.flatMap((goldens, i) =>
-    readdirSync(join(goldens, "forward"))
-      .filter((name) => /^qwen3_moe(?!.*fp8)/.test(name))
-      .map((name): [string, string] => [i === 0 ? name : `${name} (complete set)`, join(goldens, "forward", name)]),
-  );
+/** Forward goldens of every family, as name and folder. */
+export function forwardCases(): [name: string, folder: string][] {
+  const folder = join(GOLDENS, "forward");
+  return readdirSync(folder).map((name) => [name, join(folder, name)]);
 }
 
 /** All tensors of a safetensors file as numbers. */

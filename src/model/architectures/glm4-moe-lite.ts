@@ -1,0 +1,21 @@
+import type { ConfigReader } from "../config.js";
+import type { ModelDescription } from "../description.js";
+import { correctedRouter, deepseekMoe, latentAttention } from "./deepseek-parts.js";
+import { describeDecoder, gatedBlock, preNorm, readFrame } from "./parts.js";
+
+/** GLM-4.7-Flash: DeepSeek-V3 whose dense layers are named by `mlp_layer_types`. */
+export function describeGlm4MoeLite(config: ConfigReader): ModelDescription {
+  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+  const types = config.strings("mlp_layer_types");
+  const firstMoe = config.number("first_k_dense_replace", 1);
+  const isMoe = (layer: number) => (types.length > 0 ? types[layer] === "sparse" : layer >= firstMoe);
+  const adjacent = config.boolean("rope_interleave", true);
+  return describeDecoder("glm4_moe_lite", frame, (index, prefix) => ({
+    aroundMixer: preNorm(`${prefix}input_layernorm.weight`, frame),
+    mixer: latentAttention(`${prefix}self_attn.`, frame, adjacent),
+    aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
+    feedForward: isMoe(index)
+      ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame))
+      : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
+  }));
+}

@@ -1,0 +1,35 @@
+import type { ConfigReader } from "../config.js";
+import type { ModelDescription } from "../description.js";
+import { readRope } from "../rope.js";
+import { correctedRouter, deepseekMoe } from "./deepseek-parts.js";
+import {
+  describeDecoder,
+  gatedBlock,
+  groupedQueryAttention,
+  headNorms,
+  preNorm,
+  readFrame,
+  readHeads,
+} from "./parts.js";
+
+/** GLM-4.5: grouped-query attention with partly rotated heads and DeepSeek-V3's experts. */
+export function describeGlm4Moe(config: ConfigReader): ModelDescription {
+  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+  const { headSize } = readHeads(frame);
+  const rope = readRope(config, headSize, 10_000, { partial: 0.5 });
+  const bias = config.boolean("attention_bias", false);
+  const normed = config.boolean("use_qk_norm", false);
+  const firstMoe = config.number("first_k_dense_replace", 1);
+  return describeDecoder("glm4_moe", frame, (index, prefix) => ({
+    aroundMixer: preNorm(`${prefix}input_layernorm.weight`, frame),
+    mixer: {
+      ...groupedQueryAttention(`${prefix}self_attn.`, frame, rope, { bias, outputBias: false }),
+      ...(normed ? headNorms(`${prefix}self_attn.`, headSize, frame.epsilon) : {}),
+    },
+    aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
+    feedForward:
+      index >= firstMoe
+        ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame))
+        : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
+  }));
+}

@@ -1,0 +1,50 @@
+import type { ConfigReader } from "../config.js";
+import type { ModelDescription, Sublayer } from "../description.js";
+import { readRope } from "../rope.js";
+import { stackedExperts } from "../storage/stacked.js";
+import { describeDecoder, groupedQueryAttention, preNorm, readFrame, readHeads } from "./parts.js";
+
+/** Granite 3 MoE: factors on embeddings, attention, sublayers and logits; stacked experts. */
+export function describeGraniteMoe(config: ConfigReader): ModelDescription {
+  const frame = readFrame(config);
+  const { experts, hidden, topK, activation } = frame;
+  const rope = readRope(config, readHeads(frame).headSize, 10_000);
+  const bias = config.boolean("attention_bias", false);
+  const width = config.count("intermediate_size");
+  const output = config.number("residual_multiplier", 1);
+  const sublayer = (name: string): Sublayer => ({
+    ...preNorm(name, frame),
+    factors: { of: "input", residual: 1, output },
+  });
+  return describeDecoder(
+    "granitemoe",
+    frame,
+    (_, prefix) => ({
+      aroundMixer: sublayer(`${prefix}input_layernorm.weight`),
+      mixer: {
+        ...groupedQueryAttention(`${prefix}self_attn.`, frame, rope, { bias }),
+        scale: config.number("attention_multiplier", 1),
+      },
+      aroundFeedForward: sublayer(`${prefix}post_attention_layernorm.weight`),
+      feedForward: {
+        kind: "moe",
+        activation,
+        router: {
+          weight: `${prefix}block_sparse_moe.router.layer.weight`,
+          scores: "softmax",
+          topK,
+          normalise: true,
+        },
+        experts: stackedExperts({
+          ...{ count: experts, width, hidden, layout: "rows" },
+          gateUp: `${prefix}block_sparse_moe.input_linear.weight`,
+          down: `${prefix}block_sparse_moe.output_linear.weight`,
+        }),
+      },
+    }),
+    {
+      embeddingScale: config.number("embedding_multiplier", 1),
+      logitScale: 1 / config.number("logits_scaling", 1),
+    },
+  );
+}

@@ -1,0 +1,40 @@
+import type { ConfigReader } from "../config.js";
+import type { ModelDescription } from "../description.js";
+import { readRope } from "../rope.js";
+import {
+  describeDecoder,
+  expertsByName,
+  groupedQueryAttention,
+  MIXTRAL_NAMES,
+  preNorm,
+  readFrame,
+  readHeads,
+} from "./parts.js";
+
+/** Mixtral: every layer is MoE, weights are always divided by their sum; optionally a window. */
+export function describeMixtral(config: ConfigReader): ModelDescription {
+  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+  const rope = readRope(config, readHeads(frame).headSize, 1e6);
+  const window = config.has("sliding_window") ? config.count("sliding_window") : undefined;
+  return describeDecoder("mixtral", frame, (_, prefix) => ({
+    aroundMixer: preNorm(`${prefix}input_layernorm.weight`, frame),
+    mixer: { ...groupedQueryAttention(`${prefix}self_attn.`, frame, rope), window },
+    aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
+    feedForward: {
+      kind: "moe",
+      activation: frame.activation,
+      router: {
+        weight: `${prefix}block_sparse_moe.gate.weight`,
+        scores: "softmax",
+        topK: frame.topK,
+        normalise: true,
+      },
+      experts: expertsByName(
+        `${prefix}block_sparse_moe.experts.`,
+        config.count("intermediate_size"),
+        frame,
+        MIXTRAL_NAMES,
+      ),
+    },
+  }));
+}

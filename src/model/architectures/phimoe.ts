@@ -1,0 +1,41 @@
+import type { ConfigReader } from "../config.js";
+import type { ModelDescription, Norm } from "../description.js";
+import { readRope } from "../rope.js";
+import { describeDecoder, expertsByName, groupedQueryAttention, MIXTRAL_NAMES, readFrame, readHeads } from "./parts.js";
+
+/** Phi-3.5-MoE: layer norms with biases, biases in attention and output, SparseMixer routing to two experts. */
+export function describePhimoe(config: ConfigReader): ModelDescription {
+  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+  const rope = readRope(config, readHeads(frame).headSize, 1e6);
+  const bias = config.boolean("attention_bias", false);
+  const window = config.has("sliding_window") ? config.count("sliding_window") : undefined;
+  const norm = (name: string): Norm => ({
+    ...{ kind: "layer", size: frame.hidden, epsilon: frame.epsilon },
+    weight: `${name}.weight`,
+    bias: `${name}.bias`,
+  });
+  const model = describeDecoder("phimoe", frame, (_, prefix) => ({
+    aroundMixer: { inputNorm: norm(`${prefix}input_layernorm`) },
+    mixer: { ...groupedQueryAttention(`${prefix}self_attn.`, frame, rope, { bias }), window },
+    aroundFeedForward: { inputNorm: norm(`${prefix}post_attention_layernorm`) },
+    feedForward: {
+      kind: "moe",
+      activation: frame.activation,
+      router: {
+        weight: `${prefix}block_sparse_moe.gate.weight`,
+        scores: "softmax",
+        topK: frame.topK,
+        normalise: false,
+        sparseMixer: { jitter: config.number("router_jitter_noise", 0.01) },
+      },
+      experts: expertsByName(
+        `${prefix}block_sparse_moe.experts.`,
+        config.count("intermediate_size"),
+        frame,
+        MIXTRAL_NAMES,
+      ),
+    },
+  }));
+  const head = config.boolean("lm_head_bias", false) ? { bias: "lm_head.bias" } : {};
+  return { ...model, finalNorm: norm("model.norm"), outputHead: { ...model.outputHead, ...head } };
+}

@@ -1,0 +1,52 @@
+import type { Norm } from "../description.js";
+import type { AttentionDescription, DeltaRuleDescription } from "../mixers/descriptions.js";
+import { readRope } from "../rope.js";
+import { type Frame, groupedQueryAttention, linear, readHeads, rmsNorm } from "./parts.js";
+
+/** RMS norm whose factors are stored less one. */
+export function plusOneNorm(weight: string, size: number, epsilon: number): Norm {
+  return { ...rmsNorm(weight, size, epsilon), plusOne: true };
+}
+
+/** Attention of Qwen3-Next: `q_proj` has [query, gate] of each head; partly rotated, normed heads. */
+export function gatedAttention(prefix: string, frame: Frame): AttentionDescription {
+  const { config, hidden, epsilon } = frame;
+  const { heads, headSize } = readHeads(frame);
+  const rope = readRope(config, headSize, 10_000, { partial: 0.25 });
+  const bias = config.boolean("attention_bias", false);
+  const stored = linear(`${prefix}q_proj`, [2 * heads * headSize, hidden], bias);
+  const half = (index: number) =>
+    Array.from({ length: heads }, (_, head): [number, number] => {
+      const begin = (2 * head + index) * headSize;
+      return [begin, begin + headSize];
+    });
+  return {
+    ...groupedQueryAttention(prefix, frame, rope, { bias }),
+    query: { ...stored, rows: half(0) },
+    gate: { ...stored, rows: half(1) },
+    queryNorm: plusOneNorm(`${prefix}q_norm.weight`, headSize, epsilon),
+    keyNorm: plusOneNorm(`${prefix}k_norm.weight`, headSize, epsilon),
+  };
+}
+
+/** The gated delta rule without its input projections, which families store in different orders. */
+export function deltaRuleSizes(
+  prefix: string,
+  { config, hidden, epsilon }: Frame,
+): Omit<DeltaRuleDescription, "queryKeyValue" | "gate" | "beta" | "decay"> {
+  const valueHeads = config.count("linear_num_value_heads");
+  const valueSize = config.count("linear_value_head_dim");
+  return {
+    kind: "delta-rule",
+    keyHeads: config.count("linear_num_key_heads"),
+    valueHeads,
+    keySize: config.count("linear_key_head_dim"),
+    valueSize,
+    kernel: config.count("linear_conv_kernel_dim", 4),
+    convolution: `${prefix}conv1d.weight`,
+    logRate: `${prefix}A_log`,
+    decayBias: `${prefix}dt_bias`,
+    norm: rmsNorm(`${prefix}norm.weight`, valueSize, epsilon),
+    output: linear(`${prefix}out_proj`, [hidden, valueHeads * valueSize]),
+  };
+}

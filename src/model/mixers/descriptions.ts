@@ -1,0 +1,133 @@
+import type { Activation } from "../../engine/backend.js";
+import type { Norm, Projection, RouterDescription } from "../description.js";
+import type { RopeDescription } from "../rope.js";
+
+/** How a layer lets tokens see earlier ones. A new kind is one file here, one line in kinds.ts, and one in this union. */
+export type MixerDescription =
+  | AttentionDescription
+  | LatentAttentionDescription
+  | MixtureOfAttentionDescription
+  | DeltaRuleDescription
+  | LinearAttentionDescription
+  | ShortConvolutionDescription;
+
+/** Softmax attention in which groups of query heads share a key and value head (Ainslie et al. 2023). */
+export interface AttentionDescription {
+  readonly kind: "attention";
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headSize: number;
+  readonly scale: number;
+  /** Position i sees j only if i - j < window. */
+  readonly window?: number | undefined;
+  /** Position i sees j only in its own chunk of so many positions. */
+  readonly chunk?: number | undefined;
+  /** Undefined: positions are not told. */
+  readonly rope?: RopeDescription | undefined;
+  readonly query: Projection;
+  readonly key: Projection;
+  readonly value: Projection;
+  readonly output: Projection;
+  /** Output times its sigmoid, before the output projection. */
+  readonly gate?: Projection;
+  /** Of each head, or of all heads together, by their size. */
+  readonly queryNorm?: Norm;
+  readonly keyNorm?: Norm;
+  /** The norms come after the rotation. */
+  readonly normsRotated?: boolean;
+  /** Queries, keys and values are cut to -clip..clip, after their norms. */
+  readonly clip?: number | undefined;
+  /** Name of an additional logit of each head `[heads]` in the softmax. */
+  readonly sinks?: string;
+  /** Queries times ln(1 + floor((position + 1) / floorScale)) * scale + 1 (Llama 4). */
+  readonly temperature?: { readonly floorScale: number; readonly scale: number } | undefined;
+}
+
+/** Multi-head latent attention (DeepSeek-V2): keys and values are projections of one small vector for each token. */
+export interface LatentAttentionDescription {
+  readonly kind: "latent-attention";
+  readonly heads: number;
+  /** Dimensions of a query and key head without and with rotation. */
+  readonly plainSize: number;
+  readonly rotarySize: number;
+  readonly valueSize: number;
+  /** Size of the latent vector. */
+  readonly rank: number;
+  readonly scale: number;
+  readonly rope: RopeDescription;
+  /** Hidden states to queries, directly or through a small normed vector. */
+  readonly query: Projection | { readonly down: Projection; readonly norm: Norm; readonly up: Projection };
+  /** Hidden states to [latent, rotary key that all heads share]. */
+  readonly latent: Projection;
+  readonly latentNorm: Norm;
+  /** Latent to [plain key, value] of each head. */
+  readonly keyValue: Projection;
+  readonly output: Projection;
+}
+
+/** Attention whose query heads are chosen by a router (JetMoE); keys and values are shared. */
+export interface MixtureOfAttentionDescription {
+  readonly kind: "mixture-of-attention";
+  readonly experts: number;
+  readonly router: RouterDescription;
+  /** Heads of one expert's queries, each with its own keys and values. */
+  readonly keyValueHeads: number;
+  readonly headSize: number;
+  readonly rope: RopeDescription;
+  /** Names of the stacked expert matrices `[experts, keyValueHeads * headSize, hidden]` and transposed. */
+  readonly query: string;
+  readonly output: string;
+  readonly key: Projection;
+  readonly value: Projection;
+  /** Name of what is added to the output `[hidden]`. */
+  readonly bias: string;
+}
+
+/** Gated delta rule (Yang et al. 2024) with a short convolution before and a gated norm after it. */
+export interface DeltaRuleDescription {
+  readonly kind: "delta-rule";
+  readonly keyHeads: number;
+  readonly valueHeads: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly kernel: number;
+  /** Hidden states to [query heads, key heads, value heads]. */
+  readonly queryKeyValue: Projection;
+  readonly gate: Projection;
+  readonly beta: Projection;
+  readonly decay: Projection;
+  /** Name of the convolution's weight `[channels, 1, kernel]`. */
+  readonly convolution: string;
+  /** Names of A_log and dt_bias `[valueHeads]`. */
+  readonly logRate: string;
+  readonly decayBias: string;
+  readonly norm: Norm;
+  readonly output: Projection;
+}
+
+/** Linear attention with a fixed decay of each head and an output gate (lightning attention, MiniMax). */
+export interface LinearAttentionDescription {
+  readonly kind: "linear-attention";
+  readonly heads: number;
+  readonly headSize: number;
+  /** Logarithm of what a head's memory is multiplied with at each token. */
+  readonly logDecay: readonly number[];
+  /** Of queries, keys and values. */
+  readonly activation: Activation;
+  /** Hidden states to [query heads, key heads, value heads], before the activation. */
+  readonly queryKeyValue: Projection;
+  readonly gate: Projection;
+  readonly norm: Norm;
+  readonly output: Projection;
+}
+
+/** Gated short convolution (LFM2): output(C * convolution(B * v)), [B, C, v] = input(x). */
+export interface ShortConvolutionDescription {
+  readonly kind: "short-convolution";
+  readonly kernel: number;
+  readonly input: Projection;
+  /** Name of the convolution's weight `[hidden, 1, kernel]`, and of its bias `[hidden]`. */
+  readonly convolution: string;
+  readonly bias?: string;
+  readonly output: Projection;
+}

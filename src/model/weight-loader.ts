@@ -1,0 +1,68 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import { decode } from "../checkpoint/dtypes.js";
+import type { Tensor } from "../checkpoint/tensor.js";
+import { pickRanges } from "../checkpoint/tensor-rows.js";
+import type { Backend, Matrix } from "../engine/backend.js";
+import type { Norm, Projection } from "./description.js";
+
+/** A loaded projection or norm: x `[tokens, in]` -> `[tokens, out]`. */
+export type Operation = (x: Float32Array) => Float32Array;
+
+/** Reads weights, makes them ready for products, and remembers what has to be freed. */
+export class WeightLoader {
+  private readonly matrices: Matrix[] = [];
+  /** The tensor that was read last: projections that are parts of one follow each other. */
+  private last: { readonly name: string; readonly tensor: Tensor } | undefined;
+
+  constructor(
+    readonly checkpoint: Checkpoint,
+    readonly backend: Backend,
+  ) {}
+
+  async projection(projection: Projection): Promise<Operation> {
+    const { weight, bias, rows } = projection;
+    const picked = (tensor: Tensor) => (rows === undefined ? tensor : pickRanges(tensor, rows));
+    const added = bias === undefined ? undefined : decode(picked(await this.checkpoint.read(bias)));
+    const matrix = this.matrix(picked(await this.weight(weight)));
+    return (x) => this.backend.linear(x, matrix, added);
+  }
+
+  async norm({ kind, weight, bias, size, epsilon, plusOne }: Norm): Promise<Operation> {
+    const stored = weight === undefined ? new Float32Array(size).fill(1) : await this.vector(weight);
+    const factors = plusOne ? stored.map((value) => value + 1) : stored;
+    if (kind === "rms") return (x) => this.backend.rmsNorm(x, factors, epsilon);
+    const added = bias === undefined ? undefined : await this.vector(bias);
+    return (x) => this.backend.layerNorm(x, factors, added, epsilon);
+  }
+
+  /** The operation of a part that may be absent: then x itself. */
+  async optionalNorm(norm: Norm | undefined): Promise<Operation> {
+    return norm === undefined ? (x) => x : this.norm(norm);
+  }
+
+  /** A weight as stored. */
+  async weight(name: string): Promise<Tensor> {
+    if (this.last?.name !== name) this.last = { name, tensor: await this.checkpoint.read(name) };
+    return this.last.tensor;
+  }
+
+  /** All values of a small tensor. */
+  async vector(name: string): Promise<Float32Array> {
+    return decode(await this.checkpoint.read(name));
+  }
+
+  matrix(weight: Tensor): Matrix {
+    const matrix = this.backend.matrix(weight);
+    this.matrices.push(matrix);
+    return matrix;
+  }
+
+  /** Forgets what was only needed for loading. */
+  done(): void {
+    this.last = undefined;
+  }
+
+  dispose(): void {
+    for (const matrix of this.matrices.splice(0)) matrix.dispose();
+  }
+}
