@@ -105,7 +105,7 @@ async function measureOwn(activeBytes: number): Promise<Speed> {
   const backend = createNativeBackend({ precision: "bf16", threads });
   console.log(backend.description);
   const checkpoint = await Checkpoint.open(folder);
-  const engine = await openEngine({ checkpoint, model: describeModel(checkpoint.config) }, backend, {
+  const engine = await openEngine({ checkpoint, model: describeModel(checkpoint.config, checkpoint) }, backend, {
     resident: "yes",
   });
   const bandwidth = bandwidthMeter(threads);

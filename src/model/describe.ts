@@ -1,14 +1,18 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { JsonObject } from "../checkpoint/json.js";
 import { ReamError } from "../errors.js";
+import type { TensorNames } from "./architectures/parts.js";
 import { ARCHITECTURES } from "./architectures/registry.js";
 import { ConfigReader } from "./config.js";
 import { isMoe, type ModelDescription } from "./description.js";
 import type { MixerDescription } from "./mixers/descriptions.js";
 import { layerTensors, outerTensors } from "./tensor-list.js";
 
-/** Makes a model description from config.json, and checks what the sizes say about each other. */
-export function describeModel(config: JsonObject): ModelDescription {
+/**
+ * Makes a model description from config.json, and checks what the sizes say about each other. `tensors` tells the layout
+ * where a family has several; without it, that of most checkpoints is meant.
+ */
+export function describeModel(config: JsonObject, tensors: TensorNames = { has: () => true }): ModelDescription {
   const reader = new ConfigReader(config);
   const family = reader.string("model_type");
   const describe = Object.hasOwn(ARCHITECTURES, family) ? ARCHITECTURES[family] : undefined;
@@ -24,7 +28,7 @@ export function describeModel(config: JsonObject): ModelDescription {
       hint: "Use the unquantised (bfloat16) checkpoint of the same model.",
     });
   }
-  const model = describe(reader);
+  const model = describe(reader, tensors);
   if (model.topK > model.experts) {
     throw new ReamError("CONFIG_VALUE", `top-k ${model.topK} exceeds the ${model.experts} experts`, {
       where: "config.json",

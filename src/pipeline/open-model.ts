@@ -25,7 +25,7 @@ export async function openModel(name: string, context: OpenModelContext = {}): P
   const resolved = await resolveModel(name, { ...hubOptionsFromEnvironment(process.env), ...context });
   const checkpoint = await Checkpoint.open(resolved.folder);
   try {
-    const model = describeModel(checkpoint.config);
+    const model = describeModel(checkpoint.config, checkpoint);
     checkTensors(checkpoint, model);
     return {
       hubId: resolved.id,

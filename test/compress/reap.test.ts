@@ -33,7 +33,7 @@ describe.each(Object.entries(BACKENDS))("%s backend", (_, create) => {
   test.each(Object.entries(CRITERIA))("%s of the original model", async (key, changes) => {
     const scores = readJson<Scores>(join(folder, "reap/scores.json"));
     const checkpoint = await Checkpoint.open(join(folder, "model"));
-    const model = describeModel(checkpoint.config);
+    const model = describeModel(checkpoint.config, checkpoint);
     const calibration = await loadTokens(join(folder, "calibration.safetensors"), model.vocabularySize);
     for (const kept of [12, 8]) {
       const settings = resolveSettings("reap", { sequential: false, ...changes });

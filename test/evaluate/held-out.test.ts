@@ -20,7 +20,7 @@ const batch = { sequences: 2, length: 100, ids, mask };
 
 async function open(path: string): Promise<LastHidden> {
   const checkpoint = await Checkpoint.open(path);
-  return lastHidden({ checkpoint, model: describeModel(checkpoint.config) }, backend, [batch]);
+  return lastHidden({ checkpoint, model: describeModel(checkpoint.config, checkpoint) }, backend, [batch]);
 }
 
 let original: LastHidden;

@@ -17,7 +17,7 @@ let checkpoint: Checkpoint;
 let model: ModelDescription;
 beforeAll(async () => {
   checkpoint = await Checkpoint.open(join(EVALUATE_GOLDENS, "model"));
-  model = describeModel(checkpoint.config);
+  model = describeModel(checkpoint.config, checkpoint);
 });
 afterAll(() => checkpoint.close());
 

@@ -47,7 +47,7 @@ describe("planMemory", () => {
   const plan = (available: number, residence: Residence = "auto") => {
     const large = Object.create(demo) as Checkpoint;
     large.info = (name) => ({ ...demo.info(name), shape: name.includes(".experts.") ? [1000, 1000] : [1] });
-    const model = describeModel(demo.config);
+    const model = describeModel(demo.config, demo);
     return planMemory(large, model, createReferenceBackend("f32"), available, residence);
   };
 

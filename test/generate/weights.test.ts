@@ -33,7 +33,7 @@ function counting(failing = Number.POSITIVE_INFINITY) {
     matrix: (weight) => track(reference.matrix(weight)),
     experts: (tensors, activation) => track(reference.experts(tensors, activation)),
   };
-  return { count, source: { checkpoint, model: describeModel(checkpoint.config), backend } };
+  return { count, source: { checkpoint, model: describeModel(checkpoint.config, checkpoint), backend } };
 }
 
 /** Four projections, the router and the experts. */

@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => checkpoint.close());
 
 test("rows are those of the whole table, however many are kept", async () => {
-  const model = describeModel(checkpoint.config);
+  const model = describeModel(checkpoint.config, checkpoint);
   const few = new EmbeddingRows(checkpoint, model, 5 * 4 * model.hiddenSize);
   await fc.assert(
     fc.asyncProperty(fc.array(fc.integer({ min: 0, max: 1023 }), { minLength: 1, maxLength: 30 }), async (ids) => {
@@ -30,7 +30,7 @@ test("rows are those of the whole table, however many are kept", async () => {
 });
 
 test("rows that were read are not read again", async () => {
-  const model = describeModel(checkpoint.config);
+  const model = describeModel(checkpoint.config, checkpoint);
   let reads = 0;
   const counted = Object.create(checkpoint) as Checkpoint;
   counted.readRows = (name, begin, end) => {
@@ -45,7 +45,7 @@ test("rows that were read are not read again", async () => {
 });
 
 test("an output matrix that is read in parts gives the same logits", async () => {
-  const model = describeModel(checkpoint.config);
+  const model = describeModel(checkpoint.config, checkpoint);
   const backend = createNativeBackend({ precision: "bf16" });
   const random = new Random(2);
   const hidden = Float32Array.from({ length: 3 * model.hiddenSize }, () => random.normal());

@@ -30,7 +30,7 @@ describe.skipIf(!existsSync(python))("random Qwen3-MoE models of many configurat
       const expected = await readTensors(join(folder, `${name}.safetensors`));
       const ids = expected.get("input_ids")!;
       const checkpoint = await Checkpoint.open(join(folder, name));
-      const model = describeModel(checkpoint.config);
+      const model = describeModel(checkpoint.config, checkpoint);
       checkTensors(checkpoint, model);
       const batch = { sequences: ids.shape[0]!, length: ids.shape[1]!, ids: Int32Array.from(ids.values) };
       const [hidden] = await forward(checkpoint, model, backend, [batch]);

@@ -24,7 +24,7 @@ export interface ForwardDeviation {
 export async function forwardDeviation(folder: string, backend: Backend): Promise<ForwardDeviation> {
   const checkpoint = await Checkpoint.open(folder);
   const expected = await readTensors(join(folder, "expected.safetensors"));
-  const model = describeModel(checkpoint.config);
+  const model = describeModel(checkpoint.config, checkpoint);
   const worst: ForwardDeviation = {
     logits: 0,
     logitsRootMeanSquare: 0,
@@ -74,7 +74,7 @@ export async function generation(
     join(folder, "expected.json"),
   );
   const checkpoint = await Checkpoint.open(folder);
-  const model = describeModel(checkpoint.config);
+  const model = describeModel(checkpoint.config, checkpoint);
   const ours = await generate(checkpoint, model, backend, generation.prompt, generation.generated.length);
   await checkpoint.close();
   return { ours, expected: generation.generated };

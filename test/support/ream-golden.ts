@@ -83,7 +83,7 @@ export async function variantDeviation(folder: string, variant: string, backend:
   const { merge_size: kept, group_size: groupSize } = trace.settings;
   const settings = resolveSettings(method, { ...(groupSize > 0 ? { groupSize } : {}), ...changes });
   const checkpoint = await Checkpoint.open(join(folder, "model"));
-  const model = describeModel(checkpoint.config);
+  const model = describeModel(checkpoint.config, checkpoint);
   const tokens = variant === "official/padded-small" ? golden : folder;
   const calibration = await loadTokens(join(tokens, "calibration.safetensors"), model.vocabularySize);
   const traces: LayerTrace[] = [];
@@ -186,14 +186,14 @@ async function mergedDeviation(
   settings: Settings,
 ): Promise<number> {
   const expected = await Checkpoint.open(golden);
-  const model = describeModel(checkpoint.config);
+  const model = describeModel(checkpoint.config, checkpoint);
   const dtype = backend.precision === "f32" ? "F32" : undefined;
   let worst = 0;
   for (const plan of plans) {
     const layer = model.layers[plan.layer]!;
     if (!isMoe(layer)) throw new Error("a dense layer has a plan");
     const { experts } = layer.feedForward;
-    const target = describeModel(expected.config).layers[plan.layer]!;
+    const target = describeModel(expected.config, expected).layers[plan.layer]!;
     if (!isMoe(target)) throw new Error("a MoE layer became dense");
     for (const [slot, kept] of plan.keptExperts.entries()) {
       const group = groupOf(plan, kept);

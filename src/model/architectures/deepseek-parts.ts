@@ -2,7 +2,7 @@ import type { ConfigReader } from "../config.js";
 import type { MoeDescription, RouterDescription } from "../description.js";
 import type { LatentAttentionDescription } from "../mixers/descriptions.js";
 import { readRope } from "../rope.js";
-import { expertsByName, type Frame, gatedBlock, linear, rmsNorm } from "./parts.js";
+import { type Frame, gatedBlock, linear, readExperts, rmsNorm } from "./parts.js";
 
 /** The latent norms have this epsilon whatever `rms_norm_eps` says. */
 const LATENT_EPSILON = 1e-6;
@@ -74,7 +74,7 @@ export function deepseekMoe(prefix: string, frame: Frame, router: RouterDescript
     kind: "moe",
     activation,
     router,
-    experts: expertsByName(`${prefix}mlp.experts.`, width, frame),
+    experts: readExperts(`${prefix}mlp.experts.`, width, frame),
     ...(shared > 0 ? { shared: gatedBlock(`${prefix}mlp.shared_experts.`, width * shared, frame) } : {}),
   };
 }

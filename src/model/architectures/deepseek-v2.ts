@@ -1,14 +1,22 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription, RouterDescription } from "../description.js";
 import { deepseekMoe, latentAttention } from "./deepseek-parts.js";
-import { describeDecoder, expectOption, type Frame, gatedBlock, preNorm, readFrame } from "./parts.js";
+import {
+  describeDecoder,
+  expectOption,
+  type Frame,
+  gatedBlock,
+  preNorm,
+  readFrame,
+  type TensorNames,
+} from "./parts.js";
 
 /** DeepSeek-V2: latent attention, softmax router whose weights are scaled and never normalised, shared experts. */
-export function describeDeepseekV2(config: ConfigReader): ModelDescription {
+export function describeDeepseekV2(config: ConfigReader, tensors: TensorNames): ModelDescription {
   expectOption(config, "scoring_func", ["softmax"]);
   expectOption(config, "topk_method", ["greedy", "group_limited_greedy"]);
   expectOption(config, "moe_layer_freq", [1]);
-  const frame = readFrame(config);
+  const frame = readFrame(config, tensors);
   const firstMoe = config.number("first_k_dense_replace", 0);
   return describeDecoder("deepseek_v2", frame, (index, prefix) => ({
     aroundMixer: preNorm(`${prefix}input_layernorm.weight`, frame),

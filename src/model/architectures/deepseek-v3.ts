@@ -1,17 +1,17 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription } from "../description.js";
 import { correctedRouter, deepseekMoe, latentAttention } from "./deepseek-parts.js";
-import { describeDecoder, expectOption, gatedBlock, preNorm, readFrame } from "./parts.js";
+import { describeDecoder, expectOption, gatedBlock, preNorm, readFrame, type TensorNames } from "./parts.js";
 
 /**
  * DeepSeek-V3 and R1, Moonlight, Kimi K2 (`kimi_k2`): latent attention, sigmoid router with correction bias and groups,
  * shared experts, the first layers dense.
  */
-export function describeDeepseekV3(config: ConfigReader): ModelDescription {
+export function describeDeepseekV3(config: ConfigReader, tensors: TensorNames): ModelDescription {
   expectOption(config, "scoring_func", ["sigmoid"]);
   expectOption(config, "topk_method", ["noaux_tc"]);
   expectOption(config, "moe_layer_freq", [1]);
-  const frame = readFrame(config);
+  const frame = readFrame(config, tensors);
   const firstMoe = config.number("first_k_dense_replace", 3);
   const adjacent = config.boolean("rope_interleave", true);
   return describeDecoder(config.string("model_type"), frame, (index, prefix) => ({

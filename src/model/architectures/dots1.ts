@@ -11,11 +11,12 @@ import {
   preNorm,
   readFrame,
   readHeads,
+  type TensorNames,
 } from "./parts.js";
 
 /** dots.llm1: grouped-query attention with normed heads and DeepSeek-V3's experts; late layers may have a window. */
-export function describeDots1(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config);
+export function describeDots1(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors);
   const { headSize } = readHeads(frame);
   const rope = readRope(config, headSize, 10_000);
   const bias = config.boolean("attention_bias", false);

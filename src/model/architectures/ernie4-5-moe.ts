@@ -3,17 +3,18 @@ import type { ModelDescription } from "../description.js";
 import { readRope } from "../rope.js";
 import {
   describeDecoder,
-  expertsByName,
   gatedBlock,
   groupedQueryAttention,
   preNorm,
+  readExperts,
   readFrame,
   readHeads,
+  type TensorNames,
 } from "./parts.js";
 
 /** ERNIE 4.5: adjacent rotary pairs, softmax router with a correction bias for the choice, shared experts. */
-export function describeErnie45Moe(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config, { topK: "moe_k", defaultEpsilon: 1e-5 });
+export function describeErnie45Moe(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors, { topK: "moe_k", defaultEpsilon: 1e-5 });
   const { layers } = frame;
   const rope = readRope(config, readHeads(frame).headSize, 500_000, { pairing: "adjacent" });
   const bias = config.boolean("use_bias", false);
@@ -40,7 +41,7 @@ export function describeErnie45Moe(config: ConfigReader): ModelDescription {
             normalise: true,
             floor: config.number("moe_norm_min", 1e-12),
           },
-          experts: expertsByName(`${prefix}mlp.experts.`, width, frame),
+          experts: readExperts(`${prefix}mlp.experts.`, width, frame),
           ...(shared > 0
             ? { shared: gatedBlock(`${prefix}mlp.shared_experts.`, width * shared, frame, { bias }) }
             : {}),

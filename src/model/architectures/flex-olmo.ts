@@ -3,17 +3,18 @@ import type { ModelDescription, Sublayer } from "../description.js";
 import { readRope } from "../rope.js";
 import {
   describeDecoder,
-  expertsByName,
   groupedQueryAttention,
+  readExperts,
   readFrame,
   readHeads,
   rmsNorm,
+  type TensorNames,
   wholeNorms,
 } from "./parts.js";
 
 /** FlexOlmo: as OLMoE, but the norms come after attention and experts. */
-export function describeFlexOlmo(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config);
+export function describeFlexOlmo(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors);
   const rope = readRope(config, readHeads(frame).headSize, 500_000);
   const bias = config.boolean("attention_bias", false);
   const postNorm = (name: string): Sublayer => ({ outputNorm: rmsNorm(name, frame.hidden, frame.epsilon) });
@@ -32,7 +33,7 @@ export function describeFlexOlmo(config: ConfigReader): ModelDescription {
           topK: frame.topK,
           normalise: config.boolean("norm_topk_prob", false),
         },
-        experts: expertsByName(`${prefix}mlp.experts.`, config.count("intermediate_size"), frame),
+        experts: readExperts(`${prefix}mlp.experts.`, config.count("intermediate_size"), frame),
       },
     };
   });

@@ -1,11 +1,11 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription } from "../description.js";
 import { correctedRouter, deepseekMoe, latentAttention } from "./deepseek-parts.js";
-import { describeDecoder, gatedBlock, preNorm, readFrame } from "./parts.js";
+import { describeDecoder, gatedBlock, preNorm, readFrame, type TensorNames } from "./parts.js";
 
 /** GLM-4.7-Flash: DeepSeek-V3 whose dense layers are named by `mlp_layer_types`. */
-export function describeGlm4MoeLite(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+export function describeGlm4MoeLite(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors, { defaultEpsilon: 1e-5 });
   const types = config.strings("mlp_layer_types");
   const firstMoe = config.number("first_k_dense_replace", 1);
   const isMoe = (layer: number) => (types.length > 0 ? types[layer] === "sparse" : layer >= firstMoe);

@@ -10,11 +10,12 @@ import {
   preNorm,
   readFrame,
   readHeads,
+  type TensorNames,
 } from "./parts.js";
 
 /** GLM-4.5: grouped-query attention with partly rotated heads and DeepSeek-V3's experts. */
-export function describeGlm4Moe(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+export function describeGlm4Moe(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors, { defaultEpsilon: 1e-5 });
   const { headSize } = readHeads(frame);
   const rope = readRope(config, headSize, 10_000, { partial: 0.5 });
   const bias = config.boolean("attention_bias", false);

@@ -12,14 +12,15 @@ import {
   preNorm,
   readFrame,
   readHeads,
+  type TensorNames,
 } from "./parts.js";
 
 /**
  * gpt-oss: every other layer has a window, each head a sink; biases everywhere; experts in one tensor with interleaved gate
  * and up, stored as they are or in MXFP4.
  */
-export function describeGptOss(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+export function describeGptOss(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors, { defaultEpsilon: 1e-5 });
   const rope = readRope(config, readHeads(frame).headSize, 150_000);
   const types = layerTypes(frame, ["full_attention", "sliding_attention"], (layer) =>
     layer % 2 === 0 ? "sliding_attention" : "full_attention",

@@ -2,11 +2,11 @@ import type { ConfigReader } from "../config.js";
 import type { ModelDescription, Sublayer } from "../description.js";
 import { readRope } from "../rope.js";
 import { stackedExperts } from "../storage/stacked.js";
-import { describeDecoder, groupedQueryAttention, preNorm, readFrame, readHeads } from "./parts.js";
+import { describeDecoder, groupedQueryAttention, preNorm, readFrame, readHeads, type TensorNames } from "./parts.js";
 
 /** Granite 3 MoE: factors on embeddings, attention, sublayers and logits; stacked experts. */
-export function describeGraniteMoe(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config);
+export function describeGraniteMoe(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors);
   const { experts, hidden, topK, activation } = frame;
   const rope = readRope(config, readHeads(frame).headSize, 10_000);
   const bias = config.boolean("attention_bias", false);

@@ -3,18 +3,19 @@ import type { ModelDescription } from "../description.js";
 import { type RopeDescription, readRope } from "../rope.js";
 import {
   describeDecoder,
-  expertsByName,
   gatedBlock,
   groupedQueryAttention,
   headNorms,
   preNorm,
+  readExperts,
   readFrame,
   readHeads,
+  type TensorNames,
 } from "./parts.js";
 
 /** Hunyuan-A13B: heads are normed after their rotation; a shared expert beside the routed ones. */
-export function describeHunyuanV1Moe(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config, { topK: "moe_topk", defaultEpsilon: 1e-5 });
+export function describeHunyuanV1Moe(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors, { topK: "moe_topk", defaultEpsilon: 1e-5 });
   const { headSize } = readHeads(frame);
   const rope = readAlphaRope(config, headSize);
   const bias = config.boolean("attention_bias", false);
@@ -31,7 +32,7 @@ export function describeHunyuanV1Moe(config: ConfigReader): ModelDescription {
       kind: "moe",
       activation: frame.activation,
       router: { weight: `${prefix}mlp.gate.wg.weight`, scores: "softmax", topK: frame.topK, normalise: true },
-      experts: expertsByName(`${prefix}mlp.experts.`, width, frame),
+      experts: readExperts(`${prefix}mlp.experts.`, width, frame),
       shared: gatedBlock(`${prefix}mlp.shared_mlp.`, width, frame),
     },
   }));

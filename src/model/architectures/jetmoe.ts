@@ -3,11 +3,11 @@ import type { ModelDescription, RouterDescription } from "../description.js";
 import type { MixtureOfAttentionDescription } from "../mixers/descriptions.js";
 import { readRope } from "../rope.js";
 import { stackedExperts } from "../storage/stacked.js";
-import { describeDecoder, type Frame, linear, preNorm, readFrame } from "./parts.js";
+import { describeDecoder, type Frame, linear, preNorm, readFrame, type TensorNames } from "./parts.js";
 
 /** JetMoE: both attention and feed-forward blocks are mixtures of experts. */
-export function describeJetmoe(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config);
+export function describeJetmoe(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors);
   const { experts, hidden, topK, activation } = frame;
   const width = config.count("intermediate_size");
   return describeDecoder(

@@ -4,7 +4,6 @@ import type { ShortConvolutionDescription } from "../mixers/descriptions.js";
 import { readRope } from "../rope.js";
 import {
   describeDecoder,
-  expertsByName,
   type Frame,
   gatedBlock,
   groupedQueryAttention,
@@ -13,14 +12,16 @@ import {
   linear,
   MIXTRAL_NAMES,
   preNorm,
+  readExperts,
   readFrame,
   readHeads,
   rmsNorm,
+  type TensorNames,
 } from "./parts.js";
 
 /** LFM2-MoE: short convolutions in most layers, attention with normed heads in the others, sigmoid router. */
-export function describeLfm2Moe(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config, { epsilon: "norm_eps", defaultEpsilon: 1e-5 });
+export function describeLfm2Moe(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors, { epsilon: "norm_eps", defaultEpsilon: 1e-5 });
   const { headSize } = readHeads(frame);
   const rope = readRope(config, headSize, 1e6);
   const firstMoe = config.number("num_dense_layers", 2);
@@ -54,7 +55,7 @@ export function describeLfm2Moe(config: ConfigReader): ModelDescription {
                 epsilon: 1e-6,
                 scale: config.number("routed_scaling_factor", 1),
               },
-              experts: expertsByName(
+              experts: readExperts(
                 `${prefix}feed_forward.experts.`,
                 config.count("moe_intermediate_size"),
                 frame,

@@ -12,16 +12,17 @@ import {
   preNorm,
   readFrame,
   readHeads,
+  type TensorNames,
 } from "./parts.js";
 
 /**
  * Llama 4, the text model of a multimodal one or alone: rotated layers attend within chunks, the others everywhere; the
  * router's sigmoid multiplies what goes into an expert; a shared expert.
  */
-export function describeLlama4(config: ConfigReader): ModelDescription {
+export function describeLlama4(config: ConfigReader, tensors: TensorNames): ModelDescription {
   const text = config.object("text_config");
   const inner = text ?? config;
-  const frame = readFrame(inner, { defaultEpsilon: 1e-5 });
+  const frame = readFrame(inner, tensors, { defaultEpsilon: 1e-5 });
   const { experts, hidden, topK, activation } = frame;
   const width = inner.count("intermediate_size");
   const step = inner.count("interleave_moe_layer_step", 1);

@@ -4,21 +4,22 @@ import { readRope } from "../rope.js";
 import {
   describeDecoder,
   expectOption,
-  expertsByName,
   groupedQueryAttention,
   MIXTRAL_NAMES,
   preNorm,
+  readExperts,
   readFrame,
   readHeads,
+  type TensorNames,
   wholeNorms,
 } from "./parts.js";
 
 /** MiniMax-M2: norms over all heads together, partly rotated heads, sigmoid router with correction bias. */
-export function describeMinimaxM2(config: ConfigReader): ModelDescription {
+export function describeMinimaxM2(config: ConfigReader, tensors: TensorNames): ModelDescription {
   expectOption(config, "scoring_func", ["sigmoid"]);
   expectOption(config, "use_qk_norm", [true]);
   expectOption(config, "qk_norm_type", ["per_layer"]);
-  const frame = readFrame(config);
+  const frame = readFrame(config, tensors);
   const { headSize } = readHeads(frame);
   const rotary = config.count("rotary_dim", headSize);
   const rope = readRope(config, headSize, 5e6, { partial: rotary / headSize });
@@ -38,7 +39,7 @@ export function describeMinimaxM2(config: ConfigReader): ModelDescription {
           topK: frame.topK,
           normalise: true,
         },
-        experts: expertsByName(
+        experts: readExperts(
           `${prefix}block_sparse_moe.experts.`,
           config.count("intermediate_size"),
           frame,

@@ -4,24 +4,25 @@ import type { LinearAttentionDescription } from "../mixers/descriptions.js";
 import { readRope } from "../rope.js";
 import {
   describeDecoder,
-  expertsByName,
   type Frame,
   groupedQueryAttention,
   layerTypes,
   linear,
   MIXTRAL_NAMES,
   preNorm,
+  readExperts,
   readFrame,
   readHeads,
   rmsNorm,
+  type TensorNames,
 } from "./parts.js";
 
 /**
  * MiniMax-Text-01: most layers have lightning attention, the others softmax attention; the residual is the normed input,
  * and both parts of every sum have factors.
  */
-export function describeMinimax(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+export function describeMinimax(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors, { defaultEpsilon: 1e-5 });
   const { headSize } = readHeads(frame);
   const rope = readRope(config, headSize, 1e6);
   const window = config.has("sliding_window") ? config.count("sliding_window") : undefined;
@@ -53,7 +54,7 @@ export function describeMinimax(config: ConfigReader): ModelDescription {
           topK: frame.topK,
           normalise: true,
         },
-        experts: expertsByName(
+        experts: readExperts(
           `${prefix}block_sparse_moe.experts.`,
           config.count("intermediate_size"),
           frame,

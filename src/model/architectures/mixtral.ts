@@ -3,17 +3,18 @@ import type { ModelDescription } from "../description.js";
 import { readRope } from "../rope.js";
 import {
   describeDecoder,
-  expertsByName,
   groupedQueryAttention,
   MIXTRAL_NAMES,
   preNorm,
+  readExperts,
   readFrame,
   readHeads,
+  type TensorNames,
 } from "./parts.js";
 
 /** Mixtral: every layer is MoE, weights are always divided by their sum; optionally a window. */
-export function describeMixtral(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+export function describeMixtral(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors, { defaultEpsilon: 1e-5 });
   const rope = readRope(config, readHeads(frame).headSize, 1e6);
   const window = config.has("sliding_window") ? config.count("sliding_window") : undefined;
   return describeDecoder("mixtral", frame, (_, prefix) => ({
@@ -29,7 +30,7 @@ export function describeMixtral(config: ConfigReader): ModelDescription {
         topK: frame.topK,
         normalise: true,
       },
-      experts: expertsByName(
+      experts: readExperts(
         `${prefix}block_sparse_moe.experts.`,
         config.count("intermediate_size"),
         frame,

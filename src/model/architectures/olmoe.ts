@@ -3,17 +3,18 @@ import type { ModelDescription } from "../description.js";
 import { readRope } from "../rope.js";
 import {
   describeDecoder,
-  expertsByName,
   groupedQueryAttention,
   preNorm,
+  readExperts,
   readFrame,
   readHeads,
+  type TensorNames,
   wholeNorms,
 } from "./parts.js";
 
 /** OLMoE: norms over all query and all key heads together, optional clipping, every layer MoE. */
-export function describeOlmoe(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+export function describeOlmoe(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors, { defaultEpsilon: 1e-5 });
   const rope = readRope(config, readHeads(frame).headSize, 10_000);
   const bias = config.boolean("attention_bias", false);
   const clip = config.has("clip_qkv") ? config.number("clip_qkv") : undefined;
@@ -32,7 +33,7 @@ export function describeOlmoe(config: ConfigReader): ModelDescription {
           topK: frame.topK,
           normalise: config.boolean("norm_topk_prob", false),
         },
-        experts: expertsByName(`${prefix}mlp.experts.`, config.count("intermediate_size"), frame),
+        experts: readExperts(`${prefix}mlp.experts.`, config.count("intermediate_size"), frame),
       },
     };
   });

@@ -3,13 +3,19 @@ import { ReamError } from "../../errors.js";
 import { readActivation } from "../activation.js";
 import { type ConfigReader, MOST_EXPERTS, MOST_LAYERS } from "../config.js";
 import type { LayerDescription, ModelDescription, Norm, Projection, Sublayer } from "../description.js";
-import { type ExpertPart, separateExperts } from "../expert-storage.js";
+import { type ExpertPart, type ExpertStorage, separateExperts } from "../expert-storage.js";
 import type { AttentionDescription } from "../mixers/descriptions.js";
 import type { RopeDescription } from "../rope.js";
+
+/** Tells which tensors a checkpoint has: some families are stored in more than one layout. */
+export interface TensorNames {
+  has(name: string): boolean;
+}
 
 /** Sizes and choices that every family has, read from config.json. */
 export interface Frame {
   readonly config: ConfigReader;
+  readonly tensors: TensorNames;
   readonly hidden: number;
   readonly layers: number;
   readonly epsilon: number;
@@ -23,10 +29,12 @@ const EXPERT_KEYS = ["num_experts", "num_local_experts", "n_routed_experts", "mo
 
 export function readFrame(
   config: ConfigReader,
+  tensors: TensorNames,
   keys: { readonly topK?: string; readonly epsilon?: string; readonly defaultEpsilon?: number } = {},
 ): Frame {
   return {
     config,
+    tensors,
     hidden: config.count("hidden_size"),
     layers: config.count("num_hidden_layers", undefined, MOST_LAYERS),
     epsilon: config.number(keys.epsilon ?? "rms_norm_eps", keys.defaultEpsilon ?? 1e-6),
@@ -99,15 +107,20 @@ export function gatedBlock(
   };
 }
 
-/** Experts of one tensor for each matrix, `prefix7.gate_proj.weight`; `names` of gate, up and down. */
-export function expertsByName(
+/**
+ * Routed experts in either customary layout: one tensor for each matrix, `prefix7.gate_proj.weight` (`names` of gate, up and
+ * down), or all of a layer stacked, `prefixgate_up_proj` `[experts, 2 width, hidden]` and `prefixdown_proj`.
+ */
+export function readExperts(
   prefix: string,
   width: number,
-  { hidden, experts }: Frame,
+  { hidden, experts, tensors }: Frame,
   names: Readonly<Record<ExpertPart, string>> = { gate: "gate_proj", up: "up_proj", down: "down_proj" },
-) {
+): ExpertStorage {
   const name = (expert: number, part: ExpertPart) => `${prefix}${expert}.${names[part]}.weight`;
-  return separateExperts({ count: experts, width, hidden, name });
+  const sizes = { count: experts, width, hidden };
+  if (tensors.has(name(0, "gate"))) return separateExperts({ ...sizes, name });
+  return stackedExperts({ ...sizes, layout: "rows", gateUp: `${prefix}gate_up_proj`, down: `${prefix}down_proj` });
 }
 
 /** Names of Mixtral's matrices. */

@@ -1,11 +1,19 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription, Norm } from "../description.js";
 import { readRope } from "../rope.js";
-import { describeDecoder, expertsByName, groupedQueryAttention, MIXTRAL_NAMES, readFrame, readHeads } from "./parts.js";
+import {
+  describeDecoder,
+  groupedQueryAttention,
+  MIXTRAL_NAMES,
+  readExperts,
+  readFrame,
+  readHeads,
+  type TensorNames,
+} from "./parts.js";
 
 /** Phi-3.5-MoE: layer norms with biases, biases in attention and output, SparseMixer routing to two experts. */
-export function describePhimoe(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config, { defaultEpsilon: 1e-5 });
+export function describePhimoe(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors, { defaultEpsilon: 1e-5 });
   const rope = readRope(config, readHeads(frame).headSize, 1e6);
   const bias = config.boolean("attention_bias", false);
   const window = config.has("sliding_window") ? config.count("sliding_window") : undefined;
@@ -28,7 +36,7 @@ export function describePhimoe(config: ConfigReader): ModelDescription {
         normalise: false,
         sparseMixer: { jitter: config.number("router_jitter_noise", 0.01) },
       },
-      experts: expertsByName(
+      experts: readExperts(
         `${prefix}block_sparse_moe.experts.`,
         config.count("intermediate_size"),
         frame,

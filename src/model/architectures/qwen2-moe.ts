@@ -3,19 +3,20 @@ import type { ModelDescription } from "../description.js";
 import { readRope } from "../rope.js";
 import {
   describeDecoder,
-  expertsByName,
   gatedBlock,
   groupedQueryAttention,
   layerTypes,
   preNorm,
+  readExperts,
   readFrame,
   readHeads,
+  type TensorNames,
 } from "./parts.js";
 import { sharedExpert, sparseLayers } from "./qwen-layers.js";
 
 /** Qwen2-MoE: biases on queries, keys and values, a weighted shared expert, every other early layer with a window on request. */
-export function describeQwen2Moe(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config);
+export function describeQwen2Moe(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors);
   const rope = readRope(config, readHeads(frame).headSize, 10_000);
   const isMoe = sparseLayers(config);
   const bias = config.boolean("qkv_bias", true);
@@ -41,7 +42,7 @@ export function describeQwen2Moe(config: ConfigReader): ModelDescription {
             topK: frame.topK,
             normalise: config.boolean("norm_topk_prob", false),
           },
-          experts: expertsByName(`${prefix}mlp.experts.`, config.count("moe_intermediate_size"), frame),
+          experts: readExperts(`${prefix}mlp.experts.`, config.count("moe_intermediate_size"), frame),
           shared: sharedExpert(prefix, frame),
         }
       : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },

@@ -1,16 +1,15 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription, Norm } from "../description.js";
 import type { DeltaRuleDescription } from "../mixers/descriptions.js";
-import { stackedExperts } from "../storage/stacked.js";
-import { describeDecoder, type Frame, layerTypes, linear, readFrame } from "./parts.js";
+import { describeDecoder, type Frame, layerTypes, linear, readExperts, readFrame, type TensorNames } from "./parts.js";
 import { deltaRuleSizes, gatedAttention, plusOneNorm } from "./qwen-hybrid.js";
 import { sharedExpert } from "./qwen-layers.js";
 
 /** Qwen3.5-MoE, the text model of a multimodal one or alone: Qwen3-Next with stacked experts and plain projections. */
-export function describeQwen35Moe(config: ConfigReader): ModelDescription {
+export function describeQwen35Moe(config: ConfigReader, tensors: TensorNames): ModelDescription {
   const text = config.object("text_config");
   const inner = text ?? config;
-  const frame = readFrame(inner);
+  const frame = readFrame(inner, tensors);
   const interval = inner.count("full_attention_interval", 4);
   const types = layerTypes(frame, ["full_attention", "linear_attention"], (layer) =>
     (layer + 1) % interval === 0 ? "full_attention" : "linear_attention",
@@ -32,11 +31,7 @@ export function describeQwen35Moe(config: ConfigReader): ModelDescription {
         kind: "moe",
         activation: frame.activation,
         router: { weight: `${prefix}mlp.gate.weight`, scores: "softmax", topK: frame.topK, normalise: true },
-        experts: stackedExperts({
-          ...{ count: frame.experts, width, hidden: frame.hidden, layout: "rows" },
-          gateUp: `${prefix}mlp.experts.gate_up_proj`,
-          down: `${prefix}mlp.experts.down_proj`,
-        }),
+        experts: readExperts(`${prefix}mlp.experts.`, width, frame),
         shared: sharedExpert(prefix, frame),
       },
     }),

@@ -3,13 +3,14 @@ import type { ModelDescription } from "../description.js";
 import { readRope } from "../rope.js";
 import {
   describeDecoder,
-  expertsByName,
   gatedBlock,
   groupedQueryAttention,
   headNorms,
   preNorm,
+  readExperts,
   readFrame,
   readHeads,
+  type TensorNames,
 } from "./parts.js";
 import { sparseLayers } from "./qwen-layers.js";
 
@@ -17,8 +18,8 @@ import { sparseLayers } from "./qwen-layers.js";
  * Qwen3-MoE: grouped-query attention with RMS norm on each query and key head, softmax router with optional
  * renormalisation over the top k, no shared expert.
  */
-export function describeQwen3Moe(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config);
+export function describeQwen3Moe(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors);
   const { headSize } = readHeads(frame);
   const rope = readRope(config, headSize, 10_000);
   const isMoe = sparseLayers(config);
@@ -43,7 +44,7 @@ export function describeQwen3Moe(config: ConfigReader): ModelDescription {
             topK: frame.topK,
             normalise: config.boolean("norm_topk_prob", false),
           },
-          experts: expertsByName(`${prefix}mlp.experts.`, config.count("moe_intermediate_size"), frame),
+          experts: readExperts(`${prefix}mlp.experts.`, config.count("moe_intermediate_size"), frame),
         }
       : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
   }));

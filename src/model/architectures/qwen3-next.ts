@@ -1,13 +1,22 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription, Norm, Projection } from "../description.js";
 import type { DeltaRuleDescription } from "../mixers/descriptions.js";
-import { describeDecoder, expertsByName, type Frame, gatedBlock, layerTypes, linear, readFrame } from "./parts.js";
+import {
+  describeDecoder,
+  type Frame,
+  gatedBlock,
+  layerTypes,
+  linear,
+  readExperts,
+  readFrame,
+  type TensorNames,
+} from "./parts.js";
 import { deltaRuleSizes, gatedAttention, plusOneNorm } from "./qwen-hybrid.js";
 import { sharedExpert, sparseLayers } from "./qwen-layers.js";
 
 /** Qwen3-Next: three of four layers have the gated delta rule, the others gated attention; shared expert. */
-export function describeQwen3Next(config: ConfigReader): ModelDescription {
-  const frame = readFrame(config);
+export function describeQwen3Next(config: ConfigReader, tensors: TensorNames): ModelDescription {
+  const frame = readFrame(config, tensors);
   const isMoe = sparseLayers(config);
   const interval = config.count("full_attention_interval", 4);
   const types = layerTypes(frame, ["full_attention", "linear_attention"], (layer) =>
@@ -34,7 +43,7 @@ export function describeQwen3Next(config: ConfigReader): ModelDescription {
               topK: frame.topK,
               normalise: config.boolean("norm_topk_prob", true),
             },
-            experts: expertsByName(`${prefix}mlp.experts.`, config.count("moe_intermediate_size"), frame),
+            experts: readExperts(`${prefix}mlp.experts.`, config.count("moe_intermediate_size"), frame),
             shared: sharedExpert(prefix, frame),
           }
         : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },

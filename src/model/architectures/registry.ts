@@ -17,6 +17,7 @@ import { describeMinimax } from "./minimax.js";
 import { describeMinimaxM2 } from "./minimax-m2.js";
 import { describeMixtral } from "./mixtral.js";
 import { describeOlmoe } from "./olmoe.js";
+import type { TensorNames } from "./parts.js";
 import { describePhimoe } from "./phimoe.js";
 import { describeQwen2Moe } from "./qwen2-moe.js";
 import { describeQwen35Moe } from "./qwen3-5-moe.js";
@@ -24,30 +25,31 @@ import { describeQwen3Moe } from "./qwen3-moe.js";
 import { describeQwen3Next } from "./qwen3-next.js";
 
 /** Every family this program knows, by `model_type`. A new one is one file in this folder and one line here. */
-export const ARCHITECTURES: Readonly<Record<string, (config: ConfigReader) => ModelDescription>> = {
-  qwen3_moe: describeQwen3Moe,
-  qwen2_moe: describeQwen2Moe,
-  qwen3_next: describeQwen3Next,
-  qwen3_5_moe: describeQwen35Moe,
-  qwen3_5_moe_text: describeQwen35Moe,
-  mixtral: describeMixtral,
-  olmoe: describeOlmoe,
-  flex_olmo: describeFlexOlmo,
-  deepseek_v2: describeDeepseekV2,
-  deepseek_v3: describeDeepseekV3,
-  kimi_k2: describeDeepseekV3,
-  glm4_moe: describeGlm4Moe,
-  glm4_moe_lite: describeGlm4MoeLite,
-  dots1: describeDots1,
-  gpt_oss: describeGptOss,
-  ernie4_5_moe: describeErnie45Moe,
-  granitemoe: describeGraniteMoe,
-  phimoe: describePhimoe,
-  hunyuan_v1_moe: describeHunyuanV1Moe,
-  minimax: describeMinimax,
-  minimax_m2: describeMinimaxM2,
-  lfm2_moe: describeLfm2Moe,
-  jetmoe: describeJetmoe,
-  llama4: describeLlama4,
-  llama4_text: describeLlama4,
-};
+export const ARCHITECTURES: Readonly<Record<string, (config: ConfigReader, tensors: TensorNames) => ModelDescription>> =
+  {
+    qwen3_moe: describeQwen3Moe,
+    qwen2_moe: describeQwen2Moe,
+    qwen3_next: describeQwen3Next,
+    qwen3_5_moe: describeQwen35Moe,
+    qwen3_5_moe_text: describeQwen35Moe,
+    mixtral: describeMixtral,
+    olmoe: describeOlmoe,
+    flex_olmo: describeFlexOlmo,
+    deepseek_v2: describeDeepseekV2,
+    deepseek_v3: describeDeepseekV3,
+    kimi_k2: describeDeepseekV3,
+    glm4_moe: describeGlm4Moe,
+    glm4_moe_lite: describeGlm4MoeLite,
+    dots1: describeDots1,
+    gpt_oss: describeGptOss,
+    ernie4_5_moe: describeErnie45Moe,
+    granitemoe: describeGraniteMoe,
+    phimoe: describePhimoe,
+    hunyuan_v1_moe: describeHunyuanV1Moe,
+    minimax: describeMinimax,
+    minimax_m2: describeMinimaxM2,
+    lfm2_moe: describeLfm2Moe,
+    jetmoe: describeJetmoe,
+    llama4: describeLlama4,
+    llama4_text: describeLlama4,
+  };

@@ -1,0 +1,158 @@
+"""Makes small random checkpoints of every family with other options than the goldens have, with transformers' logits.
+
+    make_family_models.py OUT
+
+OUT/<family>.<case>/ receives the checkpoint as transformers saves it, and OUT/<family>.<case>.safetensors input_ids and logits.
+"""
+import sys
+import traceback
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+torch.set_num_threads(1)
+
+COMMON = dict(vocab_size=80, hidden_size=48, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
+              num_key_value_heads=2, max_position_embeddings=128, initializer_range=0.2, pad_token_id=0)
+LATENT = dict(num_key_value_heads=4, kv_lora_rank=20, q_lora_rank=12, qk_nope_head_dim=10, qk_rope_head_dim=6, v_head_dim=14,
+              moe_intermediate_size=24, n_routed_experts=8, num_experts_per_tok=3, n_group=1, topk_group=1,
+              n_shared_experts=1, first_k_dense_replace=1)
+CORRECTED = dict(moe_intermediate_size=24, n_routed_experts=8, num_experts_per_tok=3, n_group=1, topk_group=1,
+                 n_shared_experts=1, first_k_dense_replace=1, head_dim=12)
+LOCAL = dict(num_local_experts=6, num_experts_per_tok=2, head_dim=12)
+QWEN = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, shared_expert_intermediate_size=20)
+HYBRID = dict(QWEN, head_dim=16, linear_conv_kernel_dim=3, linear_key_head_dim=8, linear_value_head_dim=12,
+              linear_num_key_heads=2, linear_num_value_heads=6)
+YARN = dict(rope_type="yarn", rope_theta=5000.0, factor=4.0, original_max_position_embeddings=16)
+
+FAMILIES = {
+    "qwen2_moe": (QWEN, {
+        "no-bias": dict(qkv_bias=False, norm_topk_prob=True),
+        "windows": dict(use_sliding_window=True, sliding_window=5, max_window_layers=2),
+        "sparse-step": dict(decoder_sparse_step=2, num_experts_per_tok=3),
+    }),
+    "mixtral": (LOCAL, {"no-window": dict(sliding_window=None), "window": dict(sliding_window=7, num_experts_per_tok=1)}),
+    "olmoe": (dict(num_experts=6, num_experts_per_tok=2, num_key_value_heads=4), {
+        "clipped": dict(clip_qkv=0.4, norm_topk_prob=True),
+        "grouped-bias": dict(num_key_value_heads=2, attention_bias=True),
+    }),
+    "flex_olmo": (dict(num_experts=6, num_experts_per_tok=2), {
+        "normalised": dict(norm_topk_prob=True), "bias": dict(attention_bias=True, num_key_value_heads=1),
+    }),
+    "deepseek_v2": (LATENT, {
+        "query-rank": dict(topk_method="greedy", routed_scaling_factor=1.7),
+        "groups": dict(topk_method="group_limited_greedy", n_group=4, topk_group=2, q_lora_rank=None, routed_scaling_factor=2.0),
+        "no-shared-bias": dict(attention_bias=True, n_shared_experts=3, first_k_dense_replace=0),
+    }),
+    "deepseek_v3": (LATENT, {
+        "groups": dict(n_group=2, topk_group=1, routed_scaling_factor=1.3),
+        "halves": dict(rope_interleave=False, q_lora_rank=None, norm_topk_prob=False),
+        "yarn-bias": dict(attention_bias=True, rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=0.8)),
+    }),
+    "glm4_moe": (CORRECTED, {
+        "plain": dict(use_qk_norm=False, attention_bias=False),
+        "groups": dict(use_qk_norm=True, attention_bias=True, n_group=2, topk_group=1,
+                       rope_parameters=dict(rope_type="default", rope_theta=3000.0, partial_rotary_factor=0.34)),
+    }),
+    "glm4_moe_lite": (LATENT, {
+        "sparse-first": dict(mlp_layer_types=["sparse", "dense", "sparse"]),
+        "halves": dict(rope_interleave=False, attention_bias=True),
+    }),
+    "dots1": (CORRECTED, {
+        "windows": dict(sliding_window=6, layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
+        "bias": dict(attention_bias=True, norm_topk_prob=False, routed_scaling_factor=0.7),
+    }),
+    "qwen3_next": (HYBRID, {
+        "two-kinds": dict(layer_types=["full_attention", "linear_attention", "full_attention"]),
+        "dense-layer": dict(mlp_only_layers=[1], norm_topk_prob=False, full_attention_interval=2, attention_bias=True),
+    }),
+    "qwen3_5_moe_text": (HYBRID, {
+        "text": dict(layer_types=["linear_attention", "full_attention", "linear_attention"]),
+        "wide-values": dict(linear_value_head_dim=20, linear_num_value_heads=2),
+    }),
+    "gpt_oss": (dict(LOCAL, intermediate_size=32), {
+        "plain-rope": dict(rope_parameters=dict(rope_type="default", rope_theta=1000.0), sliding_window=4),
+        "no-bias": dict(attention_bias=False, num_experts_per_tok=1, sliding_window=9),
+    }),
+    "ernie4_5_moe": (dict(moe_num_experts=6, moe_k=2, moe_intermediate_size=24), {
+        "bias": dict(use_bias=True, moe_num_shared_experts=1, tie_word_embeddings=False),
+        "no-shared": dict(moe_num_shared_experts=0, moe_layer_start_index=0),
+        "interval": dict(moe_layer_interval=2, moe_layer_start_index=0, moe_k=3),
+    }),
+    "granitemoe": (dict(num_local_experts=6, num_experts_per_tok=2), {
+        "bias": dict(attention_bias=True, logits_scaling=3.0, embedding_multiplier=0.5, attention_multiplier=0.2),
+        "ordinary": dict(residual_multiplier=0.3),
+    }),
+    "phimoe": (dict(num_local_experts=6, num_experts_per_tok=2), {
+        "no-biases": dict(attention_bias=False, lm_head_bias=False, router_jitter_noise=0.3),
+        "window": dict(attention_bias=True, lm_head_bias=True, sliding_window=6, router_jitter_noise=0.01),
+        "longrope": dict(max_position_embeddings=32, original_max_position_embeddings=16, rope_parameters=dict(
+            rope_type="longrope", rope_theta=10000.0, short_factor=[1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
+            long_factor=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], short_mscale=1.1, long_mscale=1.3,
+            original_max_position_embeddings=16)),
+    }),
+    "hunyuan_v1_moe": (dict(num_experts=6, moe_topk=2, head_dim=12), {
+        "lists": dict(moe_topk=[2, 2, 2], num_experts=6),
+        "alpha": dict(rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, alpha=50.0, factor=1.0)),
+    }),
+    "minimax": (LOCAL, {
+        "factors": dict(layer_types=["linear_attention", "full_attention", "linear_attention"], full_attn_alpha_factor=1.2,
+                        full_attn_beta_factor=0.8, linear_attn_alpha_factor=0.7, linear_attn_beta_factor=1.1,
+                        mlp_alpha_factor=1.3, mlp_beta_factor=0.9),
+        "ordinary": dict(block_size=8),
+    }),
+    "minimax_m2": (LOCAL, {
+        "half": dict(rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5)),
+        "whole": dict(num_experts_per_tok=3),
+    }),
+    "lfm2_moe": (dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24), {
+        "bias": dict(conv_bias=True, conv_L_cache=4, num_dense_layers=1, layer_types=["conv", "full_attention", "conv"]),
+        "no-expert-bias": dict(use_expert_bias=False, norm_topk_prob=False, routed_scaling_factor=1.5, num_dense_layers=0,
+                               layer_types=["full_attention", "conv", "conv"], tie_word_embeddings=False),
+    }),
+    "jetmoe": (dict(num_local_experts=6, num_experts_per_tok=2, num_key_value_heads=2, kv_channels=12), {
+        "three": dict(num_experts_per_tok=3, num_attention_heads=6), "untied": dict(tie_word_embeddings=False),
+    }),
+    "llama4_text": (dict(LOCAL, intermediate_size_mlp=36, num_experts_per_tok=1), {
+        "two-experts": dict(num_experts_per_tok=2, attention_chunk_size=9, interleave_moe_layer_step=2),
+        "no-norm": dict(use_qk_norm=False, attn_temperature_tuning=False, no_rope_layers=[1, 0, 1], attention_chunk_size=16),
+        "tuned": dict(floor_scale=3, attn_scale=0.4, no_rope_layers=[0, 1, 0], attention_bias=True, moe_layers=[0, 1, 2]),
+    }),
+}
+
+
+def main():
+    out = sys.argv[1]
+    failed = []
+    seed = 0
+    for family, (base, cases) in FAMILIES.items():
+        for name, changes in cases.items():
+            seed += 1
+            torch.manual_seed(seed)
+            try:
+                make(f"{out}/{family}.{name}", family, {**COMMON, **base, **changes})
+            except Exception:
+                failed.append(f"{family}.{name}: {traceback.format_exc(limit=-2)}")
+    if failed:
+        sys.exit("\n".join(failed))
+
+
+def make(path, family, options):
+    config = AutoConfig.for_model(family, **options)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for name, parameter in list(model.named_parameters()) + list(model.named_buffers()):
+            if parameter.ndim <= 1 and parameter.is_floating_point():
+                parameter.add_(0.2 * torch.randn_like(parameter))
+            elif "experts" in name or "correction_bias" in name:
+                parameter.normal_(0, 0.2)
+    model.to(torch.bfloat16).save_pretrained(path)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+    ids = torch.randint(1, options["vocab_size"], (2, 25))
+    with torch.no_grad():
+        logits = model(ids, use_cache=False).logits
+    save_file({"input_ids": ids.int(), "logits": logits.contiguous().float()}, f"{path}.safetensors")
+
+
+main()
