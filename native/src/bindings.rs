@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 
+use napi::bindgen_prelude::ClassInstance;
 use napi::{Error, Result, Status};
 use napi_derive::napi;
 
@@ -17,11 +18,11 @@ use crate::cache::{Cache, Segment};
 use crate::cached_attention::{CachedShape, attend_cached};
 use crate::codecs::{DType, Order, Source, add_scaled_row};
 use crate::dispatch::Cpu;
-use crate::experts::{Experts, Routing, expert_activation, routed};
+use crate::experts::{Biases, Experts, Routing, expert_activation, routed};
 use crate::math::Activation;
 use crate::memory::{Buffer, Disjoint};
 use crate::packed::{Format, Packed};
-use crate::product::{Context, linear, product};
+use crate::product::{Context, head_linear, linear, product};
 use crate::threads::Threads;
 use crate::{assignment, elementwise, memory, sums};
 
@@ -102,8 +103,26 @@ fn check_segments(cache: &Cache, segments: &[u32]) -> Result<Vec<Segment>> {
     Ok(segments)
 }
 
-fn activation_of(name: &str) -> Result<Activation> {
-    Activation::from_name(name).ok_or_else(|| invalid(format!("there is no activation \"{name}\"")))
+/// How JavaScript names an activation; `alpha` and `limit` belong to `clamped_swiglu`.
+#[napi(object, object_to_js = false)]
+pub struct ActivationKind {
+    /// Its name.
+    pub kind: String,
+    /// Factor inside the sigmoid.
+    pub alpha: Option<f64>,
+    /// Bound of gate and up values.
+    pub limit: Option<f64>,
+}
+
+fn activation_of(activation: &ActivationKind) -> Result<Activation> {
+    let &ActivationKind { ref kind, alpha, limit } = activation;
+    if kind == "clamped_swiglu" {
+        let (alpha, limit) = (alpha.unwrap_or(f64::NAN), limit.unwrap_or(f64::NAN));
+        let fits = alpha.is_finite() && limit >= 0.0;
+        check(fits, || format!("alpha {alpha} and limit {limit} are not those of an activation"))?;
+        return Ok(Activation::ClampedSwiglu { alpha: alpha as f32, limit: limit as f32 });
+    }
+    Activation::from_name(kind).ok_or_else(|| invalid(format!("there is no activation \"{kind}\"")))
 }
 
 /// Names of the instruction sets that this machine supports, best first.
@@ -145,8 +164,9 @@ pub struct PackedExperts(Option<Experts>, Context);
 
 #[napi]
 impl PackedExperts {
-    /// Adds the next expert: gate, up `[width, hidden]`, down `[hidden, width]`.
+    /// Adds the next expert: gate, up `[width, hidden]`, down `[hidden, width]`, and their biases.
     #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
     pub fn push(
         &mut self,
         gate_dtype: String,
@@ -155,6 +175,9 @@ impl PackedExperts {
         up: &[u8],
         down_dtype: String,
         down: &[u8],
+        gate_bias: Option<&[f32]>,
+        up_bias: Option<&[f32]>,
+        down_bias: Option<&[f32]>,
     ) -> Result<()> {
         let Self(experts, context) = self;
         let experts = experts.as_mut().ok_or_else(|| invalid("the experts were disposed"))?;
@@ -162,7 +185,11 @@ impl PackedExperts {
         let gate = source(&gate_dtype, gate, width, hidden)?;
         let up = source(&up_dtype, up, width, hidden)?;
         let down = source(&down_dtype, down, hidden, width)?;
-        experts.push(context, gate, up, down);
+        for (bias, size) in [(gate_bias, width), (up_bias, width), (down_bias, hidden)] {
+            bias.map_or(Ok(()), |bias| check_length(bias, &[size], "experts: bias"))?;
+        }
+        let biases = Biases { gate: gate_bias, up: up_bias, down: down_bias };
+        experts.push(context, [gate, up, down], biases);
         Ok(())
     }
 
@@ -277,7 +304,7 @@ impl Engine {
 
     /// No experts yet, to which `push` adds.
     #[napi(catch_unwind)]
-    pub fn experts(&self, hidden: u32, width: u32, activation: String) -> Result<PackedExperts> {
+    pub fn experts(&self, hidden: u32, width: u32, activation: ActivationKind) -> Result<PackedExperts> {
         let experts = Experts::new(hidden as usize, width as usize, activation_of(&activation)?);
         Ok(PackedExperts(Some(experts), self.0.clone()))
     }
@@ -297,6 +324,21 @@ impl Engine {
         Ok(())
     }
 
+    /// x times the transposed matrix of each head.
+    #[napi(catch_unwind)]
+    pub fn head_linear(&self, x: &[f32], heads: Vec<ClassInstance<PackedMatrix>>, out: Output<f32>) -> Result<()> {
+        let heads = heads.iter().map(|matrix| matrix.get(&self.0)).collect::<Result<Vec<_>>>()?;
+        let &first = heads.first().ok_or_else(|| invalid("headLinear: there are no heads"))?;
+        let alike = heads.iter().all(|head| (head.rows, head.columns) == (first.rows, first.columns));
+        check(alike, || "headLinear: the heads have different shapes".into())?;
+        let size = heads.len().checked_mul(first.columns).ok_or_else(|| invalid("headLinear: heads are too large"))?;
+        let tokens = rows_of(x, size, "headLinear")?;
+        check_length(out, &[tokens, heads.len(), first.rows], "headLinear: output")?;
+        check_apart(out, x, "headLinear")?;
+        head_linear(&self.0, x, &heads, out);
+        Ok(())
+    }
+
     /// Root mean square norm of rows.
     #[napi(catch_unwind)]
     pub fn rms_norm(&self, x: &[f32], weight: &[f32], epsilon: f64, out: Output<f32>) -> Result<()> {
@@ -305,6 +347,28 @@ impl Engine {
         check_apart(out, x, "rmsNorm")?;
         check_apart(out, weight, "rmsNorm")?;
         elementwise::rms_norm(&self.0, x, weight, epsilon, out);
+        Ok(())
+    }
+
+    /// Norm of rows by their mean and variance.
+    #[napi(catch_unwind)]
+    pub fn layer_norm(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        epsilon: f64,
+        out: Output<f32>,
+    ) -> Result<()> {
+        rows_of(x, weight.len(), "layerNorm")?;
+        check_length(out, &[x.len()], "layerNorm: output")?;
+        check_apart(out, x, "layerNorm")?;
+        check_apart(out, weight, "layerNorm")?;
+        if let Some(bias) = bias {
+            check_length(bias, &[weight.len()], "layerNorm: bias")?;
+            check_apart(out, bias, "layerNorm")?;
+        }
+        elementwise::layer_norm(&self.0, x, weight, bias, epsilon, out);
         Ok(())
     }
 
@@ -455,9 +519,9 @@ impl Engine {
         Ok(())
     }
 
-    /// activation(gate) * up.
+    /// Gated activations.
     #[napi(catch_unwind)]
-    pub fn gated(&self, gate: &[f32], up: &[f32], activation: String, out: Output<f32>) -> Result<()> {
+    pub fn gated(&self, gate: &[f32], up: &[f32], activation: ActivationKind, out: Output<f32>) -> Result<()> {
         check_length(up, &[gate.len()], "gated: up")?;
         check_length(out, &[gate.len()], "gated: output")?;
         check_apart(out, gate, "gated")?;
@@ -476,6 +540,7 @@ impl Engine {
         top_k: u32,
         selected: &[i32],
         weights: &[f32],
+        scales_inputs: bool,
         output: Output<f32>,
         norms: Output<f32>,
     ) -> Result<()> {
@@ -493,7 +558,10 @@ impl Engine {
             check_apart(out, selected, "routed")?;
         }
         check_apart(output, norms, "routed")?;
-        routed(&self.0, x, experts, Routing { top_k, selected, weights }, output, norms);
+        check(!scales_inputs || experts.can_scale_inputs(), || {
+            "routed: inputs of experts with biases of gate or up are not scaled".into()
+        })?;
+        routed(&self.0, x, experts, Routing { top_k, selected, weights, scales_inputs }, output, norms);
         Ok(())
     }
 
@@ -521,7 +589,7 @@ impl Engine {
         let tokens = rows_of(activation, experts.width, "expertDown")?;
         check_length(out, &[tokens, experts.hidden], "expertDown: output")?;
         check_apart(out, activation, "expertDown")?;
-        linear(&self.0, activation, experts.down(expert), None, out);
+        linear(&self.0, activation, experts.down(expert), experts.down_bias(expert), out);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Operations on each row or number by itself.
 
 use crate::dispatch::multiversion;
-use crate::math::{Activation, exp, gelu, gelu_tanh, silu};
+use crate::math::{Activation, clamped_swiglu, exp, gelu, gelu_tanh, sigmoid, silu};
 use crate::memory::Disjoint;
 use crate::product::Context;
 
@@ -28,6 +28,14 @@ pub fn rms_norm(context: &Context, x: &[f32], weight: &[f32], epsilon: f64, out:
     });
 }
 
+/// (x - mean) / sqrt(variance + epsilon) * weight + bias for each row, to out (Ba et al. 2016).
+pub fn layer_norm(context: &Context, x: &[f32], weight: &[f32], bias: Option<&[f32]>, epsilon: f64, out: &mut [f32]) {
+    let size = weight.len();
+    each_row(context, out, size, |row, out| {
+        layer_norm_row(context.cpu, &x[row * size..(row + 1) * size], weight, bias, epsilon, out);
+    });
+}
+
 /// Row-wise softmax of logits, to out.
 pub fn softmax(context: &Context, logits: &[f32], columns: usize, out: &mut [f32]) {
     each_row(context, out, columns, |row, out| {
@@ -35,7 +43,7 @@ pub fn softmax(context: &Context, logits: &[f32], columns: usize, out: &mut [f32
     });
 }
 
-/// activation(gate) * up, to out.
+/// Gated activations, to out.
 pub fn gated(context: &Context, gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) {
     let shared = Disjoint::new(out);
     context.threads.pieces(gate.len(), GRAIN, |piece| {
@@ -67,9 +75,10 @@ pub fn rotate(
 
 multiversion! {
     fn rms_norm_row(x: &[f32], weight: &[f32], epsilon: f64, out: &mut [f32]) = rms_norm_row_body;
+    fn layer_norm_row(x: &[f32], weight: &[f32], bias: Option<&[f32]>, epsilon: f64, out: &mut [f32]) = layer_norm_row_body;
     fn softmax_row(logits: &[f32], out: &mut [f32]) = softmax_row_body;
     fn rotate_token(x: &mut [f32], head_size: usize, cos: &[f32], sin: &[f32]) = rotate_token_body;
-    /// activation(gate) * up of arrays of one length.
+    /// Gated activations of arrays of one length.
     pub fn gate_values(gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) = gate_values_body;
     /// factor * values, to out.
     pub fn scale(values: &[f32], factor: f32, out: &mut [f32]) = scale_body;
@@ -93,6 +102,24 @@ fn rms_norm_row_body(x: &[f32], weight: &[f32], epsilon: f64, out: &mut [f32]) {
     let factor = 1.0 / (squares / x.len() as f64 + epsilon).sqrt();
     for ((out, &x), &weight) in out.iter_mut().zip(x).zip(weight) {
         *out = (f64::from(x) * factor * f64::from(weight)) as f32;
+    }
+}
+
+#[inline(always)]
+fn layer_norm_row_body(x: &[f32], weight: &[f32], bias: Option<&[f32]>, epsilon: f64, out: &mut [f32]) {
+    let size = x.len() as f64;
+    let mean = sum(x, f64::from) / size;
+    let variance = sum(x, |x| (f64::from(x) - mean) * (f64::from(x) - mean)) / size;
+    let factor = 1.0 / (variance + epsilon).sqrt();
+    let normed = |x: f32, weight: f32| (f64::from(x) - mean) * factor * f64::from(weight);
+    if let Some(bias) = bias {
+        for (((out, &x), &weight), &bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+            *out = (normed(x, weight) + f64::from(bias)) as f32;
+        }
+    } else {
+        for ((out, &x), &weight) in out.iter_mut().zip(x).zip(weight) {
+            *out = normed(x, weight) as f32;
+        }
     }
 }
 
@@ -121,16 +148,20 @@ fn rotate_token_body(x: &mut [f32], head_size: usize, cos: &[f32], sin: &[f32]) 
 #[inline(always)]
 fn gate_values_body(gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) {
     match activation {
-        Activation::Silu => gate_each(gate, up, out, silu),
-        Activation::Gelu => gate_each(gate, up, out, gelu),
-        Activation::GeluTanh => gate_each(gate, up, out, gelu_tanh),
+        Activation::Silu => gate_each(gate, up, out, |gate, up| silu(gate) * up),
+        Activation::Gelu => gate_each(gate, up, out, |gate, up| gelu(gate) * up),
+        Activation::GeluTanh => gate_each(gate, up, out, |gate, up| gelu_tanh(gate) * up),
+        Activation::Sigmoid => gate_each(gate, up, out, |gate, up| sigmoid(gate) * up),
+        Activation::ClampedSwiglu { alpha, limit } => {
+            gate_each(gate, up, out, |gate, up| clamped_swiglu(gate, up, alpha, limit));
+        }
     }
 }
 
 #[inline(always)]
-fn gate_each(gate: &[f32], up: &[f32], out: &mut [f32], activate: impl Fn(f32) -> f32) {
+fn gate_each(gate: &[f32], up: &[f32], out: &mut [f32], activate: impl Fn(f32, f32) -> f32) {
     for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
-        *out = activate(gate) * up;
+        *out = activate(gate, up);
     }
 }
 

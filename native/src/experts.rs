@@ -1,8 +1,9 @@
-//! The routed experts of a layer: `down(activation(gate x) * (up x))`.
+//! The routed experts of a layer: `down(activation(gate x, up x))`, each product with a bias where the model has one.
 
 use std::ops::Range;
 
 use crate::codecs::Source;
+use crate::dispatch::Cpu;
 use crate::elementwise::{add_squares, gate_values, scale};
 use crate::math::Activation;
 use crate::memory::{Buffer, Disjoint};
@@ -30,6 +31,20 @@ pub struct Experts {
 pub struct Expert {
     gate_and_up: Packed,
     down: Packed,
+    /// Biases of the rows of both weights, panel by panel; empty where there are none.
+    gate_and_up_bias: Vec<[f32; PANEL]>,
+    down_bias: Vec<[f32; PANEL]>,
+}
+
+/// Biases of an expert: gate, up `[width]`, down `[hidden]`.
+#[derive(Clone, Copy, Default)]
+pub struct Biases<'a> {
+    /// Of the gate.
+    pub gate: Option<&'a [f32]>,
+    /// Of the other factor.
+    pub up: Option<&'a [f32]>,
+    /// Of the output.
+    pub down: Option<&'a [f32]>,
 }
 
 impl Experts {
@@ -39,11 +54,13 @@ impl Experts {
     }
 
     /// Packs the weights of the next expert: gate, up `[width, hidden]`, down `[hidden, width]`.
-    pub fn push(&mut self, context: &Context, gate: Source, up: Source, down: Source) {
+    pub fn push(&mut self, context: &Context, [gate, up, down]: [Source; 3], biases: Biases) {
         let Context { cpu, ref threads, format } = *context;
         self.list.push(Expert {
             gate_and_up: Packed::paired(cpu, threads, format, gate, up),
             down: Packed::new(cpu, threads, format, down),
+            gate_and_up_bias: paired_bias(biases.gate, biases.up),
+            down_bias: biases.down.map_or_else(Vec::new, |bias| bias.chunks(PANEL).map(filled_up).collect()),
         });
     }
 
@@ -57,21 +74,42 @@ impl Experts {
         &self.list[expert].down
     }
 
-    /// Calls `each(row, units, values)` with the activations of a block of rows, a panel at a time.
+    /// The bias of the down projection of an expert: `[hidden]`, filled up with zeros.
+    pub fn down_bias(&self, expert: usize) -> Option<&[f32]> {
+        let bias = &self.list[expert].down_bias;
+        (!bias.is_empty()).then(|| bias.as_flattened())
+    }
+
+    /// Whether inputs can be scaled behind the products: w (gate x) is gate (w x), where no bias is added.
+    pub fn can_scale_inputs(&self) -> bool {
+        self.list.iter().all(|expert| expert.gate_and_up_bias.is_empty())
+    }
+
+    /// Calls `each(row, units, values)` with the activations of a block of rows, a panel at a time. `rows`: where each
+    /// one lies in the input, and a factor of it.
     pub fn activate_panel(
         &self,
         context: &Context,
         tile: &mut Tile,
         input: Rows,
-        rows: impl ExactSizeIterator<Item = usize>,
+        rows: impl ExactSizeIterator<Item = (usize, Option<f32>)> + Clone,
         (expert, panel): (usize, usize),
         mut each: impl FnMut(usize, Range<usize>, &[f32]),
     ) {
         let units = panel * UNITS..self.width.min((panel + 1) * UNITS);
-        let count = rows.len();
-        tile.multiply(context.cpu, input, rows, &self.list[expert].gate_and_up, panel);
-        for row in 0..count {
-            let (gate, up) = tile.row(row).split_at(UNITS);
+        let Expert { gate_and_up, gate_and_up_bias, .. } = &self.list[expert];
+        tile.multiply(context.cpu, input, rows.clone().map(|(row, _)| row), gate_and_up, panel);
+        for (row, (_, factor)) in rows.enumerate() {
+            let sums = tile.row_mut(row);
+            if let Some(factor) = factor {
+                for sum in sums.iter_mut() {
+                    *sum *= factor;
+                }
+            }
+            if let Some(bias) = gate_and_up_bias.get(panel) {
+                add(sums, bias);
+            }
+            let (gate, up) = sums.split_at(UNITS);
             let mut values = [0.0; UNITS];
             gate_values(context.cpu, gate, up, self.activation, &mut values);
             each(row, units.clone(), &values[..units.len()]);
@@ -90,13 +128,37 @@ impl Experts {
         self.width.div_ceil(UNITS)
     }
 
-    /// Outputs of a block of rows; `each(row, columns, values)` is called a panel at a time, panels in order.
+    /// Calls `each(row, columns, values)` with the outputs of some rows of activations, a panel at a time.
+    fn output_panel(
+        &self,
+        cpu: Cpu,
+        tile: &mut Tile,
+        activations: Rows,
+        rows: Range<usize>,
+        (expert, panel): (usize, usize),
+        mut each: impl FnMut(usize, Range<usize>, &[f32]),
+    ) {
+        let Expert { down, down_bias, .. } = &self.list[expert];
+        let columns = panel_columns(panel, self.hidden);
+        let count = rows.len();
+        tile.multiply(cpu, activations, rows, down, panel);
+        for row in 0..count {
+            let sums = tile.row_mut(row);
+            if let Some(bias) = down_bias.get(panel) {
+                add(sums, bias);
+            }
+            each(row, columns.clone(), &sums[..columns.len()]);
+        }
+    }
+
+    /// Outputs of a block of rows; `each(row, columns, values)` is called a panel at a time, panels in order. `rows` as
+    /// in `activate_panel`.
     pub fn forward(
         &self,
         context: &Context,
         scratch: &mut Scratch,
         input: Rows,
-        rows: &(impl ExactSizeIterator<Item = usize> + Clone),
+        rows: &(impl ExactSizeIterator<Item = (usize, Option<f32>)> + Clone),
         expert: usize,
         mut each: impl FnMut(usize, Range<usize>, &[f32]),
     ) {
@@ -117,14 +179,9 @@ impl Experts {
                 },
             );
         }
-        let down = self.down(expert);
         let activations = Rows::written(format, scratch.activations.as_slice(), self.width);
-        for panel in 0..down.panels() {
-            let columns = panel_columns(panel, self.hidden);
-            scratch.tile.multiply(cpu, activations, 0..count, down, panel);
-            for row in 0..count {
-                each(row, columns.clone(), &scratch.tile.row(row)[..columns.len()]);
-            }
+        for panel in 0..self.hidden.div_ceil(PANEL) {
+            self.output_panel(cpu, &mut scratch.tile, activations, 0..count, (expert, panel), &mut each);
         }
     }
 
@@ -133,6 +190,27 @@ impl Experts {
         let bytes = crate::product::BLOCK_ROWS * row_bytes(context.format, self.width);
         Scratch { tile: Tile::default(), activations: Buffer::of::<u8>(bytes) }
     }
+}
+
+/// A bias in the order of rows that `Packed::paired` gives gate and up; empty where there is none.
+fn paired_bias(gate: Option<&[f32]>, up: Option<&[f32]>) -> Vec<[f32; PANEL]> {
+    let Some(width) = gate.or(up).map(<[f32]>::len) else { return Vec::new() };
+    let mut panels = vec![[0.0; PANEL]; width.div_ceil(UNITS)];
+    for (bias, first) in [(gate, 0), (up, UNITS)] {
+        for (panel, values) in panels.iter_mut().zip(bias.unwrap_or_default().chunks(UNITS)) {
+            panel[first..first + values.len()].copy_from_slice(values);
+        }
+    }
+    panels
+}
+
+/// Up to 64 values, zeros after them.
+fn filled_up(values: &[f32]) -> [f32; PANEL] {
+    std::array::from_fn(|i| values.get(i).copied().unwrap_or(0.0))
+}
+
+fn add(sums: &mut [f32; PANEL], bias: &[f32; PANEL]) {
+    sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
 }
 
 /// Memory of one thread for `Experts::forward`.
@@ -154,7 +232,8 @@ pub fn expert_activation(context: &Context, x: &[f32], experts: &Experts, expert
             let out = unsafe { out.range((range.start + row) * experts.width + units.start, units.len()) };
             out.copy_from_slice(values);
         };
-        experts.activate_panel(context, tile, input.rows(), range.clone(), (expert, task / blocks), each);
+        let rows = range.clone().map(|row| (row, None));
+        experts.activate_panel(context, tile, input.rows(), rows, (expert, task / blocks), each);
     });
 }
 
@@ -167,10 +246,25 @@ pub struct Routing<'a> {
     pub selected: &'a [i32],
     /// Weight of each pair.
     pub weights: &'a [f32],
+    /// Whether the weights multiply the inputs of the experts instead of their outputs.
+    pub scales_inputs: bool,
+}
+
+impl Routing<'_> {
+    /// Token of a pair, and the factor of its input.
+    fn input(&self, pair: usize) -> (usize, Option<f32>) {
+        (pair / self.top_k, self.scales_inputs.then(|| self.weights[pair]))
+    }
+
+    /// Factor of a pair's output.
+    fn output_factor(&self, pair: usize) -> f32 {
+        if self.scales_inputs { 1.0 } else { self.weights[pair] }
+    }
 }
 
 /// The routed block: output `[tokens, hidden]` = sum over the pairs of a token of weight * E(x), norms `[tokens, top_k]`
-/// = ||E(x)||. The pairs of a token are summed in their order, whatever the number of threads.
+/// = ||E(x)||; with scaled inputs, which `can_scale_inputs` must allow, E(weight * x) in both. The pairs of a token are
+/// summed in their order, whatever the number of threads.
 pub fn routed(
     context: &Context,
     x: &[f32],
@@ -187,7 +281,7 @@ pub fn routed(
     let pieces = x.chunks(most * hidden).zip(output.chunks_mut(most * hidden));
     let pairs = routing.selected.chunks(most * top_k).zip(routing.weights.chunks(most * top_k));
     for (((x, output), (selected, weights)), norms) in pieces.zip(pairs).zip(norms.chunks_mut(most * top_k)) {
-        routed_piece(context, x, experts, Routing { top_k, selected, weights }, output, norms);
+        routed_piece(context, x, experts, Routing { selected, weights, ..routing }, output, norms);
     }
 }
 
@@ -247,7 +341,7 @@ impl Routed<'_> {
             || experts.scratch(context),
             |scratch, task| {
                 let (expert, pairs) = blocks[task];
-                let tokens = pairs.iter().map(|&pair| pair as usize / routing.top_k);
+                let tokens = pairs.iter().map(|&pair| routing.input(pair as usize));
                 let mut squares = [0.0_f64; crate::product::BLOCK_ROWS];
                 experts.forward(context, scratch, input, &tokens, expert, |row, columns, values| {
                     self.weigh(outputs, pairs[row] as usize, columns, values);
@@ -282,7 +376,7 @@ impl Routed<'_> {
             let panels = experts.activation_panels();
             context.threads.run(blocks.len() * panels, Tile::default, |tile, task| {
                 let (expert, pairs) = blocks[task / panels];
-                let tokens = pairs.iter().map(|&pair| pair as usize / routing.top_k);
+                let tokens = pairs.iter().map(|&pair| routing.input(pair as usize));
                 experts.activate_panel(context, tile, input, tokens, (expert, task % panels), |row, units, values| {
                     let bytes = experts.unit_bytes(format, units);
                     // SAFETY: each (pair, panel) belongs to one task.
@@ -299,17 +393,15 @@ impl Routed<'_> {
             let squares = Disjoint::new(squares.as_mut_slice::<f64>());
             context.threads.run(blocks.len() * panels, Tile::default, |tile, task| {
                 let ((expert, pairs), panel) = (blocks[task / panels], task % panels);
-                let start = starts[task / panels];
-                let columns = panel_columns(panel, experts.hidden);
-                tile.multiply(cpu, activations, start..start + pairs.len(), experts.down(expert), panel);
-                for (row, &pair) in pairs.iter().enumerate() {
-                    let values = &tile.row(row)[..columns.len()];
-                    self.weigh(outputs, pair as usize, columns.clone(), values);
+                let rows = starts[task / panels]..starts[task / panels] + pairs.len();
+                experts.output_panel(cpu, tile, activations, rows, (expert, panel), |row, columns, values| {
+                    let pair = pairs[row] as usize;
+                    self.weigh(outputs, pair, columns, values);
                     // SAFETY: each (pair, panel) belongs to one task.
-                    let square = unsafe { squares.range(pair as usize * panels + panel, 1) };
+                    let square = unsafe { squares.range(pair * panels + panel, 1) };
                     square[0] = 0.0;
                     add_squares(cpu, values, &mut square[0]);
-                }
+                });
             });
         }
         for (norm, squares) in norms.iter_mut().zip(squares.as_slice::<f64>().chunks_exact(panels)) {
@@ -321,7 +413,7 @@ impl Routed<'_> {
     fn weigh(&self, outputs: Disjoint<f32>, pair: usize, columns: Range<usize>, values: &[f32]) {
         // SAFETY: each pair belongs to one block, and each of its panels to one task.
         let out = unsafe { outputs.range(pair * self.experts.hidden + columns.start, columns.len()) };
-        scale(self.context.cpu, values, self.routing.weights[pair], out);
+        scale(self.context.cpu, values, self.routing.output_factor(pair), out);
     }
 }
 
@@ -345,7 +437,7 @@ fn pairs_by_expert(selected: &[i32], experts: usize) -> Vec<Vec<u32>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Experts, Routed, Routing, blocks, pairs_by_expert};
+    use super::{Biases, Experts, Routed, Routing, blocks, pairs_by_expert};
     use crate::codecs::{DType, Source};
     use crate::dispatch::Cpu;
     use crate::math::Activation;
@@ -367,14 +459,25 @@ mod tests {
         let (tokens, top_k, count) = (130, 3, 4);
         for (cpu, bfloat16) in Cpu::supported().into_iter().flat_map(|cpu| [(cpu, false), (cpu, true)]) {
             let context = Context { cpu, threads: Threads::new(3).unwrap(), format: Format::new(cpu, bfloat16) };
-            for (hidden, width) in [(1, 1), (67, 45), (192, 64), (130, 1100)] {
+            let clamped = Activation::ClampedSwiglu { alpha: 1.702, limit: 0.1 };
+            let modes = [(Activation::Silu, false, false), (Activation::Silu, false, true), (clamped, true, false)];
+            let sizes = [(1, 1), (67, 45), (192, 64), (130, 1100)];
+            for ((hidden, width), (activation, biased, scales_inputs)) in
+                sizes.into_iter().flat_map(|size| modes.map(|mode| (size, mode)))
+            {
                 let weights: Vec<_> = (0..3 * count).map(|seed| numbers(seed, width * hidden)).collect();
-                let mut experts = Experts::new(hidden, width, Activation::Silu);
+                let mut experts = Experts::new(hidden, width, activation);
+                let (width_bias, hidden_bias) = (numbers(102, width), numbers(103, hidden));
+                let biases = if biased {
+                    Biases { gate: Some(&width_bias), up: Some(&width_bias), down: Some(&hidden_bias) }
+                } else {
+                    Biases::default()
+                };
                 for expert in weights.chunks_exact(3) {
                     let source = |i: usize, rows| {
                         Source::new(DType::F32, rows, width * hidden / rows, bytes_of(&expert[i])).unwrap()
                     };
-                    experts.push(&context, source(0, width), source(1, width), source(2, hidden));
+                    experts.push(&context, [source(0, width), source(1, width), source(2, hidden)], biases);
                 }
                 // Expert 0 gets more pairs than a block holds, expert 2 none.
                 let selected: Vec<i32> =
@@ -384,7 +487,7 @@ mod tests {
                 let input = Input::new(&context, &x, hidden);
                 let pairs = pairs_by_expert(&selected, experts.count());
                 let blocks = blocks(&pairs);
-                let routing = Routing { top_k, selected: &selected, weights: &factors };
+                let routing = Routing { top_k, selected: &selected, weights: &factors, scales_inputs };
                 let work =
                     Routed { context: &context, experts: &experts, routing, input: input.rows(), blocks: &blocks };
                 let empty = || (vec![f32::NAN; selected.len() * hidden], vec![f32::NAN; selected.len()]);
@@ -394,7 +497,10 @@ mod tests {
                 let bits = |(outputs, norms): &(Vec<f32>, Vec<f32>)| -> Vec<u32> {
                     outputs.iter().chain(norms).map(|value| value.to_bits()).collect()
                 };
-                assert!(bits(&by_panel) == bits(&by_block), "{cpu:?}, bfloat16 {bfloat16}, {hidden} x {width}");
+                assert!(
+                    bits(&by_panel) == bits(&by_block),
+                    "{cpu:?}, bfloat16 {bfloat16}, {hidden} x {width}, {activation:?}"
+                );
                 assert!(by_block.1.iter().all(|&norm| norm.is_finite() && norm > 0.0));
             }
         }

@@ -33,8 +33,8 @@ pub fn exp(x: f32) -> f32 {
     if x > HIGHEST { f32::INFINITY } else { y }
 }
 
-/// Gate of a gated linear unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a gated linear unit makes of a gate and an up value. Unless said otherwise: f(gate) * up.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// x / (1 + e^-x)
     Silu,
@@ -42,18 +42,43 @@ pub enum Activation {
     Gelu,
     /// x / 2 (1 + tanh(√(2/π) (x + 0.044715 x³))), Hendrycks & Gimpel 2016
     GeluTanh,
+    /// σ(x)
+    Sigmoid,
+    /// See `clamped_swiglu`.
+    ClampedSwiglu {
+        /// Factor inside the sigmoid.
+        alpha: f32,
+        /// Bound of both values, not negative.
+        limit: f32,
+    },
 }
 
 impl Activation {
-    /// The activation of this name, as configurations call it.
+    /// The activation of this name, if it is one without numbers.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "silu" => Some(Self::Silu),
             "gelu" => Some(Self::Gelu),
             "gelu_tanh" => Some(Self::GeluTanh),
+            "sigmoid" => Some(Self::Sigmoid),
             _ => None,
         }
     }
+}
+
+/// σ(x)
+#[inline(always)]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// (u + 1) g σ(alpha g) for g = min(gate, limit) and u = up clamped to -limit..limit (gpt-oss).
+#[inline(always)]
+pub fn clamped_swiglu(gate: f32, up: f32, alpha: f32, limit: f32) -> f32 {
+    // `min` would replace NaN by the limit.
+    let g = if gate > limit { limit } else { gate };
+    let u = up.clamp(-limit, limit);
+    (u + 1.0) * g / (1.0 + exp(-alpha * g))
 }
 
 /// x σ(x)
@@ -111,7 +136,7 @@ pub fn from_bfloat16(bits: u16) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{exp, from_bfloat16, gelu, gelu_tanh, silu, to_bfloat16};
+    use super::{clamped_swiglu, exp, from_bfloat16, gelu, gelu_tanh, sigmoid, silu, to_bfloat16};
 
     fn worst(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, low: f32, high: f32) -> f64 {
         let error = |x: f32| {
@@ -142,6 +167,19 @@ mod tests {
         for f in [silu, gelu, gelu_tanh] {
             assert!(f(f32::NAN).is_nan() && f(0.0) == 0.0);
         }
+        assert!(worst(sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -40.0, 40.0) < 5e-7);
+        assert!(sigmoid(f32::NAN).is_nan());
+    }
+
+    #[test]
+    #[allow(clippy::float_cmp)] // the same operations
+    fn clamped_swiglu_is_silu_between_its_limits_and_constant_beyond() {
+        assert!(worst(|x| clamped_swiglu(x, -0.25, 1.0, 7.0), |x| 0.75 * x / (1.0 + (-x).exp()), -40.0, 7.0) < 5e-7);
+        for (gate, up, gate_within, up_within) in [(9.0, 1.0, 7.0, 1.0), (2.0, -8.0, 2.0, -7.0), (7.5, 9.0, 7.0, 7.0)] {
+            assert_eq!(clamped_swiglu(gate, up, 1.702, 7.0), clamped_swiglu(gate_within, up_within, 1.702, 7.0));
+        }
+        assert!(clamped_swiglu(f32::NAN, 1.0, 1.702, 7.0).is_nan());
+        assert!(clamped_swiglu(1.0, f32::NAN, 1.702, 7.0).is_nan());
     }
 
     #[test]

@@ -249,7 +249,7 @@ pub fn linear(context: &Context, x: &[f32], weight: &Packed, bias: Option<&[f32]
         context,
         input.rows(),
         tokens,
-        weight,
+        &[weight],
         |columns, sums, out| {
             if let Some(bias) = bias {
                 out.iter_mut().zip(sums).zip(&bias[columns]).for_each(|((out, sum), bias)| *out = sum + bias);
@@ -270,31 +270,46 @@ pub fn product(context: &Context, a: &[f32], b: &[f32], k: usize, out: &mut [f32
     linear(&context, a, &weight, None, out);
 }
 
-/// All rows times all panels; `finish(columns, sums, out)` makes a piece of a row of the output of its sums.
+/// x `[tokens, heads, columns]`, each head times its own transposed weight, all of one shape, to out
+/// `[tokens, heads, rows]`.
+pub fn head_linear(context: &Context, x: &[f32], heads: &[&Packed], out: &mut [f32]) {
+    let Some(weight) = heads.first() else { return };
+    let input = Input::new(context, x, weight.columns);
+    let tokens = out.len() / (heads.len() * weight.rows).max(1);
+    let finish = |_, sums: &[f32], out: &mut [f32]| out.copy_from_slice(&sums[..out.len()]);
+    multiply_all(context, input.rows(), tokens, heads, finish, out);
+}
+
+/// All rows of all heads times all panels of the head's weight; row r of head h lies at `r * heads + h` in input and
+/// output. `finish(columns, sums, out)` makes a piece of a row of the output of its sums.
 fn multiply_all(
     context: &Context,
     input: Rows,
     rows: usize,
-    weight: &Packed,
+    heads: &[&Packed],
     finish: impl Fn(Range<usize>, &[f32], &mut [f32]) + Sync,
     out: &mut [f32],
 ) {
+    let (weight_rows, weight_panels) = (heads[0].rows, heads[0].panels());
+    let panels = heads.len() * weight_panels;
     let (blocks, size) = row_blocks(rows);
     // Blocks of one task share a panel while it is in the cache, but every thread should get some tasks.
     let wanted = 4 * context.threads.count();
-    let groups = wanted.div_ceil(weight.panels().max(1)).clamp(1, blocks.max(1));
+    let groups = wanted.div_ceil(panels.max(1)).clamp(1, blocks.max(1));
     let blocks_per_group = blocks.div_ceil(groups).max(1);
     let groups = blocks.div_ceil(blocks_per_group);
     let out = Disjoint::new(out);
-    context.threads.run(weight.panels() * groups, Tile::default, |tile, task| {
+    context.threads.run(panels * groups, Tile::default, |tile, task| {
         let (panel, group) = (task / groups, task % groups);
-        let columns = panel_columns(panel, weight.rows);
+        let (head, panel) = (panel / weight_panels, panel % weight_panels);
+        let columns = panel_columns(panel, weight_rows);
         for block in group * blocks_per_group..blocks.min((group + 1) * blocks_per_group) {
             let range = block_rows(block, size, rows);
-            tile.multiply(context.cpu, input, range.clone(), weight, panel);
+            let range = range.map(|row| row * heads.len() + head);
+            tile.multiply(context.cpu, input, range.clone(), heads[head], panel);
             for (i, row) in range.enumerate() {
                 // SAFETY: each (row, panel) belongs to one task.
-                let out = unsafe { out.range(row * weight.rows + columns.start, columns.len()) };
+                let out = unsafe { out.range(row * weight_rows + columns.start, columns.len()) };
                 finish(columns.clone(), tile.row(i), out);
             }
         }

@@ -105,7 +105,8 @@ pub fn add_gated_activations(
         for block in 0..blocks {
             let range = block_rows(block, size, tokens);
             let first = range.start;
-            experts.activate_panel(context, tile, input.rows(), range, (expert, panel), |row, units, values| {
+            let rows = range.map(|row| (row, None));
+            experts.activate_panel(context, tile, input.rows(), rows, (expert, panel), |row, units, values| {
                 let factor = factors.map_or(1.0, |factors| f64::from(factors[(first + row) * count + expert]));
                 // SAFETY: each (expert, panel) belongs to one task.
                 add(context.cpu, values, factor, unsafe { sums.range(expert * width + units.start, units.len()) });
@@ -162,7 +163,8 @@ fn all_outputs(context: &Context, x: &[f32], experts: &Experts, outputs: &mut [f
         |scratch, task| {
             let (expert, range) = (task / blocks, block_rows(task % blocks, size, tokens));
             let mut squares = [0.0_f64; BLOCK_ROWS];
-            experts.forward(context, scratch, input.rows(), &range.clone(), expert, |row, columns, values| {
+            let rows = range.clone().map(|row| (row, None));
+            experts.forward(context, scratch, input.rows(), &rows, expert, |row, columns, values| {
                 let start = ((range.start + row) * count + expert) * hidden + columns.start;
                 // SAFETY: each (token, expert) belongs to one task.
                 unsafe { outputs.range(start, columns.len()) }.copy_from_slice(values);

@@ -2,13 +2,22 @@ import { decode, encode } from "../checkpoint/dtypes.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
-import { EXPERT_PARTS, type ExpertPart } from "../model/expert-storage.js";
+import { EXPERT_PARTS } from "../model/expert-storage.js";
 import { notFinite } from "./not-finite.js";
 import { type Group, isMerged } from "./plan.js";
 import type { Settings } from "./settings.js";
 
-/** Neurons are rows of gate and up, and columns of down. */
-const NEURON_AXIS: Record<ExpertPart, "rows" | "columns"> = { gate: "rows", up: "rows", down: "columns" };
+/** Neurons are rows of gate and up, and columns of down; a bias counts as a matrix of one row. */
+const NEURON_AXIS = {
+  gate: "rows",
+  up: "rows",
+  down: "columns",
+  gateBias: "columns",
+  upBias: "columns",
+  downBias: undefined,
+} as const satisfies Record<keyof ExpertTensors, "rows" | "columns" | undefined>;
+
+const BIASES = ["gateBias", "upBias", "downBias"] as const;
 
 /** How merged weights are rounded to the dtype they are stored in. */
 export interface Rounding {
@@ -18,8 +27,8 @@ export interface Rounding {
 }
 
 /**
- * The weights of a group as one expert (Eq. 6): the sum of the members' weights times their aligned matrices. A group
- * that merges nothing gives its centroid back as it is, to the byte.
+ * The weights of a group as one expert (Eq. 6): the sum of the members' weights times their aligned matrices and biases.
+ * A group that merges nothing gives its centroid back as it is, to the byte.
  *
  * @param read reads an expert of the layer
  */
@@ -31,26 +40,36 @@ export async function mergeGroup(
 ): Promise<ExpertTensors> {
   const centroid = await read(group.members[0]!);
   if (!isMerged(group)) return centroid;
-  const sums = new Map<ExpertPart, Float32Array>();
-  for (const part of EXPERT_PARTS) sums.set(part, new Float32Array(sizeOf(centroid[part])));
+  const parts = [...EXPERT_PARTS, ...BIASES.filter((bias) => centroid[bias] !== undefined)];
+  const sums = new Map<keyof ExpertTensors, Float32Array>();
+  for (const part of parts) sums.set(part, new Float32Array(sizeOf(centroid[part]!)));
   for (const [index, member] of group.members.entries()) {
     const expert = index === 0 ? centroid : await read(member);
     const order = group.permutations[String(member)];
-    for (const part of EXPERT_PARTS) {
-      const permutation = order && { axis: NEURON_AXIS[part], order: Int32Array.from(order) };
-      backend.addScaled(sums.get(part)!, expert[part], group.weights[index]!, permutation);
+    for (const part of parts) {
+      const axis = NEURON_AXIS[part];
+      const permutation = order && axis && { axis, order: Int32Array.from(order) };
+      backend.addScaled(sums.get(part)!, asMatrix(expert[part]!), group.weights[index]!, permutation);
       if (rounding.when === "each-member")
-        sums.set(part, decodeRounded(sums.get(part)!, dtypeOf(centroid[part], rounding)));
+        sums.set(part, decodeRounded(sums.get(part)!, dtypeOf(centroid[part]!, rounding)));
     }
   }
-  const result = (part: ExpertPart): Tensor => {
-    const dtype = dtypeOf(centroid[part], rounding);
+  const result = (part: keyof ExpertTensors): Tensor => {
+    const { shape } = centroid[part]!;
+    const dtype = dtypeOf(centroid[part]!, rounding);
     const values = sums.get(part)!;
     if (!values.every(Number.isFinite))
       throw notFinite(`${part} weights of experts ${group.members.join(", ")} merged`);
-    return { dtype, shape: centroid[part].shape, data: encodeFinite(dtype, values) };
+    return { dtype, shape, data: encodeFinite(dtype, values) };
   };
-  return { gate: result("gate"), up: result("up"), down: result("down") };
+  return {
+    gate: result("gate"),
+    up: result("up"),
+    down: result("down"),
+    ...(centroid.gateBias && { gateBias: result("gateBias") }),
+    ...(centroid.upBias && { upBias: result("upBias") }),
+    ...(centroid.downBias && { downBias: result("downBias") }),
+  };
 }
 
 /** A tensor in another float dtype; itself where the dtype is its own. */
@@ -70,6 +89,11 @@ export function encodeFinite(dtype: DType, values: Float32Array): Uint8Array {
     where: "--output-dtype",
     hint: "Use --output-dtype bf16 or f32.",
   });
+}
+
+/** A bias as a matrix of one row. */
+function asMatrix(tensor: Tensor): Tensor {
+  return tensor.shape.length === 1 ? { ...tensor, shape: [1, ...tensor.shape] } : tensor;
 }
 
 function dtypeOf(tensor: Tensor, rounding: Rounding): DType {

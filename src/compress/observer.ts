@@ -36,6 +36,8 @@ export class LayerObserver {
   private readonly saliencyMeans: Float64Array;
   private readonly gateGram: Float64Array | undefined;
   private readonly activations: Float64Array | undefined;
+  /** `[experts]`: sums of the factors of `activations`. */
+  private readonly factors: Float64Array;
   private readonly cosines: Float64Array | undefined;
   private readonly batchActivations: Float64Array | undefined;
 
@@ -54,6 +56,7 @@ export class LayerObserver {
     this.gateGram = settings.gateSimilarity === "none" ? undefined : new Float64Array(count * count);
     this.activations = meanOutputs ? new Float64Array(count * width) : undefined;
     this.batchActivations = meanOutputs ? new Float64Array(count * width) : undefined;
+    this.factors = new Float64Array(count);
     this.cosines = settings.outputSimilarity === "token-cosine" ? new Float64Array(count * count) : undefined;
   }
 
@@ -72,13 +75,17 @@ export class LayerObserver {
       backend.addGatedActivations(this.batchActivations, counted.x, block.experts, factors);
       const share = settings.statistics === "sums" ? 1 : 1 / (counted.routing.tokens * this.batches);
       for (const [i, value] of this.batchActivations.entries()) this.activations[i]! += value * share;
+      for (const [e, value] of sumsOfFactors(factors, counted.routing.tokens, experts).entries()) {
+        this.factors[e]! += value * share;
+      }
     }
     if (this.cosines) backend.addOutputCosines(this.cosines, counted.x, block.experts);
     this.samples?.add(index, counted.x);
   }
 
   /**
-   * The finished statistics. The down projections turn mean activations into mean outputs: both are linear.
+   * The finished statistics. The down projections turn mean activations into mean outputs: both are linear. A bias of
+   * theirs counts with the mean factor.
    * Throws `NOT_FINITE` where a statistic is not a number: no plan that is made from it could be trusted.
    */
   finish(tensors: MoeTensors): LayerObservation {
@@ -93,6 +100,7 @@ export class LayerObserver {
         this.activations &&
         this.outputsOf(
           this.activations.map((v) => v * activationShare),
+          this.factors.map((v) => v * activationShare),
           tensors,
         ),
       tokenCosines: this.cosines?.map((value) => value / tokens),
@@ -133,12 +141,14 @@ export class LayerObserver {
     }
   }
 
-  private outputsOf(activations: Float64Array, { experts }: MoeTensors): Float64Array {
+  private outputsOf(activations: Float64Array, factors: Float64Array, { experts }: MoeTensors): Float64Array {
     const { width, hidden } = this.block.experts;
     const outputs = new Float64Array(experts.length * hidden);
-    for (const [e, { down }] of experts.entries()) {
+    for (const [e, { down, downBias }] of experts.entries()) {
       const mean = Float32Array.from(activations.subarray(e * width, (e + 1) * width));
       outputs.set(this.backend.product(mean, decode(down), width), e * hidden);
+      if (downBias === undefined) continue;
+      for (const [i, bias] of decode(downBias).entries()) outputs[e * hidden + i]! += factors[e]! * bias;
     }
     return outputs;
   }
@@ -153,6 +163,14 @@ function gateOf(kind: Settings["gate"], weight: number, score: number): number {
     case "scores-squared":
       return score * score;
   }
+}
+
+/** Sum over the tokens of each expert's factors `[tokens, experts]`; undefined: 1 everywhere. */
+function sumsOfFactors(factors: Float32Array | undefined, tokens: number, experts: number): Float64Array {
+  if (factors === undefined) return new Float64Array(experts).fill(tokens);
+  const sums = new Float64Array(experts);
+  for (const [i, factor] of factors.entries()) sums[i % experts]! += factor;
+  return sums;
 }
 
 /** The rows of a batch that are tokens, not padding. */
@@ -175,7 +193,7 @@ function countedTokens(
     x: pickRows(x, rows, hidden),
     logits: pickRows(logits, rows, experts),
     scores: pickRows(scores, rows, experts),
-    routing: { tokens: rows.length, topK, selected, weights: pickRows(routing.weights, rows, topK) },
+    routing: { ...routing, tokens: rows.length, selected, weights: pickRows(routing.weights, rows, topK) },
     norms: pickRows(norms, rows, topK),
   };
 }

@@ -13,13 +13,31 @@ export interface Matrix {
   dispose(): void;
 }
 
-export type Activation = "silu" | "gelu" | "gelu_tanh";
+/** What a gated unit makes of gate and up: a name means that function of the gate, times up. */
+export type Activation = "silu" | "gelu" | "gelu_tanh" | "sigmoid" | ClampedSwiglu;
 
-/** The weights of one gated expert: `down(activation(gate x) * (up x))`. gate, up `[width, hidden]`, down `[hidden, width]`. */
+/** (u + 1) * g * sigmoid(alpha * g) for g = min(gate, limit), u = up clamped to -limit .. limit (gpt-oss). */
+export interface ClampedSwiglu {
+  readonly kind: "clamped_swiglu";
+  readonly alpha: number;
+  /** Not negative. */
+  readonly limit: number;
+}
+
+/**
+ * The weights of one gated expert: `down(activation(gate x, up x))`. gate, up `[width, hidden]`, down `[hidden, width]`.
+ * Biases are added to the products, of any float dtype; either all experts of a layer have a given one or none has.
+ */
 export interface ExpertTensors {
   readonly gate: Tensor;
   readonly up: Tensor;
   readonly down: Tensor;
+  /** `[width]` */
+  readonly gateBias?: Tensor | undefined;
+  /** `[width]` */
+  readonly upBias?: Tensor | undefined;
+  /** `[hidden]` */
+  readonly downBias?: Tensor | undefined;
 }
 
 /** All routed experts of a layer, made ready for products. */
@@ -38,6 +56,11 @@ export interface Routing {
   readonly selected: Int32Array;
   /** `[tokens, topK]` */
   readonly weights: Float32Array;
+  /**
+   * The weights multiply the experts' inputs instead of their outputs (Llama 4), which is done to gate x and up x: a
+   * `RangeError` where these have biases.
+   */
+  readonly scalesInputs?: boolean | undefined;
 }
 
 /** Causal attention over `sequences` sequences of `length` tokens that start at position 0. */
@@ -108,8 +131,17 @@ export interface Backend {
   /** x `[tokens, columns]` times the transposed matrix, plus bias `[rows]`: `[tokens, rows]`. */
   linear(x: Float32Array, matrix: Matrix, bias?: Float32Array): Float32Array;
 
+  /**
+   * x `[tokens, heads, columns]`, each head times the transposed matrix of its own, all of one shape:
+   * `[tokens, heads, rows]`. A head's results are those of `linear`.
+   */
+  headLinear(x: Float32Array, heads: readonly Matrix[]): Float32Array;
+
   /** x / sqrt(mean(x²) + epsilon) * weight over rows of `weight.length` values (Zhang & Sennrich 2019). */
   rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number): Float32Array;
+
+  /** (x - mean) / sqrt(variance + epsilon) * weight + bias over rows of `weight.length` values (Ba et al. 2016). */
+  layerNorm(x: Float32Array, weight: Float32Array, bias: Float32Array | undefined, epsilon: number): Float32Array;
 
   /**
    * Rotates x `[sequences * length, heads, headSize]` in place (RoFormer): dimension i pairs with i + rotary / 2,
@@ -163,7 +195,7 @@ export interface Backend {
   /** Row-wise softmax of logits `[tokens, columns]`. */
   softmax(logits: Float32Array, columns: number): Float32Array;
 
-  /** Element-wise activation(gate) * up. */
+  /** Element-wise gated activation. */
   gated(gate: Float32Array, up: Float32Array, activation: Activation): Float32Array;
 
   /** Makes the routed experts of a layer ready. All have the same shape. */
@@ -171,11 +203,12 @@ export interface Backend {
 
   /**
    * The routed block: output `[tokens, hidden]` = sum over selected experts of weight * E(x), and norms `[tokens, topK]`
-   * = ||E(x)|| of each routed pair, not weighted.
+   * = ||E(x)|| of each routed pair, not weighted. Where the weights scale inputs: the sum of E(weight * x), and its
+   * terms' norms.
    */
   routed(x: Float32Array, experts: Experts, routing: Routing): { output: Float32Array; norms: Float32Array };
 
-  /** Activation of one expert, activation(gate x) * (up x), for all tokens: `[tokens, width]`. */
+  /** Activation of one expert, activation(gate x, up x), for all tokens: `[tokens, width]`. */
   expertActivation(x: Float32Array, experts: Experts, expert: number): Float32Array;
 
   /** Outputs of one expert for given activations `[tokens, width]`: `[tokens, hidden]`. */

@@ -16,12 +16,26 @@ function tensor(rows: number, columns: number, random: Random, dtype: DType = "F
   return { dtype, shape: [rows, columns], data: encode(dtype, values) };
 }
 
+function bias(length: number, random: Random, dtype: DType = "F32"): Tensor {
+  return { ...tensor(1, length, random, dtype), shape: [length] };
+}
+
 function expert(seed: number, dtype: DType = "F32"): ExpertTensors {
   const random = new Random(seed);
   return {
     gate: tensor(width, hidden, random, dtype),
     up: tensor(width, hidden, random, dtype),
     down: tensor(hidden, width, random, dtype),
+  };
+}
+
+function biasedExpert(seed: number): ExpertTensors {
+  const random = new Random(seed);
+  return {
+    ...expert(seed),
+    gateBias: bias(width, random),
+    upBias: bias(width, random),
+    downBias: bias(hidden, random),
   };
 }
 
@@ -33,6 +47,9 @@ function permuted(source: ExpertTensors, order: readonly number[]): ExpertTensor
     gate: pickTensorRows(source.gate, order),
     up: pickTensorRows(source.up, order),
     down: { dtype: "F32", shape: source.down.shape, data: encode("F32", down) },
+    ...(source.gateBias && { gateBias: pickTensorRows(source.gateBias, order) }),
+    ...(source.upBias && { upBias: pickTensorRows(source.upBias, order) }),
+    ...(source.downBias && { downBias: source.downBias }),
   };
 }
 
@@ -40,14 +57,15 @@ test("merging an expert with aligned permuted copies of itself gives it back", a
   const order = fc.shuffledSubarray([0, 1, 2, 3], { minLength: 4 });
   await fc.assert(
     fc.asyncProperty(order, fc.integer(), async (shuffle, seed) => {
-      const source = expert(seed);
+      const source = biasedExpert(seed);
       const inverse = [0, 1, 2, 3].map((neuron) => shuffle.indexOf(neuron));
       const group = { members: [0, 1], weights: [0.25, 0.75], permutations: { 1: inverse } };
       const merged = await mergeGroup(backend, group, (e) => (e === 0 ? source : permuted(source, shuffle)), {
         when: "once",
       });
-      for (const part of ["gate", "up", "down"] as const) {
-        const [found, expected] = [decode(merged[part]), decode(source[part])];
+      for (const part of ["gate", "up", "down", "gateBias", "upBias", "downBias"] as const) {
+        expect(merged[part]!.shape).toEqual(source[part]!.shape);
+        const [found, expected] = [decode(merged[part]!), decode(source[part]!)];
         for (let i = 0; i < found.length; i++) expect(found[i]).toBeCloseTo(expected[i]!, 5);
       }
     }),
@@ -61,6 +79,26 @@ test("without permutations it is the weighted mean", async () => {
   const merged = await mergeGroup(backend, group, (e) => (e === 3 ? a : b), { when: "once" });
   const mean = decode(a.up).map((value, i) => (value + decode(b.up)[i]!) / 2);
   expect(Array.from(decode(merged.up))).toEqual(Array.from(mean));
+});
+
+test("biases are merged with the weights of the matrices, and only those that are there", async () => {
+  const [a, b] = [biasedExpert(7), biasedExpert(8)].map(({ gateBias, ...others }) => others) as [
+    ExpertTensors,
+    ExpertTensors,
+  ];
+  const group = { members: [0, 1], weights: [0.25, 0.75], permutations: { 1: [3, 2, 0, 1] } };
+  const merged = await mergeGroup(backend, group, (e) => (e === 0 ? a : b), { when: "once", dtype: "F16" });
+  expect("gateBias" in merged).toBe(false);
+  const mean = (part: "upBias" | "downBias", order: readonly number[]) => {
+    const [first, second] = [decode(a[part]!), decode(b[part]!)];
+    const data = encode(
+      "F16",
+      first.map((value, i) => Math.fround(0.25 * value) + 0.75 * second[order[i]!]!),
+    );
+    return { dtype: "F16", shape: a[part]!.shape, data };
+  };
+  expect(merged.upBias).toEqual(mean("upBias", [3, 2, 0, 1]));
+  expect(merged.downBias).toEqual(mean("downBias", [0, 1, 2]));
 });
 
 test("a group that keeps its centroid gives the stored bytes back, also NaN", async () => {

@@ -47,6 +47,23 @@ export function randomExperts(random: Random, count: number, hidden: number, wid
   }));
 }
 
+/** The same experts with biases of the given kinds, about as large as what they are added to. */
+export function withBiases(
+  random: Random,
+  experts: readonly ExpertTensors[],
+  kinds: readonly ("gateBias" | "upBias" | "downBias")[],
+  dtype: DType = "BF16",
+): ExpertTensors[] {
+  const bias = (length: number): Tensor => ({ dtype, shape: [length], data: encode(dtype, normals(random, length)) });
+  return experts.map((expert) => {
+    const [width, hidden] = expert.gate.shape as [number, number];
+    return {
+      ...expert,
+      ...Object.fromEntries(kinds.map((kind) => [kind, bias(kind === "downBias" ? hidden : width)])),
+    };
+  });
+}
+
 /** Expects no difference above `tolerance` times the largest expected magnitude. */
 export function expectClose(
   actual: Float32Array | Float64Array,

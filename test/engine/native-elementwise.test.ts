@@ -19,6 +19,26 @@ describe.each(cases.filter(({ precision }) => precision === "f32"))("$variant", 
     expectClose(native.rmsNorm(new Float32Array(4), Float32Array.of(1, 1), 1e-6), new Float32Array(4), 0);
   });
 
+  test("norm by mean and variance", () => {
+    const random = new Random(6);
+    for (const [tokens, size] of [
+      [1, 1],
+      [9, 37],
+      [300, 128],
+    ] as const) {
+      // A large mean: the variance must not be a difference of squares.
+      const x = normals(random, tokens * size).map((value) => value + 100);
+      const [weight, bias] = [normals(random, size), normals(random, size)];
+      for (const added of [undefined, bias]) {
+        expectClose(native.layerNorm(x, weight, added, 1e-6), reference.layerNorm(x, weight, added, 1e-6), 2e-7);
+      }
+    }
+    for (const backend of [native, reference]) {
+      const normed = backend.layerNorm(Float32Array.of(1, 3, 2, 2), Float32Array.of(2, 5), Float32Array.of(0, 10), 3);
+      expect(normed).toEqual(Float32Array.of(-1, 12.5, 0, 10));
+    }
+  });
+
   test("rotation", () => {
     const random = new Random(2);
     for (const [heads, headSize, half, length] of [
@@ -46,7 +66,7 @@ describe.each(cases.filter(({ precision }) => precision === "f32"))("$variant", 
     expect(native.softmax(Float32Array.of(1e30, 1e30), 2)).toEqual(Float32Array.of(0.5, 0.5));
   });
 
-  test.each<Activation>(["silu", "gelu", "gelu_tanh"])("%s", (activation) => {
+  test.each<Activation>(["silu", "gelu", "gelu_tanh", "sigmoid"])("%s", (activation) => {
     const gate = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 100);
     const ones = new Float32Array(gate.length).fill(1);
     const [actual, expected] = [native.gated(gate, ones, activation), reference.gated(gate, ones, activation)];
@@ -57,6 +77,34 @@ describe.each(cases.filter(({ precision }) => precision === "f32"))("$variant", 
     const up = normals(new Random(4), gate.length);
     expectClose(native.gated(gate, up, activation), reference.gated(gate, up, activation), ROUNDING);
     expect(native.gated(Float32Array.of(Number.NaN), Float32Array.of(1), activation)[0]).toBeNaN();
+  });
+
+  test("clamped gated unit", () => {
+    const random = new Random(7);
+    for (const activation of [
+      { kind: "clamped_swiglu", alpha: 1.702, limit: 7 },
+      { kind: "clamped_swiglu", alpha: -0.5, limit: 0 },
+      { kind: "clamped_swiglu", alpha: 1, limit: Infinity },
+    ] satisfies Activation[]) {
+      const [gate, up] = [normals(random, 3001), normals(random, 3001)].map((values) => values.map((v) => 6 * v)) as [
+        Float32Array,
+        Float32Array,
+      ];
+      expectClose(native.gated(gate, up, activation), reference.gated(gate, up, activation), ROUNDING);
+    }
+    const activation: Activation = { kind: "clamped_swiglu", alpha: 1, limit: 2 };
+    for (const backend of [native, reference]) {
+      const beyond = backend.gated(Float32Array.of(9, 2, 1), Float32Array.of(-8, 50, 2), activation);
+      const within = backend.gated(Float32Array.of(2, 2, 1), Float32Array.of(-2, 2, 2), activation);
+      expect(beyond).toEqual(within);
+      expect(within[2]).toBeCloseTo(3 / (1 + Math.exp(-1)), 6);
+      const nan = backend.gated(Float32Array.of(Number.NaN, 1), Float32Array.of(1, Number.NaN), activation);
+      expect(nan).toEqual(Float32Array.of(Number.NaN, Number.NaN));
+      for (const changes of [{ limit: -1 }, { limit: Number.NaN }, { alpha: Number.NaN }, { alpha: Infinity }]) {
+        const wrong = () => backend.gated(beyond, within, { ...activation, ...changes });
+        expect(wrong).toThrow(RangeError);
+      }
+    }
   });
 
   const shapes: [string, Partial<AttentionShape>][] = [
@@ -101,6 +149,9 @@ describe.each(cases.filter(({ precision }) => precision === "f32"))("$variant", 
     const shape = { sequences: 1, length: 3, heads: 2, keyValueHeads: 2, headSize: 1, scale: 1 };
     const refused: (() => unknown)[] = [
       () => native.rmsNorm(six, new Float32Array(4), 0),
+      () => native.layerNorm(six, new Float32Array(4), undefined, 0),
+      () => native.layerNorm(six, new Float32Array(3), new Float32Array(2), 0),
+      () => reference.layerNorm(six, new Float32Array(3), new Float32Array(2), 0),
       () => native.rotate(six, 1, 2, 3, new Float32Array(6), new Float32Array(6)),
       () => native.rotate(six, 1, 2, 0, new Float32Array(0), new Float32Array(0)),
       () => native.rotate(six, 1, 2, 3, new Float32Array(3), one),

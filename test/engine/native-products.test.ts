@@ -45,6 +45,36 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
     );
   });
 
+  test.each([
+    [1, 1, 1, 1],
+    [1, 16, 130, 40],
+    [7, 3, 65, 513],
+    [200, 2, 32, 31],
+  ])("linear of %i tokens with %i heads of %i rows and %i columns", (tokens, count, rows, columns) => {
+    const random = new Random(tokens);
+    const weights = Array.from({ length: count }, () => randomTensor(random, rows, columns, "BF16"));
+    const x = normals(random, tokens * count * columns);
+    const heads = weights.map((weight) => native.matrix(weight));
+    const actual = native.headLinear(x, heads);
+    expectClose(
+      actual,
+      reference.headLinear(
+        x,
+        weights.map((weight) => reference.matrix(weight)),
+      ),
+      ROUNDING,
+    );
+    const part = (values: Float32Array, size: number, head: number) =>
+      values.filter((_, i) => Math.floor(i / size) % count === head);
+    for (const [h, head] of heads.entries()) {
+      expectSame(part(actual, rows, h), native.linear(part(x, columns, h), head));
+    }
+    for (const backend of withThreads(variant, precision, [1, 3])) {
+      const matrices = weights.map((weight) => backend.matrix(weight));
+      expectSame(backend.headLinear(x, matrices), actual);
+    }
+  });
+
   test("matrices of every float type", () => {
     const random = new Random(5);
     const x = normals(random, 3 * 40);
@@ -139,6 +169,19 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
     const refused: (() => unknown)[] = [
       () => native.linear(four, matrix),
       () => native.linear(new Float32Array(3), matrix, four),
+      ...[native, reference].flatMap((backend) => {
+        const head = (rows: number, columns: number) =>
+          backend.matrix(tensorOf(new Float32Array(rows * columns), rows, columns));
+        return [
+          () => backend.headLinear(four, []),
+          () => backend.headLinear(four, [head(1, 2), head(2, 2)]),
+          () => backend.headLinear(four, [head(1, 2), head(1, 1)]),
+          () => backend.headLinear(four, [head(1, 3)]),
+          () => backend.headLinear(new Float32Array(3), [head(1, 2), head(1, 2)]),
+          () => backend.headLinear(new Float32Array(6), [head(1, 2), head(1, 2)]),
+        ];
+      }),
+      () => native.headLinear(four, [matrix, reference.matrix(tensorOf(four, 2, 2))]),
       () => native.matrix({ dtype: "F32", shape: [2, 2], data: new Uint8Array(15) }),
       () => native.matrix({ dtype: "F32", shape: [4], data: new Uint8Array(16) }),
       () => native.matrix({ dtype: "I32", shape: [2, 2], data: new Uint8Array(16) }),

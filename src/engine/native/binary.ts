@@ -1,5 +1,3 @@
-import type { Activation } from "../backend.js";
-
 /** A weight in the layout of the kernels (native/src/packed.rs). */
 export interface PackedMatrix {
   dispose(): void;
@@ -8,7 +6,17 @@ export interface PackedMatrix {
 /** The experts of a layer in the layout of the kernels. */
 export interface PackedExperts {
   /** Adds the next expert; each weight is a dtype and its bytes. */
-  push(gateDtype: string, gate: Uint8Array, upDtype: string, up: Uint8Array, downDtype: string, down: Uint8Array): void;
+  push(
+    gateDtype: string,
+    gate: Uint8Array,
+    upDtype: string,
+    up: Uint8Array,
+    downDtype: string,
+    down: Uint8Array,
+    gateBias: Float32Array | undefined,
+    upBias: Float32Array | undefined,
+    downBias: Float32Array | undefined,
+  ): void;
   dispose(): void;
 }
 
@@ -18,6 +26,13 @@ export interface KeyValues {
   length(sequence: number): number;
   truncate(sequence: number, length: number): void;
   dispose(): void;
+}
+
+/** An activation; `alpha` and `limit` belong to "clamped_swiglu". */
+export interface ActivationKind {
+  readonly kind: string;
+  readonly alpha?: number;
+  readonly limit?: number;
 }
 
 /** The operations of native/src/bindings.rs. Results go to the arrays named `out`, `output`, `norms` and `sums`. */
@@ -30,9 +45,17 @@ export interface Engine {
   matrix(dtype: string, data: Uint8Array, rows: number, columns: number): PackedMatrix;
   /** Sum of the words of a packed weight, wrapping around: its time is that of reading the weight. */
   checksum(matrix: PackedMatrix): number;
-  experts(hidden: number, width: number, activation: Activation): PackedExperts;
+  experts(hidden: number, width: number, activation: ActivationKind): PackedExperts;
   linear(x: Float32Array, matrix: PackedMatrix, bias: Float32Array | undefined, out: Float32Array): void;
+  headLinear(x: Float32Array, heads: readonly PackedMatrix[], out: Float32Array): void;
   rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number, out: Float32Array): void;
+  layerNorm(
+    x: Float32Array,
+    weight: Float32Array,
+    bias: Float32Array | undefined,
+    epsilon: number,
+    out: Float32Array,
+  ): void;
   rotate(x: Float32Array, heads: number, headSize: number, length: number, cos: Float32Array, sin: Float32Array): void;
   attention(
     q: Float32Array,
@@ -73,13 +96,14 @@ export interface Engine {
     out: Float32Array,
   ): void;
   softmax(logits: Float32Array, columns: number, out: Float32Array): void;
-  gated(gate: Float32Array, up: Float32Array, activation: Activation, out: Float32Array): void;
+  gated(gate: Float32Array, up: Float32Array, activation: ActivationKind, out: Float32Array): void;
   routed(
     x: Float32Array,
     experts: PackedExperts,
     topK: number,
     selected: Int32Array,
     weights: Float32Array,
+    scalesInputs: boolean,
     output: Float32Array,
     norms: Float32Array,
   ): void;

@@ -1,7 +1,8 @@
 import type { Tensor } from "../../checkpoint/tensor.js";
 import { ReamError } from "../../errors.js";
-import type { Backend, Experts, Matrix, Precision } from "../backend.js";
-import type { Engine, PackedExperts, PackedMatrix } from "./binary.js";
+import type { Activation, Backend, Experts, Matrix, Precision } from "../backend.js";
+import { expertBiases } from "../expert-biases.js";
+import type { ActivationKind, Engine, PackedExperts, PackedMatrix } from "./binary.js";
 import { checked, own } from "./checked.js";
 import { NativeKeyValueCache, packSegments } from "./key-value-cache.js";
 import { loadBinary } from "./load-binary.js";
@@ -73,9 +74,27 @@ export function createNativeBackend(options: NativeOptions): Backend {
       checked(() => engine.linear(x, packed, bias, out));
       return out;
     },
+    headLinear(x, heads) {
+      const matrices = heads.map((head) => own(head, NativeMatrix));
+      const { rows, columns } = matrices[0] ?? { rows: 0, columns: 0 };
+      const out = new Float32Array(rowsOf(x, columns, "headLinear") * rows);
+      checked(() =>
+        engine.headLinear(
+          x,
+          matrices.map(({ packed }) => packed),
+          out,
+        ),
+      );
+      return out;
+    },
     rmsNorm(x, weight, epsilon) {
       const out = new Float32Array(x.length);
       checked(() => engine.rmsNorm(x, weight, epsilon, out));
+      return out;
+    },
+    layerNorm(x, weight, bias, epsilon) {
+      const out = new Float32Array(x.length);
+      checked(() => engine.layerNorm(x, weight, bias, epsilon, out));
       return out;
     },
     rotate: (x, heads, headSize, length, cos, sin) =>
@@ -128,18 +147,20 @@ export function createNativeBackend(options: NativeOptions): Backend {
     },
     gated(gate, up, activation) {
       const out = new Float32Array(gate.length);
-      checked(() => engine.gated(gate, up, activation, out));
+      checked(() => engine.gated(gate, up, kindOf(activation), out));
       return out;
     },
     experts(tensors, activation) {
       const [width, hidden] = tensors[0] === undefined ? [0, 0] : shapeOf(tensors[0].gate, "experts");
-      const packed = checked(() => engine.experts(hidden, width, activation));
+      const biases = expertBiases(tensors, width, hidden);
+      const packed = checked(() => engine.experts(hidden, width, kindOf(activation)));
       try {
-        for (const { gate, up, down } of tensors) {
+        for (const [e, { gate, up, down }] of tensors.entries()) {
+          const added = [biases.gate?.[e], biases.up?.[e], biases.down?.[e]] as const;
           checkShape(gate, width, hidden);
           checkShape(up, width, hidden);
           checkShape(down, hidden, width);
-          checked(() => packed.push(gate.dtype, gate.data, up.dtype, up.data, down.dtype, down.data));
+          checked(() => packed.push(gate.dtype, gate.data, up.dtype, up.data, down.dtype, down.data, ...added));
         }
       } catch (error) {
         packed.dispose();
@@ -147,10 +168,11 @@ export function createNativeBackend(options: NativeOptions): Backend {
       }
       return new NativeExperts(tensors.length, hidden, width, packed);
     },
-    routed(x, experts, { topK, selected, weights }) {
+    routed(x, experts, { topK, selected, weights, scalesInputs = false }) {
       const output = new Float32Array(x.length);
       const norms = new Float32Array(selected.length);
-      checked(() => engine.routed(x, own(experts, NativeExperts).packed, topK, selected, weights, output, norms));
+      const { packed } = own(experts, NativeExperts);
+      checked(() => engine.routed(x, packed, topK, selected, weights, scalesInputs, output, norms));
       return { output, norms };
     },
     expertActivation(x, experts, expert) {
@@ -206,6 +228,10 @@ function createEngine({ precision, threads, variant }: NativeOptions): Engine {
     });
   }
   return checked(() => new binary.Engine(precision === "bf16", threads ?? 0, wanted));
+}
+
+function kindOf(activation: Activation): ActivationKind {
+  return typeof activation === "string" ? { kind: activation } : activation;
 }
 
 function shapeOf(tensor: Tensor, what: string): [number, number] {

@@ -1,4 +1,4 @@
-import type { Activation } from "../backend.js";
+import type { Activation, ClampedSwiglu } from "../backend.js";
 import { rowsOf } from "./products.js";
 
 /** x / sqrt(mean(x²) + epsilon) * weight for each row. */
@@ -12,6 +12,30 @@ export function rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number):
     for (let i = 0; i < size; i++) squares += x[start + i]! ** 2;
     const factor = 1 / Math.sqrt(squares / size + epsilon);
     for (let i = 0; i < size; i++) out[start + i] = x[start + i]! * factor * weight[i]!;
+  }
+  return out;
+}
+
+/** (x - mean) / sqrt(variance + epsilon) * weight + bias for each row. */
+export function layerNorm(
+  x: Float32Array,
+  weight: Float32Array,
+  bias: Float32Array | undefined,
+  epsilon: number,
+): Float32Array {
+  const size = weight.length;
+  const rows = rowsOf(x, size, "layerNorm");
+  if (bias !== undefined && bias.length !== size) throw new RangeError("layerNorm: the bias does not fit the weight");
+  const out = new Float32Array(x.length);
+  for (let row = 0; row < rows; row++) {
+    const start = row * size;
+    let sum = 0;
+    for (let i = 0; i < size; i++) sum += x[start + i]!;
+    const mean = sum / size;
+    let squares = 0;
+    for (let i = 0; i < size; i++) squares += (x[start + i]! - mean) ** 2;
+    const factor = 1 / Math.sqrt(squares / size + epsilon);
+    for (let i = 0; i < size; i++) out[start + i] = (x[start + i]! - mean) * factor * weight[i]! + (bias?.[i] ?? 0);
   }
   return out;
 }
@@ -77,17 +101,29 @@ export function softmax(logits: Float32Array, columns: number): Float32Array {
   return out;
 }
 
-const ACTIVATIONS: Record<Activation, (x: number) => number> = {
+const ACTIVATIONS: Record<Exclude<Activation, ClampedSwiglu>, (x: number) => number> = {
   silu: (x) => x / (1 + Math.exp(-x)),
   gelu: (x) => 0.5 * x * (1 + errorFunction(x * Math.SQRT1_2)),
   gelu_tanh: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
 };
 
-/** Element-wise activation(gate) * up. */
+/** Element-wise gated activation. */
 export function gated(gate: Float32Array, up: Float32Array, activation: Activation): Float32Array {
   if (gate.length !== up.length) throw new RangeError("gated: lengths differ");
+  if (typeof activation !== "string") return clampedSwiglu(gate, up, activation);
   const activate = ACTIVATIONS[activation];
   return gate.map((value, i) => activate(value) * up[i]!);
+}
+
+/** (u + 1) * g * sigmoid(alpha * g) for gate and up within their limits (backend.ts, `ClampedSwiglu`). */
+function clampedSwiglu(gate: Float32Array, up: Float32Array, { alpha, limit }: ClampedSwiglu): Float32Array {
+  if (!(Number.isFinite(alpha) && limit >= 0)) throw new RangeError(`gated: alpha ${alpha} and limit ${limit}`);
+  return gate.map((value, i) => {
+    const g = Math.min(value, limit);
+    const u = Math.max(-limit, Math.min(up[i]!, limit));
+    return ((u + 1) * g) / (1 + Math.exp(-alpha * g));
+  });
 }
 
 /** erf to about 1e-16 by its Maclaurin series (small x) and continued fraction (large x), Abramowitz & Stegun 7.1. */

@@ -1,26 +1,52 @@
 import type { Activation, Experts, Matrix, Routing } from "../backend.js";
+import type { ExpertBiases } from "../expert-biases.js";
 import { gated } from "./elementwise.js";
 import { dot, rowsOf } from "./products.js";
 
-/** x `[tokens, columns]` times the transposed matrix: what `Backend.linear` computes without a bias. */
-export type Linear = (x: Float32Array, matrix: Matrix) => Float32Array;
+/** x `[tokens, columns]` times the transposed matrix, plus a bias: `Backend.linear`. */
+export type Linear = (x: Float32Array, matrix: Matrix, bias?: Float32Array) => Float32Array;
 
 export interface ReferenceExperts extends Experts {
   readonly gate: readonly Matrix[];
   readonly up: readonly Matrix[];
   readonly down: readonly Matrix[];
+  readonly biases: ExpertBiases;
   readonly activation: Activation;
 }
 
-/** activation(gate x) * (up x) of one expert: `[tokens, width]`. */
+/** activation(gate x, up x) of one expert: `[tokens, width]`. */
 export function expertActivation(linear: Linear, x: Float32Array, experts: ReferenceExperts, expert: number) {
-  return gated(linear(x, experts.gate[expert]!), linear(x, experts.up[expert]!), experts.activation);
+  const { biases, activation } = experts;
+  const gate = linear(x, experts.gate[expert]!, biases.gate?.[expert]);
+  return gated(gate, linear(x, experts.up[expert]!, biases.up?.[expert]), activation);
+}
+
+/** As `expertActivation` of the rows of x times factors `[tokens]`: w (gate x) is gate (w x) where there is no bias. */
+function scaledActivation(
+  linear: Linear,
+  x: Float32Array,
+  factors: Float32Array,
+  experts: ReferenceExperts,
+  expert: number,
+) {
+  const { width } = experts;
+  // Not the inputs are scaled: in bf16 they are rounded as other inputs are.
+  const scaled = (matrix: Matrix) => linear(x, matrix).map((value, i) => factors[Math.floor(i / width)]! * value);
+  return gated(scaled(experts.gate[expert]!), scaled(experts.up[expert]!), experts.activation);
+}
+
+/** Outputs of one expert for given activations: `[tokens, hidden]`. */
+export function expertDown(linear: Linear, activation: Float32Array, experts: ReferenceExperts, expert: number) {
+  return linear(activation, experts.down[expert]!, experts.biases.down?.[expert]);
 }
 
 /** The routed block, expert by expert over the tokens that chose it (backend.ts, `routed`). */
 export function routed(linear: Linear, x: Float32Array, experts: ReferenceExperts, routing: Routing) {
-  const { tokens, topK, selected, weights } = routing;
-  const { hidden } = experts;
+  const { tokens, topK, selected, weights, scalesInputs = false } = routing;
+  const { hidden, biases } = experts;
+  if (scalesInputs && (biases.gate ?? biases.up) !== undefined) {
+    throw new RangeError("routed: inputs of experts with biases of gate or up are not scaled");
+  }
   const output = new Float32Array(tokens * hidden);
   const norms = new Float32Array(tokens * topK);
   const pairs: number[][] = Array.from({ length: experts.count }, () => []);
@@ -32,12 +58,17 @@ export function routed(linear: Linear, x: Float32Array, experts: ReferenceExpert
       const token = Math.floor(pair / topK);
       input.set(x.subarray(token * hidden, (token + 1) * hidden), row * hidden);
     }
-    const result = linear(expertActivation(linear, input, experts, expert), experts.down[expert]!);
+    const factors = Float32Array.from(chosen, (pair) => weights[pair]!);
+    const activation = scalesInputs
+      ? scaledActivation(linear, input, factors, experts, expert)
+      : expertActivation(linear, input, experts, expert);
+    const result = expertDown(linear, activation, experts, expert);
     for (const [row, pair] of chosen.entries()) {
       const start = row * hidden;
       norms[pair] = Math.sqrt(dot(result, start, result, start, hidden));
       const target = Math.floor(pair / topK) * hidden;
-      for (let i = 0; i < hidden; i++) output[target + i]! += weights[pair]! * result[start + i]!;
+      const factor = scalesInputs ? 1 : factors[row]!;
+      for (let i = 0; i < hidden; i++) output[target + i]! += factor * result[start + i]!;
     }
   }
   return { output, norms };
@@ -67,7 +98,7 @@ export function addOutputCosines(linear: Linear, sums: Float64Array, x: Float32A
   const { count, hidden } = experts;
   const tokens = rowsOf(x, hidden, "addOutputCosines");
   const outputs = Array.from({ length: count }, (_, expert) =>
-    linear(expertActivation(linear, x, experts, expert), experts.down[expert]!),
+    expertDown(linear, expertActivation(linear, x, experts, expert), experts, expert),
   );
   for (let t = 0; t < tokens; t++) {
     const start = t * hidden;

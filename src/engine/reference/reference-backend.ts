@@ -1,9 +1,10 @@
 import { decode, encode } from "../../checkpoint/dtypes.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
 import type { Backend, Experts, Matrix, Precision } from "../backend.js";
+import { expertBiases } from "../expert-biases.js";
 import { assignment } from "./assignment.js";
 import { attention } from "./attention.js";
-import { gated, rmsNorm, rotate, rotateAt, softmax } from "./elementwise.js";
+import { gated, layerNorm, rmsNorm, rotate, rotateAt, softmax } from "./elementwise.js";
 import type { ReferenceExperts } from "./experts.js";
 import * as expertOperations from "./experts.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
@@ -60,7 +61,9 @@ export function createReferenceBackend(precision: Precision): Backend {
     keptBytes: 0,
     matrix,
     linear,
+    headLinear: (x, heads) => headLinear(linear, x, heads),
     rmsNorm,
+    layerNorm,
     rotate,
     attention,
     rotateAt,
@@ -70,20 +73,22 @@ export function createReferenceBackend(precision: Precision): Backend {
     gated,
     experts(tensors, activation): ReferenceExperts {
       const gate = tensors.map((expert) => matrix(expert.gate));
+      const { rows: width, columns: hidden } = gate[0] ?? { rows: 0, columns: 0 };
       return {
         count: tensors.length,
-        hidden: gate[0]?.columns ?? 0,
-        width: gate[0]?.rows ?? 0,
+        hidden,
+        width,
         gate,
         up: tensors.map((expert) => matrix(expert.up)),
         down: tensors.map((expert) => matrix(expert.down)),
+        biases: expertBiases(tensors, width, hidden),
         activation,
         dispose() {},
       };
     },
     routed: (x, experts, routing) => expertOperations.routed(linear, x, own(experts), routing),
     expertActivation: (x, experts, expert) => expertOperations.expertActivation(linear, x, own(experts), expert),
-    expertDown: (activation, experts, expert) => linear(activation, own(experts).down[expert]!),
+    expertDown: (activation, experts, expert) => expertOperations.expertDown(linear, activation, own(experts), expert),
     addGatedActivations: (sums, x, experts, factors) =>
       expertOperations.addGatedActivations(linear, sums, x, own(experts), factors),
     addOutputCosines: (sums, x, experts) => expertOperations.addOutputCosines(linear, sums, x, own(experts)),
@@ -103,6 +108,28 @@ export function createReferenceBackend(precision: Precision): Backend {
       }
     },
   };
+}
+
+/** Each head of x by itself (backend.ts, `headLinear`). */
+function headLinear(linear: expertOperations.Linear, x: Float32Array, heads: readonly Matrix[]): Float32Array {
+  const count = heads.length;
+  if (count === 0) throw new RangeError("headLinear: there are no heads");
+  const { rows, columns } = heads[0]!;
+  if (heads.some((head) => head.rows !== rows || head.columns !== columns)) {
+    throw new RangeError("headLinear: the heads have different shapes");
+  }
+  const tokens = rowsOf(x, count * columns, "headLinear");
+  const out = new Float32Array(tokens * count * rows);
+  for (const [h, head] of heads.entries()) {
+    const input = new Float32Array(tokens * columns);
+    for (let t = 0; t < tokens; t++) {
+      const start = (t * count + h) * columns;
+      input.set(x.subarray(start, start + columns), t * columns);
+    }
+    const result = linear(input, head);
+    for (let t = 0; t < tokens; t++) out.set(result.subarray(t * rows, (t + 1) * rows), (t * count + h) * rows);
+  }
+  return out;
 }
 
 function own(experts: Experts): ReferenceExperts {
