@@ -1,38 +1,20 @@
 import type { Settings } from "./settings.js";
+import type { StatisticSums } from "./statistics.js";
 
-/** Sums over routed pairs (token, expert), one value for each expert. They add up over batches and domains. */
-export interface RoutedSums {
-  /** Tokens seen, routed or not. */
-  tokens: number;
-  /** Tokens routed to each expert. */
-  readonly routed: Float64Array;
-  /** Sum of gate x ||E(x)||. */
-  readonly contribution: Float64Array;
-  /** Sum of (gate x ||E(x)||)². */
-  readonly energy: Float64Array;
-}
-
-export function emptySums(experts: number): RoutedSums {
-  return {
-    tokens: 0,
-    routed: new Float64Array(experts),
-    contribution: new Float64Array(experts),
-    energy: new Float64Array(experts),
-  };
-}
-
-/** Saliency of every expert from sums. An expert without tokens has 0. */
-export function saliencyOf(sums: RoutedSums, kind: Settings["saliency"]): Float64Array {
-  const { routed, contribution, energy, tokens } = sums;
-  switch (kind) {
+/** Saliency of every expert from sums over tokens. An expert without tokens has 0. */
+export function saliencyOf(
+  { tokens, routed, contribution, energy }: Pick<StatisticSums, "tokens" | "routed" | "contribution" | "energy">,
+  { saliency, gate }: Pick<Settings, "saliency" | "gate">,
+): Float64Array {
+  switch (saliency) {
     case "reap":
-      return contribution.map((value, e) => (routed[e]! > 0 ? value / routed[e]! : 0));
+      return contribution[gate].map((value, e) => (routed[e]! > 0 ? value / routed[e]! : 0));
     case "frequency":
       return routed.map((count) => (tokens > 0 ? count / tokens : 0));
     case "sum":
-      return contribution.slice();
+      return contribution[gate].slice();
     case "energy":
-      return energy.slice();
+      return energy[gate].slice();
   }
 }
 

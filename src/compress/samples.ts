@@ -1,6 +1,12 @@
 import { Random } from "../random.js";
 import { pickRows } from "./rows.js";
 
+/** The sequences of a batch: how many tokens of each count, and numbers that tell them apart. */
+export interface SampledBatch {
+  readonly lengths: readonly number[];
+  readonly keys: Uint32Array | undefined;
+}
+
 /**
  * Inputs of a layer's experts for the tokens whose activations align neurons. Shared sampling takes the same tokens in
  * the same order for every expert; per-expert sampling, as the official code does it, another random order for each.
@@ -12,14 +18,25 @@ export class TokenSamples {
     private readonly hidden: number,
     /** Rows of a batch that an expert sees; undefined: every expert sees all rows that are kept. */
     private readonly orderOf: ((batch: number, expert: number, tokens: number) => Int32Array) | undefined,
-    private readonly keep: (batch: number, tokens: number) => Int32Array | undefined,
+    /** Rows of a batch that are kept; undefined: all. */
+    private readonly keep: (batch: SampledBatch) => readonly number[] | undefined,
   ) {}
 
-  /** The same random `perBatch` tokens of each batch for all experts, in their order in the batch. */
-  static shared(hidden: number, perBatch: number, seed: number): TokenSamples {
-    return new TokenSamples(hidden, undefined, (batch, tokens) =>
-      tokens <= perBatch ? undefined : new Random(seed + batch).permutation(tokens).slice(0, perBatch).sort(),
-    );
+  /**
+   * The same random `perSequence` tokens of each sequence for all experts, in their order. Which they are depends on the
+   * seed and the sequence's key alone, not on what else is observed.
+   */
+  static shared(hidden: number, perSequence: number, seed: number): TokenSamples {
+    return new TokenSamples(hidden, undefined, ({ lengths, keys }) => {
+      if (lengths.every((length) => length <= perSequence)) return undefined;
+      const rows: number[] = [];
+      let first = 0;
+      for (const [i, length] of lengths.entries()) {
+        for (const token of sampledTokens(length, perSequence, seed, keys?.[i] ?? i)) rows.push(first + token);
+        first += length;
+      }
+      return rows;
+    });
   }
 
   /** Another random `perBatch` tokens of each batch, in another order, for each expert. */
@@ -36,9 +53,16 @@ export class TokenSamples {
     return new TokenSamples(hidden, order, () => undefined);
   }
 
-  /** Takes its share of a batch's inputs `[tokens, hidden]`. */
-  add(batch: number, x: Float32Array): void {
-    const chosen = this.keep(batch, x.length / this.hidden);
+  /** Inputs that were sampled before, part by part. */
+  static given(hidden: number, parts: readonly Float32Array[]): TokenSamples {
+    const samples = new TokenSamples(hidden, undefined, () => undefined);
+    for (const [batch, inputs] of parts.entries()) samples.parts.push({ batch, inputs });
+    return samples;
+  }
+
+  /** Takes its share of a batch's inputs `[tokens, hidden]`, whose rows are the sequences one after the other. */
+  add(batch: number, x: Float32Array, sequences: SampledBatch): void {
+    const chosen = this.keep(sequences);
     const inputs = chosen === undefined ? x.slice() : pickRows(x, chosen, this.hidden);
     this.parts.push({ batch, inputs });
   }
@@ -50,4 +74,15 @@ export class TokenSamples {
       yield order === undefined ? inputs : pickRows(inputs, order, this.hidden);
     }
   }
+
+  /** All inputs that were kept, part by part. */
+  get kept(): readonly Float32Array[] {
+    return this.parts.map(({ inputs }) => inputs);
+  }
+}
+
+/** Tokens of a sequence that are sampled, in ascending order. */
+function sampledTokens(length: number, count: number, seed: number, key: number): number[] {
+  if (length <= count) return Array.from({ length }, (_, token) => token);
+  return [...new Random(seed + key * 65_537).permutation(length).slice(0, count)].sort((a, b) => a - b);
 }

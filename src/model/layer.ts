@@ -14,6 +14,8 @@ export interface TokenBatch {
   readonly ids: Int32Array;
   /** `[sequences, length]`, 1 = token, 0 = padding; undefined: all are tokens. */
   readonly mask?: Uint8Array | undefined;
+  /** `[sequences]`: numbers that tell the sequences apart, whatever batch they are in. Undefined: nobody asks. */
+  readonly keys?: Uint32Array | undefined;
 }
 
 /** A sublayer's norms, loaded. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Calibration } from "../calibration/calibration.js";
 import type { Settings } from "../compress/settings.js";
 import type { TokenBatch } from "../model/layer.js";
@@ -8,6 +9,7 @@ const BATCH_TOKENS = 4096;
 /** Cuts a calibration set into batches of whole sequences. */
 export function makeBatches(calibration: Calibration, settings: Pick<Settings, "batchSequences">): TokenBatch[] {
   const { sequences, length, ids, mask } = calibration;
+  const keys = sequenceKeys(calibration);
   const size = settings.batchSequences || Math.max(1, Math.floor(BATCH_TOKENS / length));
   const padded = mask.some((value) => value === 0);
   const batches: TokenBatch[] = [];
@@ -18,7 +20,22 @@ export function makeBatches(calibration: Calibration, settings: Pick<Settings, "
       length,
       ids: ids.subarray(begin, end),
       mask: padded ? mask.subarray(begin, end) : undefined,
+      keys: keys.subarray(begin / length, end / length),
     });
   }
   return batches;
+}
+
+/** A number for each sequence that follows from its domain's name and its place among the domain's sequences. */
+export function sequenceKeys({
+  domains,
+  domainOfSequence,
+}: Pick<Calibration, "domains" | "domainOfSequence">): Uint32Array {
+  const next = domains.map(({ name }) => firstKey(name));
+  return Uint32Array.from(domainOfSequence, (domain) => next[domain]!++);
+}
+
+/** The key of a domain's first sequence; those of the others follow. */
+export function firstKey(domain: string): number {
+  return createHash("sha256").update(domain).digest().readUInt32LE(0);
 }

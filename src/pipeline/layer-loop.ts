@@ -172,9 +172,12 @@ class LayerRun {
       this.checkRecorded(found);
       return TokenSamples.recorded(model.hiddenSize, found.indices, model.experts, found.samples);
     }
-    const perBatch = Math.max(1, Math.floor(settings.samples / batchCount(this.options)));
-    const make = settings.sampling === "shared" ? TokenSamples.shared : TokenSamples.perExpert;
-    return make(model.hiddenSize, perBatch, seed + this.index * 1_000_003);
+    const layerSeed = seed + this.index * 1_000_003;
+    const share = (parts: number) => Math.max(1, Math.floor(settings.samples / parts));
+    if (settings.sampling === "per-expert")
+      return TokenSamples.perExpert(model.hiddenSize, share(batchCount(this.options)), layerSeed);
+    const sequences = this.options.batches.reduce((sum, batch) => sum + batch.sequences, 0);
+    return TokenSamples.shared(model.hiddenSize, share(sequences), layerSeed);
   }
 
   private checkRecorded({ indices, samples }: RecordedSamples): void {

@@ -1,12 +1,13 @@
 import { expect, test } from "vitest";
-import { type RoutedSums, replaceZeros, saliencyOf } from "../../src/compress/saliency.js";
+import { replaceZeros, saliencyOf } from "../../src/compress/saliency.js";
 
 // Two experts: the first saw 2 tokens with contributions 1 and 3, the second none.
-const sums: RoutedSums = {
+const none = Float64Array.of(Number.NaN, Number.NaN);
+const sums = {
   tokens: 4,
   routed: Float64Array.of(2, 0),
-  contribution: Float64Array.of(4, 0),
-  energy: Float64Array.of(10, 0),
+  contribution: { combined: Float64Array.of(4, 0), scores: none, "scores-squared": none },
+  energy: { combined: Float64Array.of(10, 0), scores: none, "scores-squared": none },
 };
 
 test.each([
@@ -14,8 +15,8 @@ test.each([
   ["frequency", [0.5, 0]],
   ["sum", [4, 0]],
   ["energy", [10, 0]],
-] as const)("%s", (kind, expected) => {
-  expect(Array.from(saliencyOf(sums, kind))).toEqual(expected);
+] as const)("%s", (saliency, expected) => {
+  expect(Array.from(saliencyOf(sums, { saliency, gate: "combined" }))).toEqual(expected);
 });
 
 test("zeros become the least positive saliency, at most one half", () => {
