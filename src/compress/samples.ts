@@ -32,7 +32,7 @@ export class TokenSamples {
       const rows: number[] = [];
       let first = 0;
       for (const [i, length] of lengths.entries()) {
-        for (const token of sampledTokens(length, perSequence, seed, keys?.[i] ?? i)) rows.push(first + token);
+        for (const token of sampledRows(length, perSequence, seed, keys?.[i] ?? i)) rows.push(first + token);
         first += length;
       }
       return rows;
@@ -81,8 +81,8 @@ export class TokenSamples {
   }
 }
 
-/** Tokens of a sequence that are sampled, in ascending order. */
-function sampledTokens(length: number, count: number, seed: number, key: number): number[] {
+/** Tokens of a sequence that are sampled, in ascending order. They follow from the seed and the sequence's key. */
+export function sampledRows(length: number, count: number, seed: number, key: number): number[] {
   if (length <= count) return Array.from({ length }, (_, token) => token);
   return [...new Random(seed + key * 65_537).permutation(length).slice(0, count)].sort((a, b) => a - b);
 }

@@ -48,6 +48,8 @@ export interface StatisticSums {
   /** `[experts, width]` activations times factors, and the factors `[experts]`. */
   readonly activations: Float64Array | undefined;
   readonly factors: Float64Array;
+  /** `[experts, hidden]`: what the down projections make of the activations, where it is known already. */
+  readonly outputs?: Float64Array | undefined;
   /** `[experts, experts]`: cosine of two experts' outputs. */
   readonly tokenCosines: Float64Array | undefined;
   /** `[experts, experts]`: tokens that use both experts, and the product of their weight x ||E(x)||. */

@@ -6,36 +6,32 @@ import type { TokenBatch } from "../model/layer.js";
 /** Tokens computed at a time where the method does not say how many sequences make a batch. */
 const BATCH_TOKENS = 4096;
 
-/** Cuts a calibration set into batches of whole sequences. */
-export function makeBatches(calibration: Calibration, settings: Pick<Settings, "batchSequences">): TokenBatch[] {
-  const { sequences, length, ids, mask } = calibration;
+/** Cuts sequences `[begin, end)` of a calibration set, by default all, into batches of whole sequences. */
+export function makeBatches(
+  calibration: Calibration,
+  { batchSequences }: Pick<Settings, "batchSequences">,
+  [begin, end]: readonly [number, number] = [0, calibration.sequences],
+): TokenBatch[] {
+  const { length, ids, mask } = calibration;
   const keys = sequenceKeys(calibration);
-  const size = settings.batchSequences || Math.max(1, Math.floor(BATCH_TOKENS / length));
+  const size = batchSequences || Math.max(1, Math.floor(BATCH_TOKENS / length));
   const padded = mask.some((value) => value === 0);
   const batches: TokenBatch[] = [];
-  for (let first = 0; first < sequences; first += size) {
-    const [begin, end] = [first * length, Math.min(sequences, first + size) * length];
+  for (let first = begin; first < end; first += size) {
+    const last = Math.min(end, first + size);
     batches.push({
-      sequences: (end - begin) / length,
+      sequences: last - first,
       length,
-      ids: ids.subarray(begin, end),
-      mask: padded ? mask.subarray(begin, end) : undefined,
-      keys: keys.subarray(begin / length, end / length),
+      ids: ids.subarray(first * length, last * length),
+      mask: padded ? mask.subarray(first * length, last * length) : undefined,
+      keys: keys.subarray(first, last),
     });
   }
   return batches;
 }
 
 /** A number for each sequence that follows from its domain's name and its place among the domain's sequences. */
-export function sequenceKeys({
-  domains,
-  domainOfSequence,
-}: Pick<Calibration, "domains" | "domainOfSequence">): Uint32Array {
-  const next = domains.map(({ name }) => firstKey(name));
+function sequenceKeys({ domains, domainOfSequence }: Calibration): Uint32Array {
+  const next = domains.map(({ name }) => createHash("sha256").update(name).digest().readUInt32LE(0));
   return Uint32Array.from(domainOfSequence, (domain) => next[domain]!++);
-}
-
-/** The key of a domain's first sequence; those of the others follow. */
-export function firstKey(domain: string): number {
-  return createHash("sha256").update(domain).digest().readUInt32LE(0);
 }

@@ -1,0 +1,133 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { prettifyError } from "zod";
+import type { CalibrationEvent } from "../calibration/load-calibration.js";
+import { writeDurably, writeFully, writeJsonFile } from "../checkpoint/durable.js";
+import { takeLock } from "../checkpoint/lock.js";
+import type { Backend } from "../engine/backend.js";
+import { ReamError } from "../errors.js";
+import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
+import { isMoe } from "../model/description.js";
+import type { CompressEvent } from "../pipeline/events.js";
+import { openBackend } from "../pipeline/open-backend.js";
+import { type OpenedModel, openModel } from "../pipeline/open-model.js";
+import { relay } from "../pipeline/relay.js";
+import { quickIdentity } from "../pipeline/source-identity.js";
+import { VERSION } from "../version.js";
+import { type DomainText, loadDomains } from "./load-domains.js";
+import { MANIFEST_NAME, type ObservationManifest, unitPath } from "./manifest.js";
+import { observeLayers } from "./observe-layers.js";
+import { type ObserveOptions, observeOptions, type ResolvedObserveOptions } from "./options.js";
+import { claim } from "./partial.js";
+import { encodeUnit } from "./unit-file.js";
+
+export type ObserveEvent =
+  | Extract<CompressEvent, { type: "note" | "progress" }>
+  | CalibrationEvent
+  | HubEvent
+  | { readonly type: "observed"; readonly layer: number; readonly seconds: number };
+
+export interface ObserveResult {
+  readonly out: string;
+  readonly manifest: ObservationManifest;
+}
+
+/**
+ * Observes a model on the text of each domain once and saves the sums from which plans for every mix, method and number of
+ * experts are made (docs/observation.md). Interrupted, it goes on when it is called again with the same options.
+ */
+export async function* observe(
+  input: ObserveOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<ObserveEvent, ObserveResult> {
+  const parsed = observeOptions.safeParse(input);
+  if (!parsed.success) throw new ReamError("OPTION_INVALID", prettifyError(parsed.error));
+  const options = parsed.data;
+  const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
+  try {
+    return yield* observeOpened(options, opened, signal);
+  } finally {
+    await opened.checkpoint.close();
+  }
+}
+
+async function* observeOpened(
+  options: ResolvedObserveOptions,
+  opened: OpenedModel,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<ObserveEvent, ObserveResult> {
+  const notes: string[] = [];
+  const backend = openBackend(options, opened, (note) => notes.push(note));
+  const { checkpoint, model, folder } = opened;
+  const texts = yield* relay((onEvent: (event: HubEvent | CalibrationEvent) => void) =>
+    loadDomains(options, {
+      model: folder,
+      vocabularySize: model.vocabularySize,
+      hub: { ...hubOptionsFromEnvironment(process.env), onEvent, signal },
+      onEvent,
+    }),
+  );
+  for (const message of [...notes, ...texts.flatMap(({ calibration }) => calibration.notes)])
+    yield { type: "note", message };
+  const manifest = await describe(options, opened, backend, texts);
+  const out = resolve(options.out);
+  await mkdir(out, { recursive: true });
+  const release = await takeLock(out);
+  try {
+    await claim(out, manifest, options.restart);
+    const done = async (layer: number, unit: { domain: string; begin: number; end: number }, bytes: Uint8Array) => {
+      const path = join(out, unitPath(unit, layer));
+      await writeDurably(path, `${path}.partial`, (handle) => writeFully(handle, bytes));
+    };
+    const loop = observeLayers({ checkpoint, model, backend, texts, manifest, folder: out, signal });
+    for (let step = await loop.next(); ; step = await loop.next()) {
+      if (step.done) break;
+      if (step.value.type !== "unit") yield step.value;
+      else await done(step.value.layer, step.value.unit, encodeUnit(step.value.statistics, step.value.about));
+    }
+    await writeJsonFile(join(out, MANIFEST_NAME), manifest);
+    await rm(join(out, "claim.json"), { force: true });
+    return { out, manifest };
+  } finally {
+    await release();
+  }
+}
+
+async function describe(
+  options: ResolvedObserveOptions,
+  { checkpoint, folder, model, name }: OpenedModel,
+  backend: Backend,
+  texts: readonly DomainText[],
+): Promise<ObservationManifest> {
+  const files = [...new Set([...checkpoint.tensors.values()].map(({ file }) => file)), "config.json"];
+  const { pruningOnly, gatedOutputs, tokenCosines, sequences, length, seed, samples } = options;
+  return {
+    format: "ream-observation",
+    version: 1,
+    program: VERSION,
+    model: { name, family: model.family, identity: await quickIdentity(folder, files) },
+    engine: { backend: backend.name, precision: backend.precision, variant: backend.variant },
+    layers: model.layers.filter(isMoe).map(({ index }) => index),
+    experts: model.experts,
+    topK: model.topK,
+    hidden: model.hiddenSize,
+    statistics: {
+      gateGram: !pruningOnly,
+      activations: pruningOnly ? "none" : gatedOutputs ? "gated" : "plain",
+      tokenCosines: tokenCosines && !pruningOnly,
+      coactivation: true,
+    },
+    calibration: {
+      sequences,
+      length,
+      seed,
+      samplesPerSequence: pruningOnly ? 0 : Math.max(1, Math.floor(samples / sequences)),
+    },
+    domains: Object.fromEntries(
+      texts.map(({ name, calibration, cuts }) => {
+        const [{ source, tokens }] = calibration.domains as [{ source: string; tokens: number }];
+        return [name, { source, tokens, digest: calibration.digest, cuts: [...cuts] }];
+      }),
+    ),
+  };
+}
