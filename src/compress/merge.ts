@@ -3,6 +3,7 @@ import type { DType, Tensor } from "../checkpoint/tensor.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { EXPERT_PARTS, type ExpertPart } from "../model/expert-storage.js";
+import type { MoeTensors } from "../model/moe.js";
 import { notFinite } from "./not-finite.js";
 import { type Group, isMerged } from "./plan.js";
 import type { Settings } from "./settings.js";
@@ -72,12 +73,26 @@ export function encodeFinite(dtype: DType, values: Float32Array): Uint8Array {
   });
 }
 
-/** The given rows of a matrix, as stored. */
-export function pickTensorRows(tensor: Tensor, rows: readonly number[]): Tensor {
-  const bytes = tensor.data.length / tensor.shape[0]!;
+/** The given rows of a tensor, as stored: entries of the first axis, or of the last axis of a `[1, n]` tensor. */
+export function pickTensorRows(tensor: Tensor, rows: readonly number[], axis = 0): Tensor {
+  const bytes = tensor.data.length / tensor.shape[axis]!;
   const data = new Uint8Array(rows.length * bytes);
   for (const [i, row] of rows.entries()) data.set(tensor.data.subarray(row * bytes, (row + 1) * bytes), i * bytes);
-  return { dtype: tensor.dtype, shape: [rows.length, ...tensor.shape.slice(1)], data };
+  return { dtype: tensor.dtype, shape: tensor.shape.with(axis, rows.length), data };
+}
+
+/** The tensors of a router for the given experts, as stored. */
+export function pickRouter(
+  { router, routerBias, selectionBias }: Omit<MoeTensors, "experts">,
+  experts: readonly number[],
+) {
+  return {
+    router: pickTensorRows(router, experts),
+    ...(routerBias !== undefined && { routerBias: pickTensorRows(routerBias, experts) }),
+    ...(selectionBias !== undefined && {
+      selectionBias: pickTensorRows(selectionBias, experts, selectionBias.shape.length - 1),
+    }),
+  };
 }
 
 function dtypeOf(tensor: Tensor, rounding: Rounding): DType {

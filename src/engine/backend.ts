@@ -38,6 +38,8 @@ export interface Routing {
   readonly selected: Int32Array;
   /** `[tokens, topK]` */
   readonly weights: Float32Array;
+  /** The weights multiply the experts' inputs, not their outputs (Llama 4): E(weight * x). */
+  readonly scalesInputs?: boolean;
 }
 
 /** Causal attention over `sequences` sequences of `length` tokens that start at position 0. */

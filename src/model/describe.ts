@@ -3,7 +3,8 @@ import type { JsonObject } from "../checkpoint/json.js";
 import { ReamError } from "../errors.js";
 import { describeQwen3Moe } from "./architectures/qwen3-moe.js";
 import { ConfigReader } from "./config.js";
-import { isMoe, type ModelDescription } from "./description.js";
+import { isMoe, type ModelDescription, type RouterDescription } from "./description.js";
+import { expertCounts } from "./router.js";
 
 /** Every family this program knows, by `model_type`. A new one is one file in architectures/ and one line here. */
 const ARCHITECTURES: Readonly<Record<string, (config: ConfigReader) => ModelDescription>> = {
@@ -39,6 +40,7 @@ export function describeModel(config: JsonObject): ModelDescription {
       hint: "Look at mlp_only_layers and decoder_sparse_step.",
     });
   }
+  for (const { feedForward } of model.layers.filter(isMoe)) checkRouter(feedForward.router, model.experts);
   for (const { attention } of model.layers) {
     if (attention.heads % attention.keyValueHeads !== 0 || attention.headSize % 2 !== 0) {
       const what = `${attention.heads} heads of ${attention.headSize} over ${attention.keyValueHeads} key/value heads`;
@@ -46,6 +48,18 @@ export function describeModel(config: JsonObject): ModelDescription {
     }
   }
   return model;
+}
+
+function checkRouter(router: RouterDescription, experts: number): void {
+  const { topK, groups, sparseMixer } = router;
+  const { step, least } = expertCounts(router);
+  const fail = (what: string): never => {
+    throw new ReamError("CONFIG_VALUE", what, { where: "config.json" });
+  };
+  if (groups !== undefined && (groups.kept > groups.count || experts % step !== 0 || experts < least)) {
+    fail(`${experts} experts, ${topK} a token, do not fit ${groups.count} groups of which ${groups.kept} are used`);
+  }
+  if (sparseMixer !== undefined && topK !== 2) fail(`SparseMixer chooses 2 experts, not ${topK}`);
 }
 
 /** Checks that the checkpoint holds every tensor that the description names, in the shape it should have. */
@@ -73,7 +87,13 @@ export function checkTensors(checkpoint: Checkpoint, model: ModelDescription): v
       if (bias !== undefined) checkpoint.expectShape(bias, [shape[0]]);
     }
     if (feedForward.kind === "moe") {
-      checkpoint.expectShape(feedForward.router.weight, [model.experts, hidden]);
+      const { weight, bias, selectionBias } = feedForward.router;
+      checkpoint.expectShape(weight, [model.experts, hidden]);
+      if (bias !== undefined) checkpoint.expectShape(bias, [model.experts]);
+      if (selectionBias !== undefined) {
+        const flat = checkpoint.info(selectionBias).shape.length === 1;
+        checkpoint.expectShape(selectionBias, flat ? [model.experts] : [1, model.experts]);
+      }
       feedForward.experts.check(checkpoint);
     }
   }
