@@ -1,11 +1,11 @@
 import type { Tensor } from "./tensor.js";
 
-/** The given rows of a tensor along its first axis, as stored. */
-export function pickTensorRows(tensor: Tensor, rows: readonly number[]): Tensor {
-  return pickRanges(
-    tensor,
-    rows.map((row) => [row, row + 1]),
-  );
+/** The given rows of a tensor, as stored: entries of the first axis, or of the last axis of a `[1, n]` tensor. */
+export function pickTensorRows(tensor: Tensor, rows: readonly number[], axis = 0): Tensor {
+  const bytes = tensor.data.length / tensor.shape[axis]!;
+  const data = new Uint8Array(rows.length * bytes);
+  for (const [i, row] of rows.entries()) data.set(tensor.data.subarray(row * bytes, (row + 1) * bytes), i * bytes);
+  return { dtype: tensor.dtype, shape: tensor.shape.with(axis, rows.length), data };
 }
 
 /** The rows of some ranges `[begin, end)` of a tensor's first axis, one range after the other, as stored. */

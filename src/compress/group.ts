@@ -8,6 +8,50 @@ export interface Cluster {
   readonly absorbed: number[];
 }
 
+/** What experts are grouped by. */
+export interface ExpertTraits {
+  /** `[experts]` */
+  readonly saliency: Float64Array;
+  /** `[experts, experts]`: larger is nearer. */
+  readonly similarity: Float64Array;
+  /** `[experts, hidden]` */
+  readonly meanOutputs: Float64Array | undefined;
+}
+
+/**
+ * Clusters each of the router's groups, `count` equal consecutive blocks of experts, by itself: a router that chooses
+ * from groups needs them equally large.
+ *
+ * @param cluster clusters the experts that it is given into `kept`; it counts them from 0
+ */
+export function withinRouterGroups(
+  traits: ExpertTraits,
+  count: number,
+  kept: number,
+  cluster: (traits: ExpertTraits, kept: number) => Cluster[],
+): Cluster[] {
+  if (count === 1) return cluster(traits, kept);
+  const { saliency, similarity, meanOutputs } = traits;
+  const experts = saliency.length;
+  const size = experts / count;
+  const hidden = (meanOutputs?.length ?? 0) / experts;
+  return Array.from({ length: count }, (_, group) => {
+    const [begin, end] = [group * size, (group + 1) * size];
+    const own: ExpertTraits = {
+      saliency: saliency.subarray(begin, end),
+      similarity: Float64Array.from(
+        { length: size * size },
+        (_, i) => similarity[(begin + Math.floor(i / size)) * experts + begin + (i % size)]!,
+      ),
+      meanOutputs: meanOutputs?.subarray(begin * hidden, end * hidden),
+    };
+    return cluster(own, kept / count).map(({ centroid, absorbed }) => ({
+      centroid: begin + centroid,
+      absorbed: absorbed.map((expert) => begin + expert),
+    }));
+  }).flat();
+}
+
 /** Checks that `kept` experts can absorb the others; an error says what would fit. */
 export function checkRoom(experts: number, kept: number, settings: Settings): void {
   const { grouping, groupSize, groupIncludesCentroid } = settings;

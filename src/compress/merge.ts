@@ -1,8 +1,10 @@
 import { decode, encode } from "../checkpoint/dtypes.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
+import { pickTensorRows } from "../checkpoint/tensor-rows.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { EXPERT_PARTS } from "../model/expert-storage.js";
+import type { MoeTensors } from "../model/moe.js";
 import { notFinite } from "./not-finite.js";
 import { type Group, isMerged } from "./plan.js";
 import type { Settings } from "./settings.js";
@@ -94,6 +96,20 @@ export function encodeFinite(dtype: DType, values: Float32Array): Uint8Array {
 /** A bias as a matrix of one row. */
 function asMatrix(tensor: Tensor): Tensor {
   return tensor.shape.length === 1 ? { ...tensor, shape: [1, ...tensor.shape] } : tensor;
+}
+
+/** The tensors of a router for the given experts, as stored. */
+export function pickRouter(
+  { router, routerBias, selectionBias }: Omit<MoeTensors, "experts">,
+  experts: readonly number[],
+) {
+  return {
+    router: pickTensorRows(router, experts),
+    ...(routerBias !== undefined && { routerBias: pickTensorRows(routerBias, experts) }),
+    ...(selectionBias !== undefined && {
+      selectionBias: pickTensorRows(selectionBias, experts, selectionBias.shape.length - 1),
+    }),
+  };
 }
 
 function dtypeOf(tensor: Tensor, rounding: Rounding): DType {

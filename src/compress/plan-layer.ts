@@ -1,13 +1,20 @@
 import type { Backend } from "../engine/backend.js";
 import type { MoeBlock, MoeTensors } from "../model/moe.js";
 import { Aligner } from "./align.js";
-import { type Cluster, keepMostSalient, nearestCentroid, pseudoPrune } from "./group.js";
+import {
+  type Cluster,
+  type ExpertTraits,
+  keepMostSalient,
+  nearestCentroid,
+  pseudoPrune,
+  withinRouterGroups,
+} from "./group.js";
 import { hierarchicalClusters } from "./hierarchical.js";
 import type { LayerObservation } from "./observer.js";
 import type { Group, LayerPlan } from "./plan.js";
 import { replaceZeros } from "./saliency.js";
 import type { Settings } from "./settings.js";
-import { type Similarity, similarity } from "./similarity.js";
+import { similarity } from "./similarity.js";
 import type { LayerTrace } from "./trace.js";
 
 /**
@@ -30,7 +37,9 @@ export async function planLayer(
   const official = settings.statistics === "batch-means";
   const saliency = official ? replaceZeros(observation.saliency) : observation.saliency;
   const similar = similarity({ experts, ...observation }, settings);
-  const clusters = cluster(saliency, similar, kept, observation, settings);
+  const traits = { saliency, similarity: similar.combined, meanOutputs: observation.meanOutputs };
+  const routerGroups = block.description.router.groups?.count ?? 1;
+  const clusters = withinRouterGroups(traits, routerGroups, kept, (some, count) => cluster(some, count, settings));
   // The official code lists members by index; only the order of summation depends on it.
   if (official) for (const { absorbed } of clusters) absorbed.sort((a, b) => a - b);
 
@@ -59,20 +68,14 @@ function needsAlignment(settings: Settings): boolean {
   return settings.merging === "saliency" && (settings.alignActivations || settings.alignWeights !== "none");
 }
 
-function cluster(
-  saliency: Float64Array,
-  similar: Similarity,
-  kept: number,
-  observation: LayerObservation,
-  settings: Settings,
-): Cluster[] {
+function cluster({ saliency, similarity, meanOutputs }: ExpertTraits, kept: number, settings: Settings): Cluster[] {
   switch (settings.grouping) {
     case "pseudo-prune":
-      return pseudoPrune(saliency, similar.combined, kept, settings);
+      return pseudoPrune(saliency, similarity, kept, settings);
     case "nearest":
-      return nearestCentroid(saliency, similar.combined, kept);
+      return nearestCentroid(saliency, similarity, kept);
     case "hierarchical":
-      return hierarchicalClusters(observation.meanOutputs!, saliency.length, kept);
+      return hierarchicalClusters(meanOutputs!, saliency.length, kept);
     case "none":
       return keepMostSalient(saliency, kept);
   }

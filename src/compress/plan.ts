@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ReamError } from "../errors.js";
+import type { RouterDescription } from "../model/description.js";
+import { expertCounts } from "../model/router.js";
 import { settingsSchema } from "./settings.js";
 
 const index = z.int().min(0);
@@ -47,10 +49,17 @@ export function groupOf(plan: LayerPlan, kept: number): Group {
   return plan.groups.find(({ members }) => members[0] === kept)!;
 }
 
+/** What a layer's plan has to fit. */
+export interface PlannedBlock {
+  /** Neurons of an expert. */
+  readonly width: number;
+  readonly router: Pick<RouterDescription, "topK" | "groups">;
+}
+
 /** Checks a plan that was read from a file, for a model with the given MoE layers. */
 export function parsePlan(
   value: unknown,
-  model: { layers: readonly number[]; experts: number; width: number; topK: number },
+  model: PlannedBlock & { layers: readonly number[]; experts: number },
   where: string,
 ): Plan {
   const fail = (what: string): never => {
@@ -61,12 +70,13 @@ export function parsePlan(
   const plan = parsed.data;
   const { before, after } = plan.experts;
   if (before !== model.experts) fail(`the plan is for ${before} experts a layer, the model has ${model.experts}`);
-  if (after < model.topK) fail(`${after} experts are fewer than the ${model.topK} that a token uses`);
+  const { least } = expertCounts(model.router);
+  if (after < least) fail(`${after} experts are fewer than the ${least} that a token chooses from`);
   const planned = plan.layers.map(({ layer }) => layer);
   if (planned.join() !== model.layers.join()) {
     fail(`the plan has layers ${planned.join(", ")}, the model's MoE layers are ${model.layers.join(", ")}`);
   }
-  for (const layer of plan.layers) checkLayer(layer, plan.experts, model.width, fail);
+  for (const layer of plan.layers) checkLayer(layer, plan.experts, model, fail);
   return plan;
 }
 
@@ -74,16 +84,21 @@ export function parsePlan(
 export function parseLayerPlan(
   value: unknown,
   experts: Plan["experts"],
-  width: number,
+  block: PlannedBlock,
   fail: (what: string) => never,
 ): LayerPlan {
   const parsed = layerPlanSchema.safeParse(value);
   if (!parsed.success) return fail(z.prettifyError(parsed.error));
-  checkLayer(parsed.data, experts, width, fail);
+  checkLayer(parsed.data, experts, block, fail);
   return parsed.data;
 }
 
-function checkLayer(layer: LayerPlan, experts: Plan["experts"], width: number, fail: (what: string) => never): void {
+function checkLayer(
+  layer: LayerPlan,
+  experts: Plan["experts"],
+  { width, router }: PlannedBlock,
+  fail: (what: string) => never,
+): void {
   const name = `layer ${layer.layer}`;
   const { keptExperts, groups } = layer;
   if (keptExperts.length !== experts.after)
@@ -97,12 +112,32 @@ function checkLayer(layer: LayerPlan, experts: Plan["experts"], width: number, f
   if (new Set(members).size !== members.length || members.some((e) => e >= experts.before)) {
     fail(`${name}: an expert is in two groups, or outside the layer`);
   }
+  checkRouterGroups(layer, experts, router.groups?.count ?? 1, fail);
   for (const group of groups) {
     if (group.weights.length !== group.members.length) fail(`${name}: a group has not one weight for each member`);
     if (Math.abs(group.weights.reduce((a, b) => a + b) - 1) > 1e-3)
       fail(`${name}: the weights of a group do not add up to 1`);
     for (const [member, permutation] of Object.entries(group.permutations)) {
       if (!isPermutation(permutation, width)) fail(`${name}: expert ${member} has no permutation of ${width} neurons`);
+    }
+  }
+}
+
+/** Checks that the router's groups, equal blocks of experts, stay equally large and that no group of the plan joins two. */
+function checkRouterGroups(
+  { layer, keptExperts, groups }: LayerPlan,
+  { before, after }: Plan["experts"],
+  count: number,
+  fail: (what: string) => void,
+): void {
+  const routerGroup = (expert: number) => Math.floor((expert * count) / before);
+  for (let g = 0; g < count; g++) {
+    const kept = keptExperts.filter((expert) => routerGroup(expert) === g).length;
+    if (kept !== after / count) fail(`layer ${layer} keeps ${kept} experts of the router's group ${g}`);
+  }
+  for (const { members } of groups) {
+    if (members.some((expert) => routerGroup(expert) !== routerGroup(members[0]!))) {
+      fail(`layer ${layer}: a group has members in several of the router's groups`);
     }
   }
 }

@@ -3,6 +3,7 @@ import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
 import { modelStateSize } from "../model/layer-state.js";
+import { routerNames } from "../model/router.js";
 import { layerTensors } from "../model/tensor-list.js";
 import { SLICE_TOKENS } from "./model-runner.js";
 import type { SchedulerLimits } from "./scheduler.js";
@@ -73,7 +74,7 @@ export function planMemory(
 function layerNumbers(checkpoint: Checkpoint, layer: LayerDescription, hidden: number): number {
   const { mixer, feedForward, norms } = layerTensors(layer, hidden);
   const names = [...mixer, ...feedForward, ...norms].map(({ name }) => name);
-  if (isMoe(layer)) names.push(layer.feedForward.router.weight, ...layer.feedForward.experts.names);
+  if (isMoe(layer)) names.push(...routerNames(layer.feedForward.router), ...layer.feedForward.experts.names);
   const numbers = (name: string) => checkpoint.info(name).shape.reduce((product, size) => product * size, 1);
   return names.reduce((sum, name) => sum + numbers(name), 0);
 }

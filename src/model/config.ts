@@ -82,6 +82,12 @@ export class ConfigReader {
     return this.read("a list of whole numbers", list, [key], []);
   }
 
+  /** A list of finite numbers. */
+  numbers(key: string): readonly number[] {
+    const list = (value: unknown): value is number[] => Array.isArray(value) && value.every(Number.isFinite);
+    return this.read("a list of numbers", list, [key]);
+  }
+
   /** A list of strings, empty where the key is absent. */
   strings(key: string): readonly string[] {
     const list = (value: unknown): value is string[] =>

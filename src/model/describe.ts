@@ -4,8 +4,9 @@ import { ReamError } from "../errors.js";
 import type { TensorNames } from "./architectures/parts.js";
 import { ARCHITECTURES } from "./architectures/registry.js";
 import { ConfigReader } from "./config.js";
-import { isMoe, type ModelDescription } from "./description.js";
+import { isMoe, type ModelDescription, type RouterDescription } from "./description.js";
 import type { MixerDescription } from "./mixers/descriptions.js";
+import { expertCounts } from "./router.js";
 import { layerTensors, outerTensors } from "./tensor-list.js";
 
 /**
@@ -40,6 +41,7 @@ export function describeModel(config: JsonObject, tensors: TensorNames = { has: 
       hint: "Look at mlp_only_layers and decoder_sparse_step.",
     });
   }
+  for (const { feedForward } of model.layers.filter(isMoe)) checkRouter(feedForward.router, model.experts);
   for (const { mixer } of model.layers) checkHeads(mixer);
   return model;
 }
@@ -58,6 +60,18 @@ function checkHeads(mixer: MixerDescription): void {
   }
 }
 
+function checkRouter(router: RouterDescription, experts: number): void {
+  const { topK, groups, sparseMixer } = router;
+  const { step, least } = expertCounts(router);
+  const fail = (what: string): never => {
+    throw new ReamError("CONFIG_VALUE", what, { where: "config.json" });
+  };
+  if (groups !== undefined && (groups.kept > groups.count || experts % step !== 0 || experts < least)) {
+    fail(`${experts} experts, ${topK} a token, do not fit ${groups.count} groups of which ${groups.kept} are used`);
+  }
+  if (sparseMixer !== undefined && topK !== 2) fail(`SparseMixer chooses 2 experts, not ${topK}`);
+}
+
 /** Checks that the checkpoint holds every tensor that the description names, in the shape it should have. */
 export function checkTensors(checkpoint: Checkpoint, model: ModelDescription): void {
   for (const { name, shape } of outerTensors(model)) checkpoint.expectShape(name, shape);
@@ -65,7 +79,13 @@ export function checkTensors(checkpoint: Checkpoint, model: ModelDescription): v
     const { mixer, feedForward, norms } = layerTensors(layer, model.hiddenSize);
     for (const { name, shape } of [...mixer, ...feedForward, ...norms]) checkpoint.expectShape(name, shape);
     if (isMoe(layer)) {
-      checkpoint.expectShape(layer.feedForward.router.weight, [model.experts, model.hiddenSize]);
+      const { weight, bias, selectionBias } = layer.feedForward.router;
+      checkpoint.expectShape(weight, [model.experts, model.hiddenSize]);
+      if (bias !== undefined) checkpoint.expectShape(bias, [model.experts]);
+      if (selectionBias !== undefined) {
+        const flat = checkpoint.info(selectionBias).shape.length === 1;
+        checkpoint.expectShape(selectionBias, flat ? [model.experts] : [1, model.experts]);
+      }
       layer.feedForward.experts.check(checkpoint);
     }
   }

@@ -1,13 +1,18 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import { decode } from "../checkpoint/dtypes.js";
 import type { Tensor } from "../checkpoint/tensor.js";
-import type { Backend, Experts, ExpertTensors, Matrix } from "../engine/backend.js";
+import type { Backend, Experts, ExpertTensors } from "../engine/backend.js";
 import type { MoeDescription } from "./description.js";
-import { type RouterOutput, route } from "./router.js";
+import { type RouterOutput, type RouterWeights, route } from "./router.js";
 
 /** The tensors of a MoE block, in memory as stored. */
 export interface MoeTensors {
   /** `[experts, hidden]` */
   readonly router: Tensor;
+  /** `[experts]` */
+  readonly routerBias?: Tensor;
+  /** `[experts]` or `[1, experts]` */
+  readonly selectionBias?: Tensor;
   readonly experts: readonly ExpertTensors[];
 }
 
@@ -22,12 +27,18 @@ export interface MoeOutput {
 export async function readMoe(checkpoint: Checkpoint, moe: MoeDescription): Promise<MoeTensors> {
   const experts: ExpertTensors[] = [];
   for (let e = 0; e < moe.experts.count; e++) experts.push(await moe.experts.read(checkpoint, e));
-  return { router: await checkpoint.read(moe.router.weight), experts };
+  const { weight, bias, selectionBias } = moe.router;
+  return {
+    router: await checkpoint.read(weight),
+    ...(bias !== undefined && { routerBias: await checkpoint.read(bias) }),
+    ...(selectionBias !== undefined && { selectionBias: await checkpoint.read(selectionBias) }),
+    experts,
+  };
 }
 
 /** A MoE block ready to run, with all of its experts or those that were kept. */
 export class MoeBlock {
-  readonly router: Matrix;
+  readonly router: RouterWeights;
   readonly experts: Experts;
 
   constructor(
@@ -35,11 +46,13 @@ export class MoeBlock {
     readonly description: MoeDescription,
     tensors: MoeTensors,
   ) {
-    this.router = backend.matrix(tensors.router);
+    const { router, routerBias, selectionBias } = tensors;
+    const bias = routerBias && decode(routerBias);
+    this.router = { weight: backend.matrix(router), bias, selectionBias: selectionBias && decode(selectionBias) };
     try {
       this.experts = backend.experts(tensors.experts, description.activation);
     } catch (error) {
-      this.router.dispose();
+      this.router.weight.dispose();
       throw error;
     }
   }
@@ -51,7 +64,7 @@ export class MoeBlock {
   }
 
   dispose(): void {
-    this.router.dispose();
+    this.router.weight.dispose();
     this.experts.dispose();
   }
 }

@@ -30,7 +30,21 @@ export type RopeScaling =
       readonly lowFrequencyFactor: number;
       readonly highFrequencyFactor: number;
       readonly originalPositions: number;
+    }
+  | {
+      readonly kind: "longrope";
+      readonly originalPositions: number;
+      /** Of sequences of at most `originalPositions` tokens, and of longer ones. */
+      readonly short: LongRopeFactors;
+      readonly long: LongRopeFactors;
     };
+
+export interface LongRopeFactors {
+  /** `[rotary / 2]`: divisors of the frequencies. */
+  readonly divisors: readonly number[];
+  /** Factor on cos and sin. */
+  readonly attentionFactor: number;
+}
 
 /**
  * Reads the rotary embedding of a config in either spelling: `rope_theta` and `rope_scaling` (hub files), or everything
@@ -44,7 +58,7 @@ export function readRope(config: ConfigReader, headSize: number, defaultTheta: n
     : config.number("rope_theta", defaultTheta);
   const partial = (parameters?.has("partial_rotary_factor") ? parameters : config).number("partial_rotary_factor", 1);
   const rotary = Math.floor(headSize * partial);
-  const description = { rotary, theta, scaling: readScaling(scaling, config) };
+  const description = { rotary, theta, scaling: readScaling(scaling, config, rotary) };
   const factor = "factor" in description.scaling ? description.scaling.factor : 1;
   if (rotary % 2 === 0 && rotary >= 2 && rotary <= headSize && theta > 1 && factor > 0) return description;
   const what = `theta ${theta}, factor ${factor} and ${rotary} rotated of ${headSize} dimensions`;
@@ -54,38 +68,44 @@ export function readRope(config: ConfigReader, headSize: number, defaultTheta: n
   });
 }
 
-function readScaling(scaling: ConfigReader | undefined, config: ConfigReader): RopeScaling {
+function readScaling(scaling: ConfigReader | undefined, config: ConfigReader, rotary: number): RopeScaling {
   if (scaling === undefined) return { kind: "default" };
   const kind = scaling.has("rope_type") ? scaling.string("rope_type") : scaling.string("type", "default");
   const maxPositions = config.count("max_position_embeddings");
+  const key = "original_max_position_embeddings";
+  // Beside the scaling (Phi-3) it counts more than inside, as in transformers.
+  const originalPositions = config.has(key) ? config.count(key) : scaling.count(key, maxPositions);
   switch (kind) {
     case "default":
-      return { kind };
+    case "mrope":
+      // mrope_section and mrope_interleaved deal dimensions out to time, height and width, which are equal in text.
+      return { kind: "default" };
     case "linear":
       return { kind, factor: scaling.number("factor") };
     case "dynamic":
       return { kind, factor: scaling.number("factor"), maxPositions };
     case "yarn":
-      return readYarn(scaling, maxPositions);
+      return readYarn(scaling, maxPositions, originalPositions);
     case "llama3":
       return {
         kind,
         factor: scaling.number("factor"),
         lowFrequencyFactor: scaling.number("low_freq_factor"),
         highFrequencyFactor: scaling.number("high_freq_factor"),
-        originalPositions: scaling.count("original_max_position_embeddings"),
+        originalPositions,
       };
+    case "longrope":
+      return readLongRope(scaling, maxPositions, originalPositions, rotary);
     default:
       throw new ReamError("ROPE_UNSUPPORTED", `rotary embedding of type ${JSON.stringify(kind)} is not supported`, {
         where: "config.json rope_scaling",
-        hint: "Supported: default, linear, dynamic, yarn, llama3.",
+        hint: "Supported: default, linear, dynamic, yarn, llama3, longrope.",
       });
   }
 }
 
 /** YaRN (Peng et al. 2023), with the conventions of transformers for the factor on cos and sin. */
-function readYarn(scaling: ConfigReader, maxPositions: number): RopeScaling {
-  const originalPositions = scaling.count("original_max_position_embeddings", maxPositions);
+function readYarn(scaling: ConfigReader, maxPositions: number, originalPositions: number): RopeScaling {
   const factor = scaling.number("factor", maxPositions / originalPositions);
   const growth = (scale: number) => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
   const [mscale, mscaleAll] = [scaling.number("mscale", 0), scaling.number("mscale_all_dim", 0)];
@@ -94,11 +114,38 @@ function readYarn(scaling: ConfigReader, maxPositions: number): RopeScaling {
     kind: "yarn",
     factor,
     originalPositions,
-    betaFast: scaling.number("beta_fast", 32),
-    betaSlow: scaling.number("beta_slow", 1),
+    // 0 means the default, as if it were absent.
+    betaFast: scaling.number("beta_fast", 32) || 32,
+    betaSlow: scaling.number("beta_slow", 1) || 1,
     truncate: scaling.boolean("truncate", true),
     attentionFactor: scaling.number("attention_factor", inferred),
   };
+}
+
+/**
+ * LongRoPE (Ding et al. 2024) as Phi-3 has it: every frequency has its own divisor. The factor on cos and sin is given for
+ * both lengths (Phi-3.5-MoE), or for all, or follows from how much longer the context became.
+ */
+function readLongRope(
+  scaling: ConfigReader,
+  maxPositions: number,
+  originalPositions: number,
+  rotary: number,
+): RopeScaling {
+  const factor = scaling.number("factor", maxPositions / originalPositions);
+  const inferred = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalPositions));
+  const common = scaling.number("attention_factor", inferred);
+  const read = (length: "short" | "long"): LongRopeFactors => {
+    const divisors = scaling.numbers(`${length}_factor`);
+    if (divisors.length === rotary / 2 && divisors.every((divisor) => divisor > 0)) {
+      return { divisors, attentionFactor: scaling.number(`${length}_mscale`, common) };
+    }
+    throw new ReamError("CONFIG_VALUE", `${length}_factor is no list of ${rotary / 2} positive numbers`, {
+      where: "config.json rope_scaling",
+      hint: "Compare the file with the one on the model's page; it may be damaged or of another family.",
+    });
+  };
+  return { kind: "longrope", originalPositions, short: read("short"), long: read("long") };
 }
 
 let lastTable: { readonly key: string; readonly table: ReturnType<typeof makeTable> } | undefined;
@@ -151,6 +198,11 @@ function scaledFrequencies(rope: RopeDescription, length: number): { frequencies
     }
     case "llama3":
       return { frequencies: plain(rope.theta).map((f) => llama3Frequency(f, scaling)), factor: 1 };
+    case "longrope": {
+      // transformers' Phi-3.5-MoE (phimoe) keeps the short divisors at any length; the model's own code does not.
+      const { divisors, attentionFactor } = length > scaling.originalPositions ? scaling.long : scaling.short;
+      return { frequencies: plain(rope.theta).map((f, i) => f / divisors[i]!), factor: attentionFactor };
+    }
   }
 }
 

@@ -1,8 +1,17 @@
 import type { Backend, Matrix, Routing } from "../engine/backend.js";
-import type { RouterDescription } from "./description.js";
+import type { ExpertGroups, RouterDescription } from "./description.js";
+import { mixSparsely } from "./sparse-mixer.js";
+
+/** The tensors of a router, ready to run. The biases are `[experts]`. */
+export interface RouterWeights {
+  /** `[experts, hidden]` */
+  readonly weight: Matrix;
+  readonly bias: Float32Array | undefined;
+  readonly selectionBias: Float32Array | undefined;
+}
 
 export interface RouterOutput {
-  /** `[tokens, experts]`, before the softmax. */
+  /** `[tokens, experts]`, before softmax or sigmoid, with the router's bias and without the selection bias. */
   readonly logits: Float32Array;
   /** `[tokens, experts]`: the scores of all experts, before a choice is made. */
   readonly scores: Float32Array;
@@ -10,40 +19,107 @@ export interface RouterOutput {
 }
 
 /** Runs a router on x `[tokens, hidden]`. */
-export function route(backend: Backend, x: Float32Array, weight: Matrix, router: RouterDescription): RouterOutput {
-  const logits = backend.linear(x, weight);
-  const scores = backend.softmax(logits, weight.rows);
-  return { logits, scores, routing: chooseExperts(scores, weight.rows, router) };
+export function route(
+  backend: Backend,
+  x: Float32Array,
+  { weight, bias, selectionBias }: RouterWeights,
+  router: RouterDescription,
+): RouterOutput {
+  const logits = backend.linear(x, weight, bias);
+  const scores = router.scores === "softmax" ? backend.softmax(logits, weight.rows) : logits.map(sigmoid);
+  return { logits, scores, routing: chooseExperts(logits, scores, selectionBias, weight.rows, router) };
+}
+
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
 }
 
 /**
- * The top-k experts of each token, in ascending index order, and their weights: the scores, divided by their sum where
- * the model does so. Equal scores: the lower index is chosen.
+ * The experts of each token, in ascending index order, and their weights. Where experts or groups are equal, the lower
+ * index is chosen. logits and scores `[tokens, experts]`, selectionBias `[experts]`.
  */
-export function chooseExperts(scores: Float32Array, experts: number, router: RouterDescription): Routing {
-  const { topK } = router;
+export function chooseExperts(
+  logits: Float32Array,
+  scores: Float32Array,
+  selectionBias: Float32Array | undefined,
+  experts: number,
+  router: RouterDescription,
+): Routing {
+  const { topK, groups, sparseMixer } = router;
+  const { step, least } = expertCounts(router);
+  if (experts < least || experts % step !== 0) throw new RangeError(`${experts} experts do not fit the router`);
   const tokens = scores.length / experts;
   const selected = new Int32Array(tokens * topK);
   const weights = new Float32Array(tokens * topK);
-  const best = new Int32Array(topK);
+  /** What one token chooses by. */
+  const choice = new Float32Array(experts);
   for (let t = 0; t < tokens; t++) {
-    const row = t * experts;
-    // Insertion into the k best so far keeps equal scores in index order.
-    let filled = 0;
-    for (let e = 0; e < experts; e++) {
-      const score = scores[row + e]!;
-      if (filled === topK && !(score > scores[row + best[topK - 1]!]!)) continue;
-      let place = filled < topK ? filled++ : topK - 1;
-      for (; place > 0 && score > scores[row + best[place - 1]!]!; place--) best[place] = best[place - 1]!;
-      best[place] = e;
+    if (sparseMixer !== undefined) {
+      const mixed = mixSparsely(logits.subarray(t * experts, (t + 1) * experts), sparseMixer.jitter);
+      selected.set(mixed.selected, t * topK);
+      weights.set(mixed.weights, t * topK);
+      continue;
     }
-    const chosen = best.slice().sort();
-    let sum = 0;
-    for (const expert of chosen) sum += scores[row + expert]!;
-    for (const [k, expert] of chosen.entries()) {
-      selected[t * topK + k] = expert;
-      weights[t * topK + k] = router.normalise ? scores[row + expert]! / sum : scores[row + expert]!;
-    }
+    choice.set((router.chooseBy === "logits" ? logits : scores).subarray(t * experts, (t + 1) * experts));
+    if (selectionBias !== undefined) for (let e = 0; e < experts; e++) choice[e]! += selectionBias[e]!;
+    if (groups !== undefined && groups.count > 1) leaveOtherGroups(choice, groups);
+    const chosen = best(choice, topK).sort();
+    selected.set(chosen, t * topK);
+    weights.set(combineWeights(scores.subarray(t * experts, (t + 1) * experts), chosen, router), t * topK);
   }
-  return { tokens, topK, selected, weights };
+  return { tokens, topK, selected, weights, ...(router.scalesInputs === true && { scalesInputs: true }) };
+}
+
+/** The weights of chosen experts: their scores, normalised and scaled as the model does it. */
+function combineWeights(scores: Float32Array, chosen: Int32Array, router: RouterDescription): Float64Array {
+  const weights = Float64Array.from(chosen, (expert) => scores[expert]!);
+  const sum = weights.reduce((total, weight) => total + weight, router.epsilon ?? 0);
+  const divisor = router.normalise ? Math.max(sum, router.floor ?? 0) : 1;
+  return weights.map((weight) => (weight / divisor) * (router.scale ?? 1));
+}
+
+/** Makes the experts of all groups but the best unelectable: -Infinity. */
+function leaveOtherGroups(choice: Float32Array, { count, kept, score }: ExpertGroups): void {
+  const size = choice.length / count;
+  const ranks = Float64Array.from({ length: count }, (_, group) => {
+    const members = choice.subarray(group * size, (group + 1) * size);
+    return best(members, score === "max" ? 1 : 2).reduce((sum, member) => sum + members[member]!, 0);
+  });
+  const stay = best(ranks, kept);
+  for (let group = 0; group < count; group++) {
+    if (!stay.includes(group)) choice.fill(-Infinity, group * size, (group + 1) * size);
+  }
+}
+
+/** Indices of the `count` largest values, the largest first; of equal ones the lower index. */
+function best(values: Float32Array | Float64Array, count: number): Int32Array {
+  const indices = new Int32Array(count);
+  // Insertion into the best so far keeps equal values in index order.
+  let filled = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (filled === count && !(value > values[indices[count - 1]!]!)) continue;
+    let place = filled < count ? filled++ : count - 1;
+    for (; place > 0 && value > values[indices[place - 1]!]!; place--) indices[place] = indices[place - 1]!;
+    indices[place] = i;
+  }
+  return indices;
+}
+
+/** Names of a router's tensors. */
+export function routerNames({ weight, bias, selectionBias }: RouterDescription): string[] {
+  return [weight, bias, selectionBias].filter((name) => name !== undefined);
+}
+
+/**
+ * Numbers of experts that a router can work with: multiples of `step` from `least` on. Groups have equally many, enough
+ * for their score, and those that a token uses have enough for its top k.
+ */
+export function expertCounts({ topK, groups }: Pick<RouterDescription, "topK" | "groups">): {
+  readonly step: number;
+  readonly least: number;
+} {
+  if (groups === undefined || groups.count === 1) return { step: 1, least: topK };
+  const each = Math.max(groups.score === "sum-of-two" ? 2 : 1, Math.ceil(topK / groups.kept));
+  return { step: groups.count, least: groups.count * each };
 }

@@ -13,6 +13,7 @@ import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import type { ModelDescription } from "../model/description.js";
 import { makeBatches } from "./batches.js";
+import { checkExperts } from "./check-experts.js";
 import type { CompressEvent } from "./events.js";
 import { planLayers } from "./layer-loop.js";
 import { openBackend } from "./open-backend.js";
@@ -184,23 +185,6 @@ function mergedDtype(backend: Backend, output: DType | undefined): DType | undef
 function pickSettings(options: ResolvedCompressOptions): Partial<Settings> {
   const given = Object.entries(options).filter(([key, value]) => key in settingsSchema.shape && value !== undefined);
   return Object.fromEntries(given) as Partial<Settings>;
-}
-
-function checkExperts(experts: number | undefined, model: ModelDescription): number {
-  if (experts === undefined) {
-    throw new ReamError("OPTION_MISSING", "the number of experts to keep was not given", {
-      hint: `Give --experts N; the model has ${model.experts} in each layer.`,
-    });
-  }
-  const fail = (what: string): never => {
-    throw new ReamError("EXPERTS_RANGE", what, {
-      where: "--experts",
-      hint: `Give a number from ${model.topK} to ${model.experts}; a multiple of 8 suits every engine.`,
-    });
-  };
-  if (experts > model.experts) fail(`${experts} experts are more than the ${model.experts} of the model`);
-  if (experts < model.topK) fail(`${experts} experts are fewer than the ${model.topK} that each token uses`);
-  return experts;
 }
 
 function makePlan(

@@ -1,6 +1,7 @@
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { METHODS } from "../compress/settings.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
+import { expertCounts, routerNames } from "../model/router.js";
 import { layerTensors } from "../model/tensor-list.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
 import { outputTensors } from "./output-layout.js";
@@ -87,7 +88,7 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
   const bytes = sum(tensors.map((tensor) => tensor.bytes));
   const named = {
     routedExperts: size(moeLayers.flatMap(({ feedForward }) => feedForward.experts.names)),
-    routers: size(moeLayers.map(({ feedForward }) => feedForward.router.weight)),
+    routers: size(moeLayers.flatMap(({ feedForward }) => routerNames(feedForward.router))),
     attention: size(
       model.layers.flatMap((layer) => layerTensors(layer, model.hiddenSize).mixer.map(({ name }) => name)),
     ),
@@ -130,10 +131,11 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
   };
 }
 
-/** Expert counts that are worth a look: 7/8, 3/4, 5/8, 1/2 and 1/4 of them, as far as each token finds its top k. */
-function targets({ experts, topK }: ModelDescription): number[] {
-  const counts = [7 / 8, 3 / 4, 5 / 8, 1 / 2, 1 / 4].map((share) => Math.round(experts * share));
-  return [...new Set(counts)].filter((count) => count >= topK && count < experts);
+/** Expert counts that are worth a look: about 7/8, 3/4, 5/8, 1/2 and 1/4 of them, as far as the router can do with them. */
+function targets({ experts, layers }: ModelDescription): number[] {
+  const { step, least } = expertCounts(layers.find(isMoe)!.feedForward.router);
+  const counts = [7 / 8, 3 / 4, 5 / 8, 1 / 2, 1 / 4].map((share) => Math.round((experts * share) / step) * step);
+  return [...new Set(counts)].filter((count) => count >= least && count < experts);
 }
 
 /** Memory of the program itself with the buffers of a batch, measured on small models. */

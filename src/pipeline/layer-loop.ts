@@ -1,8 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { DType } from "../checkpoint/tensor.js";
-import { pickTensorRows } from "../checkpoint/tensor-rows.js";
-import { mergeGroup } from "../compress/merge.js";
+import { mergeGroup, pickRouter } from "../compress/merge.js";
 import { LayerObserver } from "../compress/observer.js";
 import { groupOf, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
@@ -153,8 +152,8 @@ class LayerRun {
       experts.push(await mergeGroup(backend, groupOf(plan, kept), (expert) => tensors.experts[expert]!, rounding));
       await nextTurn();
     }
-    const router = pickTensorRows(tensors.router, plan.keptExperts);
-    const block = new MoeBlock(backend, description.feedForward, { router, experts });
+    const merged = { ...tensors, ...pickRouter(tensors, plan.keptExperts), experts };
+    const block = new MoeBlock(backend, description.feedForward, merged);
     try {
       yield* this.eachBatch("forward", (_, index) => {
         this.hidden[index] = layerOutput(layer, block, this.hidden[index]!);

@@ -46,9 +46,10 @@ export function recordedPlans(output: OutputFolder, model: ModelDescription, kep
     });
   };
   const layers = model.layers.filter(isMoe);
-  const { width } = layers[0]!.feedForward.experts;
+  const { experts, router } = layers[0]!.feedForward;
+  const block = { width: experts.width, router };
   return output.journal.map((entry, i) => {
-    const plan = parseLayerPlan(entry?.plan, { before: model.experts, after: kept }, width, fail);
+    const plan = parseLayerPlan(entry?.plan, { before: model.experts, after: kept }, block, fail);
     return plan.layer === layers[i]?.index ? plan : fail(`entry ${i + 1} is of layer ${plan.layer}`);
   });
 }

@@ -2,6 +2,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { DType, TensorInfo } from "../checkpoint/tensor.js";
 import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
 import type { ExpertPart } from "../model/expert-storage.js";
+import { routerNames } from "../model/router.js";
 
 /** A tensor of the compressed checkpoint and where its content comes from. */
 export type OutputTensor = {
@@ -12,7 +13,8 @@ export type OutputTensor = {
   readonly sourceFile: string;
 } & (
   | { readonly kind: "copy" }
-  | { readonly kind: "router"; readonly layer: number }
+  /** `axis`: that of the experts. */
+  | { readonly kind: "router"; readonly layer: number; readonly axis: number }
   | { readonly kind: "expert"; readonly layer: MoeLayer; readonly slot: number; readonly part: ExpertPart }
 );
 
@@ -20,7 +22,8 @@ const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
 
 /**
  * Every tensor of the output: the source's own, with the routers cut to the kept experts and the routed experts replaced
- * by the merged ones. Names, order and dtypes stay the source's (`dtype` converts the floats).
+ * by the merged ones. Names, order and dtypes stay the source's (`dtype` converts the floats, but for selection biases:
+ * rounding them would change which experts are chosen).
  */
 export function outputTensors(
   checkpoint: Checkpoint,
@@ -30,15 +33,23 @@ export function outputTensors(
 ): OutputTensor[] {
   const moeLayers = model.layers.filter(isMoe);
   const expertNames = new Set(moeLayers.flatMap((layer) => layer.feedForward.experts.names));
-  const routers = new Map(moeLayers.map((layer) => [layer.feedForward.router.weight, layer.index]));
+  const routers = new Map(
+    moeLayers.flatMap((layer) => routerNames(layer.feedForward.router).map((name) => [name, layer] as const)),
+  );
   const stored = (info: TensorInfo) => (dtype !== undefined && FLOATS.has(info.dtype) ? dtype : info.dtype);
   const outputs: OutputTensor[] = [];
   for (const info of checkpoint.tensors.values()) {
     if (expertNames.has(info.name)) continue;
     const common = { name: info.name, dtype: stored(info), sourceFile: info.file };
     const layer = routers.get(info.name);
-    if (layer === undefined) outputs.push({ ...common, kind: "copy", shape: info.shape });
-    else outputs.push({ ...common, kind: "router", layer, shape: [kept, ...info.shape.slice(1)] });
+    if (layer === undefined) {
+      outputs.push({ ...common, kind: "copy", shape: info.shape });
+      continue;
+    }
+    const isSelectionBias = info.name === layer.feedForward.router.selectionBias;
+    const axis = isSelectionBias ? info.shape.length - 1 : 0;
+    const dtype = isSelectionBias ? info.dtype : common.dtype;
+    outputs.push({ ...common, kind: "router", dtype, layer: layer.index, axis, shape: info.shape.with(axis, kept) });
   }
   for (const layer of moeLayers) {
     for (const { name, source, slot, part } of layer.feedForward.experts.outputs(kept)) {

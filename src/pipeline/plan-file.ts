@@ -14,7 +14,8 @@ export async function readPlan(file: string, model: ModelDescription): Promise<P
   // What --dry-run --json prints holds the plan among other things.
   const plan = typeof value === "object" && value !== null && "plan" in value ? value.plan : value;
   const layers = model.layers.filter(isMoe);
-  const { width } = layers[0]!.feedForward.experts;
-  const facts = { layers: layers.map(({ index }) => index), experts: model.experts, width, topK: model.topK };
+  const { experts, router } = layers[0]!.feedForward;
+  const indices = layers.map(({ index }) => index);
+  const facts = { layers: indices, experts: model.experts, width: experts.width, router };
   return parsePlan(plan, facts, file);
 }

@@ -98,7 +98,8 @@ class TensorContent {
       yield convert((await this.expert(output.layer, output.slot))[output.part], output.dtype as DType).data;
     } else if (output.kind === "router") {
       const rows = this.plans.get(output.layer)!.keptExperts;
-      yield convert(pickTensorRows(await checkpoint.read(output.name), rows), output.dtype as DType).data;
+      const router = pickTensorRows(await checkpoint.read(output.name), rows, output.axis);
+      yield convert(router, output.dtype as DType).data;
     } else {
       const { dtype } = checkpoint.info(output.name);
       for await (const data of checkpoint.chunks(output.name)) {

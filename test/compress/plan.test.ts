@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parsePlan } from "../../src/compress/plan.js";
 
-const model = { layers: [0, 2], experts: 4, width: 2, topK: 1 };
+const model = { layers: [0, 2], experts: 4, width: 2, router: { topK: 1 } };
 
 function plan() {
   const layer = (index: number) => ({
@@ -51,6 +51,36 @@ describe("a plan that does not fit is refused", () => {
   });
 
   test("top-k above the kept experts", () => {
-    expect(() => parsePlan(plan(), { ...model, topK: 3 }, "plan.json")).toThrow(/fewer than the 3/);
+    expect(() => parsePlan(plan(), { ...model, router: { topK: 3 } }, "plan.json")).toThrow(/fewer than the 3/);
+  });
+});
+
+describe("the groups of the router", () => {
+  const grouped = { ...model, router: { topK: 1, groups: { count: 2, kept: 1, score: "max" } } } as const;
+  const planOf = (keptExperts: number[], members: number[][]) => ({
+    ...plan(),
+    layers: [0, 2].map((layer) => ({
+      layer,
+      keptExperts,
+      groups: members.map((of) => ({ members: of, weights: of.map((_, i) => (i === 0 ? 1 : 0)), permutations: {} })),
+    })),
+  });
+
+  test("keep equally many experts, and are not joined", () => {
+    const balanced = planOf(
+      [1, 2],
+      [
+        [1, 0],
+        [2, 3],
+      ],
+    );
+    expect(parsePlan(balanced, grouped, "plan.json")).toEqual(balanced);
+    const message = (keptExperts: number[], members: number[][]) => () =>
+      parsePlan(planOf(keptExperts, members), grouped, "plan.json");
+    expect(message([0, 1], [[0], [1]])).toThrow(/keeps 2 experts of the router's group 0/);
+    expect(message([1, 2], [[1, 3], [2]])).toThrow(/several of the router's groups/);
+    const sumOfTwo = { ...grouped.router.groups, score: "sum-of-two" } as const;
+    const strict = { ...grouped, router: { topK: 1, groups: sumOfTwo } };
+    expect(() => parsePlan(balanced, strict, "plan.json")).toThrow(/fewer than the 4/);
   });
 });
