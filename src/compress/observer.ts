@@ -71,14 +71,17 @@ export class LayerObserver {
 
   /** The finished statistics. Throws `NOT_FINITE` where one is not a number: no plan made from it could be trusted. */
   finish(tensors: MoeTensors): LayerObservation {
-    const { means, sums, settings } = this;
-    const { gateGram, routed, tokens } = sums;
-    const saliency = means?.saliency ?? saliencyOf(sums, settings);
-    const [outputs, share] = means ? [means.activations, 1] : [sums, 1 / tokens];
-    const meanOutputs = outputs.activations && meanOutputsOf(this.backend, outputs, share, tensors);
-    const tokenCosines = sums.tokenCosines?.map((value) => value / tokens);
+    const { means, sums, settings, backend } = this;
+    const [outputs, share] = means ? [means.activations, 1] : [sums, 1 / sums.tokens];
+    const observation = observationOf(sums, settings, this.samples);
+    const finished = {
+      ...observation,
+      saliency: means?.saliency ?? observation.saliency,
+      meanOutputs: outputs.activations && meanOutputsOf(backend, outputs, share, tensors),
+    };
+    const { saliency, gateGram, meanOutputs, tokenCosines } = finished;
     this.requireFinite({ saliency, gateGram, meanOutputs, tokenCosines });
-    return { saliency, routed, gateGram, meanOutputs, tokenCosines, samples: this.samples };
+    return finished;
   }
 
   private empty(): StatisticSums {
@@ -92,6 +95,23 @@ export class LayerObserver {
       throw notFinite(`${what} of the block with router ${this.block.description.router.weight}`);
     }
   }
+}
+
+/** What sums over tokens say, with the mean outputs if their sums are known. */
+export function observationOf(
+  sums: StatisticSums,
+  settings: Settings,
+  samples: TokenSamples | undefined,
+): LayerObservation {
+  const { gateGram, routed, tokens, outputs } = sums;
+  return {
+    saliency: saliencyOf(sums, settings),
+    routed,
+    gateGram,
+    meanOutputs: outputs?.map((value) => value / tokens),
+    tokenCosines: sums.tokenCosines?.map((value) => value / tokens),
+    samples,
+  };
 }
 
 /**

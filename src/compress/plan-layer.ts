@@ -1,6 +1,4 @@
-import type { Backend } from "../engine/backend.js";
-import type { MoeBlock, MoeTensors } from "../model/moe.js";
-import { Aligner } from "./align.js";
+import type { Aligner } from "./align.js";
 import {
   type Cluster,
   type ExpertTraits,
@@ -17,35 +15,34 @@ import type { Settings } from "./settings.js";
 import { similarity } from "./similarity.js";
 import type { LayerTrace } from "./trace.js";
 
-/**
- * Decides what to do with a layer: which experts stay, which join them, and how their neurons correspond.
- *
- * @param pause called between long steps, for the process to hear signals; throws to stop
- */
-export async function planLayer(
-  backend: Backend,
-  layer: number,
-  kept: number,
-  block: MoeBlock,
-  tensors: MoeTensors,
-  observation: LayerObservation,
-  settings: Settings,
-  pause: () => Promise<void>,
-  trace?: LayerTrace,
-): Promise<LayerPlan> {
-  const experts = block.experts.count;
+/** What a plan is made by, besides the observation. */
+export interface LayerPlanOptions {
+  readonly layer: number;
+  /** Experts that stay. */
+  readonly kept: number;
+  /** Groups of the router that stay apart (`RouterDescription.groups`). */
+  readonly routerGroups: number;
+  readonly settings: Settings;
+  /** Makes what aligns neurons, where the settings ask for it; without it plans have no permutations. */
+  readonly aligner: (() => Promise<Aligner>) | undefined;
+  /** Called between long steps, for the process to hear signals; throws to stop. */
+  readonly pause: () => Promise<void>;
+  readonly trace?: LayerTrace | undefined;
+}
+
+/** Decides what to do with a layer: which experts stay, which join them, and how their neurons correspond. */
+export async function planLayer(observation: LayerObservation, options: LayerPlanOptions): Promise<LayerPlan> {
+  const { layer, kept, routerGroups, settings, pause, trace } = options;
   const official = settings.statistics === "batch-means";
   const saliency = official ? replaceZeros(observation.saliency) : observation.saliency;
-  const similar = similarity({ experts, ...observation }, settings);
+  const similar = similarity({ experts: saliency.length, ...observation }, settings);
   const traits = { saliency, similarity: similar.combined, meanOutputs: observation.meanOutputs };
-  const routerGroups = block.description.router.groups?.count ?? 1;
   const clusters = withinRouterGroups(traits, routerGroups, kept, (some, count) => cluster(some, count, settings));
   // The official code lists members by index; only the order of summation depends on it.
   if (official) for (const { absorbed } of clusters) absorbed.sort((a, b) => a - b);
 
   const aligned = needsAlignment(settings) && clusters.some(({ absorbed }) => absorbed.length > 0);
-  const { samples } = observation;
-  const aligner = aligned ? await Aligner.create(backend, block, tensors, samples, settings, pause) : undefined;
+  const aligner = aligned ? await options.aligner?.() : undefined;
   const groups: Group[] = [];
   for (const { centroid, absorbed } of clusters) {
     const members = [centroid, ...absorbed];
@@ -64,7 +61,8 @@ export async function planLayer(
   return plan;
 }
 
-function needsAlignment(settings: Settings): boolean {
+/** Whether a method aligns the neurons of what it merges. */
+export function needsAlignment(settings: Settings): boolean {
   return settings.merging === "saliency" && (settings.alignActivations || settings.alignWeights !== "none");
 }
 

@@ -28,8 +28,13 @@ const schema = z.object({
   engine: z.object({ backend: z.string(), precision: z.enum(["bf16", "f32"]), variant: z.string() }),
   /** MoE layers, and what they have in common. */
   layers: z.array(count).min(1),
-  experts: z.int().min(1),
-  topK: z.int().min(1),
+  /** Experts of a layer, and what their number may be after compression: multiples of the router's groups. */
+  limits: z.object({
+    experts: z.int().min(1),
+    topK: z.int().min(1),
+    step: z.int().min(1),
+    least: z.int().min(1),
+  }),
   hidden: z.int().min(1),
   /** What is summed (compress/statistics.ts). */
   statistics: z.object({

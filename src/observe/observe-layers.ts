@@ -46,7 +46,7 @@ interface RunningUnit {
 
 /** Runs the original model, one layer's weights in memory at a time, and yields what each layer showed on each unit. */
 export async function* observeLayers(options: ObserveLayersOptions): AsyncGenerator<LayerEvent, void> {
-  const { checkpoint, model, backend, texts, manifest, folder, signal } = options;
+  const { checkpoint, model, texts, manifest, folder, signal } = options;
   const units: RunningUnit[] = [];
   for (const unit of unitsOf(new Map(texts.map(({ name, cuts }) => [name, cuts])))) {
     const { calibration } = texts.find(({ name }) => name === unit.domain)!;

@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { prettifyError } from "zod";
 import type { CalibrationEvent } from "../calibration/load-calibration.js";
@@ -8,6 +8,7 @@ import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import { isMoe } from "../model/description.js";
+import { expertLimits } from "../pipeline/check-experts.js";
 import type { CompressEvent } from "../pipeline/events.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, openModel } from "../pipeline/open-model.js";
@@ -18,7 +19,7 @@ import { type DomainText, loadDomains } from "./load-domains.js";
 import { MANIFEST_NAME, type ObservationManifest, unitPath } from "./manifest.js";
 import { observeLayers } from "./observe-layers.js";
 import { type ObserveOptions, observeOptions, type ResolvedObserveOptions } from "./options.js";
-import { claim } from "./partial.js";
+import { claim, endClaim } from "./partial.js";
 import { encodeUnit } from "./unit-file.js";
 
 export type ObserveEvent =
@@ -75,18 +76,17 @@ async function* observeOpened(
   const release = await takeLock(out);
   try {
     await claim(out, manifest, options.restart);
-    const done = async (layer: number, unit: { domain: string; begin: number; end: number }, bytes: Uint8Array) => {
-      const path = join(out, unitPath(unit, layer));
-      await writeDurably(path, `${path}.partial`, (handle) => writeFully(handle, bytes));
-    };
-    const loop = observeLayers({ checkpoint, model, backend, texts, manifest, folder: out, signal });
-    for (let step = await loop.next(); ; step = await loop.next()) {
-      if (step.done) break;
-      if (step.value.type !== "unit") yield step.value;
-      else await done(step.value.layer, step.value.unit, encodeUnit(step.value.statistics, step.value.about));
+    for await (const event of observeLayers({ checkpoint, model, backend, texts, manifest, folder: out, signal })) {
+      if (event.type !== "unit") {
+        yield event;
+        continue;
+      }
+      const path = join(out, unitPath(event.unit, event.layer));
+      const content = encodeUnit(event.statistics, event.about);
+      await writeDurably(path, `${path}.partial`, (handle) => writeFully(handle, content));
     }
     await writeJsonFile(join(out, MANIFEST_NAME), manifest);
-    await rm(join(out, "claim.json"), { force: true });
+    await endClaim(out);
     return { out, manifest };
   } finally {
     await release();
@@ -108,8 +108,7 @@ async function describe(
     model: { name, family: model.family, identity: await quickIdentity(folder, files) },
     engine: { backend: backend.name, precision: backend.precision, variant: backend.variant },
     layers: model.layers.filter(isMoe).map(({ index }) => index),
-    experts: model.experts,
-    topK: model.topK,
+    limits: expertLimits(model),
     hidden: model.hiddenSize,
     statistics: {
       gateGram: !pruningOnly,
@@ -125,7 +124,7 @@ async function describe(
     },
     domains: Object.fromEntries(
       texts.map(({ name, calibration, cuts }) => {
-        const [{ source, tokens }] = calibration.domains as [{ source: string; tokens: number }];
+        const { source, tokens } = calibration.domains[0]!;
         return [name, { source, tokens, digest: calibration.digest, cuts: [...cuts] }];
       }),
     ),

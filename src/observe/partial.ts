@@ -35,7 +35,7 @@ export async function claim(folder: string, manifest: ObservationManifest, resta
 }
 
 /** Ends the claim of a finished observation. */
-export async function release(folder: string): Promise<void> {
+export async function endClaim(folder: string): Promise<void> {
   await rm(join(folder, CLAIM_NAME), { force: true });
 }
 

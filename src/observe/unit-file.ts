@@ -14,12 +14,6 @@ export interface UnitStatistics {
   readonly sampleRows: Int32Array;
 }
 
-/** Sizes that every file of an observation shares. */
-export interface ObservedSizes {
-  readonly experts: number;
-  readonly hidden: number;
-}
-
 /** The bytes of a file: a safetensors file of float64 sums, with the samples as the engine rounds them. */
 export function encodeUnit({ sums, samples, sampleRows }: UnitStatistics, about: Readonly<Record<string, string>>) {
   const tensors = new Map<string, Tensor>();
@@ -40,7 +34,7 @@ export async function readSums(path: string, sums: StatisticSums): Promise<void>
 }
 
 /** The sampled inputs of the first `sequences` sequences of a file `[rows, hidden]`. Errors: OBSERVATION_DAMAGED. */
-export function readSamples(path: string, sequences: number, { hidden }: ObservedSizes): Promise<Float32Array> {
+export function readSamples(path: string, sequences: number, hidden: number): Promise<Float32Array> {
   return withFile(path, async (file) => {
     const info = file.tensors.get("samples");
     const counts = file.tensors.get("sample_rows");

@@ -13,7 +13,7 @@ import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import type { ModelDescription } from "../model/description.js";
 import { makeBatches } from "./batches.js";
-import { checkExperts } from "./check-experts.js";
+import { checkExperts, expertLimits } from "./check-experts.js";
 import type { CompressEvent } from "./events.js";
 import { planLayers } from "./layer-loop.js";
 import { openBackend } from "./open-backend.js";
@@ -69,7 +69,7 @@ export async function* compress(
 async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedModel, signal: AbortSignal | undefined) {
   const { checkpoint, model, folder } = opened;
   const settings = resolveSettings(options.method, pickSettings(options));
-  const kept = checkExperts(options.experts, model);
+  const kept = checkExperts(options.experts, expertLimits(model));
   checkRoom(model.experts, kept, settings);
   const notes: string[] = [];
   const backend = openBackend(options, opened, (note) => notes.push(note));

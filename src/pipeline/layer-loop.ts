@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { DType } from "../checkpoint/tensor.js";
+import { Aligner } from "../compress/align.js";
 import { mergeGroup, pickRouter } from "../compress/merge.js";
 import { LayerObserver } from "../compress/observer.js";
 import { groupOf, type LayerPlan } from "../compress/plan.js";
@@ -137,7 +138,11 @@ class LayerRun {
       await nextTurn();
     };
     const observed = observer.finish(tensors);
-    const plan = await planLayer(backend, this.index, kept, block, tensors, observed, settings, pause, trace);
+    const plan = await planLayer(observed, {
+      ...{ layer: this.index, kept, settings, pause, trace },
+      routerGroups: block.description.router.groups?.count ?? 1,
+      aligner: () => Aligner.create(backend, block, tensors, observed.samples, settings, pause),
+    });
     if (trace !== undefined) onTrace?.(trace);
     return plan;
   }

@@ -1,0 +1,128 @@
+import { join } from "node:path";
+import type { MixShare } from "../calibration/mix.js";
+import { type LayerObservation, observationOf } from "../compress/observer.js";
+import { TokenSamples } from "../compress/samples.js";
+import type { Settings } from "../compress/settings.js";
+import { addStatistics, emptyStatistics, type StatisticSums } from "../compress/statistics.js";
+import { ReamError } from "../errors.js";
+import { sequencesOf, type Unit, unitsOf } from "./cuts.js";
+import { type ObservationManifest, readManifest, unitPath } from "./manifest.js";
+import { readSamples, readSums } from "./unit-file.js";
+
+/** The part of a domain that a mix takes. */
+interface DomainPart {
+  readonly domain: string;
+  /** Sequences of the mix. */
+  readonly sequences: number;
+  /** Units whose sums are added, and by what they are multiplied: 1 where they are exactly the mix's sequences. */
+  readonly units: readonly Unit[];
+  readonly factor: number;
+}
+
+/** What an observation knows of a mix. */
+export interface ObservedMix {
+  readonly parts: readonly DomainPart[];
+  readonly sequences: number;
+  /** Whether the sums are those of a run on the mix; otherwise those of all text are weighted. */
+  readonly exact: boolean;
+}
+
+/** A finished observation. */
+export class Observation {
+  private constructor(
+    readonly folder: string,
+    readonly manifest: ObservationManifest,
+  ) {}
+
+  /** Errors: OBSERVATION_MISSING, OBSERVATION_DAMAGED. */
+  static async open(folder: string): Promise<Observation> {
+    return new Observation(folder, await readManifest(folder));
+  }
+
+  /** What of each domain makes up a mix. Errors: OBSERVATION_DOMAIN. */
+  mix(shares: readonly MixShare[]): ObservedMix {
+    const { domains, calibration } = this.manifest;
+    const counts = sequencesOf(shares, calibration.sequences);
+    const parts = [...counts]
+      .filter(([, sequences]) => sequences > 0)
+      .map(([domain, sequences]): DomainPart => {
+        const cuts = domains[domain]?.cuts;
+        if (cuts === undefined) throw this.unknown(domain);
+        const units = unitsOf(new Map([[domain, cuts]]));
+        const exact = cuts.includes(sequences);
+        const within = exact ? units.filter(({ end }) => end <= sequences) : units;
+        return { domain, sequences, units: within, factor: exact ? 1 : sequences / cuts.at(-1)! };
+      });
+    return { parts, sequences: calibration.sequences, exact: parts.every(({ factor }) => factor === 1) };
+  }
+
+  /** What a layer's plan is made from. Errors: OBSERVATION_STATISTICS, OBSERVATION_DAMAGED. */
+  async layer(layer: number, mix: ObservedMix, settings: Settings): Promise<LayerObservation> {
+    this.checkSettings(settings);
+    const total = this.emptySums();
+    const unitSums = this.emptySums();
+    for (const { units, factor } of mix.parts) {
+      for (const unit of units) {
+        await readSums(join(this.folder, unitPath(unit, layer)), unitSums);
+        addStatistics(total, unitSums, factor);
+      }
+    }
+    const wanted = settings.merging === "saliency" && settings.alignActivations;
+    return observationOf(total, settings, wanted ? await this.samples(layer, mix) : undefined);
+  }
+
+  /** Inputs sampled from the mix's sequences. */
+  private async samples(layer: number, { parts }: ObservedMix): Promise<TokenSamples> {
+    const inputs: Float32Array[] = [];
+    for (const { domain, sequences } of parts) {
+      for (const unit of unitsOf(new Map([[domain, this.manifest.domains[domain]!.cuts]]))) {
+        const count = Math.min(unit.end, sequences) - unit.begin;
+        if (count > 0)
+          inputs.push(await readSamples(join(this.folder, unitPath(unit, layer)), count, this.manifest.hidden));
+      }
+    }
+    return TokenSamples.given(this.manifest.hidden, inputs);
+  }
+
+  private emptySums(): StatisticSums {
+    const { limits, hidden, statistics } = this.manifest;
+    const { experts } = limits;
+    const sums = emptyStatistics(experts, 0, { ...statistics, activations: "none" });
+    return statistics.activations === "none" ? sums : { ...sums, outputs: new Float64Array(experts * hidden) };
+  }
+
+  /** Refuses a method that needs what was not observed. */
+  private checkSettings(settings: Settings): void {
+    const { statistics, calibration } = this.manifest;
+    const fail = (what: string, hint: string): never => {
+      throw new ReamError("OBSERVATION_STATISTICS", what, { where: this.folder, hint });
+    };
+    if (settings.statistics === "batch-means") {
+      fail(
+        "means of batches do not add up over domains: a batch of a mix has sequences of several",
+        "Use --statistics sums, or compress directly.",
+      );
+    }
+    const outputs = settings.outputSimilarity === "mean-cosine" || settings.grouping === "hierarchical";
+    const kind = settings.gatedOutputs ? "gated" : "plain";
+    if (outputs && statistics.activations !== kind) {
+      fail(
+        `mean outputs of the kind "${kind}" were not observed`,
+        `Observe again with --gated-outputs ${settings.gatedOutputs}.`,
+      );
+    }
+    if (settings.outputSimilarity === "token-cosine" && !statistics.tokenCosines)
+      fail("cosines token by token were not observed", "Observe again with --token-cosines.");
+    if (settings.gateSimilarity !== "none" && !statistics.gateGram)
+      fail("router logits were not observed", "Observe again without --pruning-only.");
+    if (settings.merging === "saliency" && settings.alignActivations && calibration.samplesPerSequence === 0)
+      fail("inputs of the experts were not sampled", "Observe again without --pruning-only.");
+  }
+
+  private unknown(domain: string): ReamError {
+    return new ReamError("OBSERVATION_DOMAIN", `the observation has no domain ${JSON.stringify(domain)}`, {
+      where: this.folder,
+      hint: `It has: ${Object.keys(this.manifest.domains).join(", ")}.`,
+    });
+  }
+}
