@@ -30,6 +30,13 @@ export interface Calibration {
   readonly notes: readonly string[];
 }
 
+/** A calibration set without its tokens. */
+export type DescribedCalibration = Pick<Calibration, "sequences" | "length" | "domains" | "digest" | "notes">;
+
+export function describeCalibration({ sequences, length, domains, digest, notes }: Calibration | DescribedCalibration) {
+  return { sequences, length, digest, domains, notes };
+}
+
 /**
  * SHA-256 in hex over the line `ream-calibration 1 SEQUENCES LENGTH\n`, the ids as little-endian int32 and the mask as
  * bytes. Two runs with equal digests saw the same tokens, whatever files and tokenizer versions they came from.

@@ -3,7 +3,7 @@ import { settingsSchema } from "../compress/settings.js";
 import { compressOptions, computeOptions } from "../pipeline/options.js";
 import type { OptionGroup } from "./schema-options.js";
 
-const MAIN = ["experts", "out", "method", "dryRun", "plan", "restart"];
+const MAIN = ["experts", "out", "method", "observed", "dryRun", "plan", "restart"];
 const CALIBRATION = Object.keys(calibrationOptions.shape);
 const SETTINGS = Object.keys(settingsSchema.shape);
 const ENGINE = Object.keys(computeOptions.shape);

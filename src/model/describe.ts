@@ -29,7 +29,7 @@ export function describeModel(config: JsonObject, tensors: TensorNames = { has: 
       hint: "Use the unquantised (bfloat16) checkpoint of the same model.",
     });
   }
-  const model = describe(reader, tensors);
+  const model = withinOneEmbedding(describe(reader, tensors));
   if (model.topK > model.experts) {
     throw new ReamError("CONFIG_VALUE", `top-k ${model.topK} exceeds the ${model.experts} experts`, {
       where: "config.json",
@@ -44,6 +44,18 @@ export function describeModel(config: JsonObject, tensors: TensorNames = { has: 
   for (const { feedForward } of model.layers.filter(isMoe)) checkRouter(feedForward.router, model.experts);
   for (const { mixer } of model.layers) checkHeads(mixer);
   return model;
+}
+
+/**
+ * LongRoPE has other angles for sequences beyond the original context. Keys that are kept would have the old ones, so that
+ * the original context is all that answers may have.
+ */
+function withinOneEmbedding(model: ModelDescription): ModelDescription {
+  const limits = model.layers.flatMap(({ mixer }) => {
+    const scaling = "rope" in mixer ? mixer.rope?.scaling : undefined;
+    return scaling?.kind === "longrope" ? [scaling.originalPositions] : [];
+  });
+  return { ...model, maxPositions: Math.min(model.maxPositions, ...limits) };
 }
 
 /** Checks that heads divide evenly. */

@@ -1,10 +1,14 @@
+import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { MixShare } from "../calibration/mix.js";
+import type { DescribedCalibration } from "../calibration/calibration.js";
+import { type MixShare, parseMix } from "../calibration/mix.js";
 import { type LayerObservation, observationOf } from "../compress/observer.js";
 import { TokenSamples } from "../compress/samples.js";
 import type { Settings } from "../compress/settings.js";
 import { addStatistics, emptyStatistics, type StatisticSums } from "../compress/statistics.js";
 import { ReamError } from "../errors.js";
+import type { OpenedModel } from "../pipeline/open-model.js";
+import { modelIdentity } from "../pipeline/source-identity.js";
 import { sequencesOf, type Unit, unitsOf } from "./cuts.js";
 import { type ObservationManifest, readManifest, unitPath } from "./manifest.js";
 import { readSamples, readSums } from "./unit-file.js";
@@ -22,10 +26,16 @@ interface DomainPart {
 /** What an observation knows of a mix. */
 export interface ObservedMix {
   readonly parts: readonly DomainPart[];
-  readonly sequences: number;
   /** Whether the sums are those of a run on the mix; otherwise those of all text are weighted. */
   readonly exact: boolean;
+  readonly notes: readonly string[];
+  /** The text as a run on the mix would describe it. */
+  readonly calibration: DescribedCalibration;
 }
+
+const ESTIMATED =
+  "The observation has no cut at this mix, so that the sums of all its text are weighted: an estimate, not what a run on " +
+  "the mix would give. Name the mix when observing (--mix) to have it exactly.";
 
 /** A finished observation. */
 export class Observation {
@@ -39,9 +49,28 @@ export class Observation {
     return new Observation(folder, await readManifest(folder));
   }
 
-  /** What of each domain makes up a mix. Errors: OBSERVATION_DOMAIN. */
-  mix(shares: readonly MixShare[]): ObservedMix {
+  /** SHA-256 of the manifest, which names everything that the sums depend on. */
+  get identity(): string {
+    return createHash("sha256").update(JSON.stringify(this.manifest)).digest("hex");
+  }
+
+  /** Makes sure that a model is the one that was observed. Errors: OBSERVATION_MODEL. */
+  async checkModel(opened: OpenedModel): Promise<void> {
+    const { name, identity } = this.manifest.model;
+    if ((await modelIdentity(opened)) === identity) return;
+    throw new ReamError("OBSERVATION_MODEL", `the observation is of another model, or of other files: ${name}`, {
+      where: this.folder,
+      hint: "Give the model that was observed, or observe this one.",
+    });
+  }
+
+  /**
+   * What of each domain makes up a mix, as general=0.3,code=0.7; by default all domains in equal shares.
+   * Errors: CALIBRATION_MIX, OBSERVATION_DOMAIN.
+   */
+  mix(text: string | undefined): ObservedMix {
     const { domains, calibration } = this.manifest;
+    const shares = parseMix(text ?? Object.keys(domains).join(","));
     const counts = sequencesOf(shares, calibration.sequences);
     const parts = [...counts]
       .filter(([, sequences]) => sequences > 0)
@@ -53,7 +82,8 @@ export class Observation {
         const within = exact ? units.filter(({ end }) => end <= sequences) : units;
         return { domain, sequences, units: within, factor: exact ? 1 : sequences / cuts.at(-1)! };
       });
-    return { parts, sequences: calibration.sequences, exact: parts.every(({ factor }) => factor === 1) };
+    const exact = parts.every(({ factor }) => factor === 1);
+    return { parts, exact, notes: exact ? [] : [ESTIMATED], calibration: this.describe(shares, parts) };
   }
 
   /** What a layer's plan is made from. Errors: OBSERVATION_STATISTICS, OBSERVATION_DAMAGED. */
@@ -117,6 +147,27 @@ export class Observation {
       fail("router logits were not observed", "Observe again without --pruning-only.");
     if (settings.merging === "saliency" && settings.alignActivations && calibration.samplesPerSequence === 0)
       fail("inputs of the experts were not sampled", "Observe again without --pruning-only.");
+  }
+
+  private describe(shares: readonly MixShare[], parts: readonly DomainPart[]): DescribedCalibration {
+    const { domains, calibration } = this.manifest;
+    const { length } = calibration;
+    const described = parts.map(({ domain, sequences }) => {
+      const { source, tokens, cuts } = domains[domain]!;
+      const share = Math.round((tokens * sequences) / cuts.at(-1)!);
+      return {
+        name: domain,
+        ratio: shares.find(({ name }) => name === domain)!.ratio,
+        sequences,
+        tokens: share,
+        source,
+      };
+    });
+    const digest = createHash("sha256")
+      .update(JSON.stringify([this.manifest, parts]))
+      .digest("hex");
+    const sequences = parts.reduce((sum, part) => sum + part.sequences, 0);
+    return { sequences, length, domains: described, digest, notes: [] };
   }
 
   private unknown(domain: string): ReamError {

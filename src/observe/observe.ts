@@ -13,7 +13,7 @@ import type { CompressEvent } from "../pipeline/events.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, openModel } from "../pipeline/open-model.js";
 import { relay } from "../pipeline/relay.js";
-import { quickIdentity } from "../pipeline/source-identity.js";
+import { modelIdentity } from "../pipeline/source-identity.js";
 import { VERSION } from "../version.js";
 import { type DomainText, loadDomains } from "./load-domains.js";
 import { MANIFEST_NAME, type ObservationManifest, unitPath } from "./manifest.js";
@@ -99,13 +99,12 @@ async function describe(
   backend: Backend,
   texts: readonly DomainText[],
 ): Promise<ObservationManifest> {
-  const files = [...new Set([...checkpoint.tensors.values()].map(({ file }) => file)), "config.json"];
   const { pruningOnly, gatedOutputs, tokenCosines, sequences, length, seed, samples } = options;
   return {
     format: "ream-observation",
     version: 1,
     program: VERSION,
-    model: { name, family: model.family, identity: await quickIdentity(folder, files) },
+    model: { name, family: model.family, identity: await modelIdentity({ checkpoint, folder }) },
     engine: { backend: backend.name, precision: backend.precision, variant: backend.variant },
     layers: model.layers.filter(isMoe).map(({ index }) => index),
     limits: expertLimits(model),

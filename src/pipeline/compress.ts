@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { prettifyError } from "zod";
-import type { Calibration } from "../calibration/calibration.js";
+import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
 import { refuseExisting } from "../checkpoint/output-checks.js";
 import type { DType } from "../checkpoint/tensor.js";
@@ -12,10 +12,14 @@ import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import type { ModelDescription } from "../model/description.js";
+import { Observation } from "../observe/observation.js";
+import { observedNotes, observedSettings } from "../observe/observed-settings.js";
+import { planObserved } from "../observe/plan-observed.js";
 import { makeBatches } from "./batches.js";
 import { checkExperts, expertLimits } from "./check-experts.js";
 import type { CompressEvent } from "./events.js";
 import { planLayers } from "./layer-loop.js";
+import type { ManifestInputs } from "./manifest.js";
 import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
 import { openOutput, recordedPlans } from "./open-output.js";
@@ -31,7 +35,7 @@ export interface CompressResult {
   readonly out: string | undefined;
   readonly plan: Plan;
   readonly settings: Settings | undefined;
-  readonly calibration: Omit<Calibration, "ids" | "mask" | "domainOfSequence"> | undefined;
+  readonly calibration: DescribedCalibration | undefined;
   readonly bytes: { readonly before: number; readonly after: number };
 }
 
@@ -57,9 +61,9 @@ export async function* compress(
   if (options.out !== undefined && !options.dryRun) await refuseExisting(resolve(options.out));
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
-    return options.plan === undefined
-      ? yield* planAndWrite(options, opened, signal)
-      : yield* applyPlan(options, options.plan, opened, signal);
+    if (options.plan !== undefined) return yield* applyPlan(options, options.plan, opened, signal);
+    if (options.observed !== undefined) return yield* planObservedAndWrite(options, options.observed, opened, signal);
+    return yield* planAndWrite(options, opened, signal);
   } finally {
     await opened.checkpoint.close();
   }
@@ -85,19 +89,10 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
       `Sequences of ${calibration.length} tokens are longer than the ${model.maxPositions} positions the model was made for.`,
     );
   }
-  const output = options.dryRun
-    ? undefined
-    : await openOutput(options, opened, { settings, calibration: calibration.digest }, backend);
-  try {
-    // A trace holds every layer, so that with one all are planned anew.
-    const finished = output === undefined || options.trace !== undefined ? [] : recordedPlans(output, model, kept);
-    const recorded = output?.journal.length ?? 0;
-    let planned = finished.length;
-    yield startEvent(options, opened, kept, calibration, backend, finished.length);
-    for (const message of [...notes, ...calibration.notes]) yield { type: "note", message } as const;
-
-    const traces: LayerTrace[] = [];
-    const layers = yield* planLayers({
+  const traces: LayerTrace[] = [];
+  const observed = { settings, calibration, seed: options.seed, backend };
+  return yield* writePlanned(options, opened, observed, notes, signal, async function* ({ finished, onPlan }) {
+    const plans = yield* planLayers({
       checkpoint,
       model,
       backend,
@@ -109,15 +104,70 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
       finished,
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
-      onPlan: async (plan) => {
-        if (planned++ >= recorded) await output?.append({ plan });
-      },
+      onPlan,
       signal,
     });
     if (options.trace !== undefined)
       await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
-    const plan = makePlan(options, settings, model, kept, layers);
-    const observed = { settings, calibration, seed: options.seed, backend };
+    return plans;
+  });
+}
+
+/** Plans from an observation and writes. */
+async function* planObservedAndWrite(
+  options: ResolvedCompressOptions,
+  folder: string,
+  opened: OpenedModel,
+  signal: AbortSignal | undefined,
+) {
+  const { model } = opened;
+  const observation = await Observation.open(folder);
+  const settings = observedSettings(options.method, pickSettings(options));
+  const kept = checkExperts(options.experts, expertLimits(model));
+  checkRoom(model.experts, kept, settings);
+  await observation.checkModel(opened);
+  const mix = observation.mix(options.mix);
+  const notes = [...observedNotes(options.method, options.statistics), ...mix.notes];
+  const backend = openBackend({ ...options, precision: observation.manifest.engine.precision }, opened, (note) =>
+    notes.push(note),
+  );
+  const { seed } = observation.manifest.calibration;
+  const observed = { settings, calibration: mix.calibration, seed, backend, observation: observation.identity };
+  return yield* writePlanned(options, opened, observed, notes, signal, ({ finished, onPlan }) =>
+    planObserved({ observation, mix, settings, kept, weights: { opened, backend }, finished, onPlan, signal }),
+  );
+}
+
+/** Resumes or starts an output, makes its plans, records them as they come, and writes the checkpoint. */
+async function* writePlanned(
+  options: ResolvedCompressOptions,
+  opened: OpenedModel,
+  observed: NonNullable<ManifestInputs["observed"]>,
+  notes: readonly string[],
+  signal: AbortSignal | undefined,
+  makePlans: (progress: {
+    readonly finished: readonly LayerPlan[];
+    readonly onPlan: (plan: LayerPlan) => Promise<void>;
+  }) => AsyncGenerator<CompressEvent, LayerPlan[]>,
+) {
+  const { settings, calibration, backend } = observed;
+  const kept = options.experts!;
+  const output = options.dryRun
+    ? undefined
+    : await openOutput(options, opened, { settings, calibration: calibration.digest }, backend);
+  try {
+    // A trace holds every layer, so that with one all are planned anew.
+    const finished =
+      output === undefined || options.trace !== undefined ? [] : recordedPlans(output, opened.model, kept);
+    const recorded = output?.journal.length ?? 0;
+    let planned = finished.length;
+    yield startEvent(options, opened, kept, calibration, backend, finished.length);
+    for (const message of [...notes, ...calibration.notes]) yield { type: "note", message } as const;
+    const onPlan = async (plan: LayerPlan) => {
+      if (planned++ >= recorded) await output?.append({ plan });
+    };
+    const layers = yield* makePlans({ finished, onPlan });
+    const plan = makePlan(options, settings, opened.model, kept, layers);
     const bytes = yield* writeCheckpoint({
       ...target(options, backend),
       opened,
@@ -127,8 +177,8 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
       observed,
       signal,
     });
-    const { ids, mask, domainOfSequence, ...about } = calibration;
-    return { out: options.dryRun ? undefined : options.out, plan, settings, calibration: about, bytes };
+    const out = options.dryRun ? undefined : options.out;
+    return { out, plan, settings, calibration: describeCalibration(calibration), bytes };
   } finally {
     await output?.close();
   }
@@ -205,18 +255,17 @@ function startEvent(
   options: ResolvedCompressOptions,
   { name, model }: OpenedModel,
   kept: number,
-  calibration: Calibration,
+  { sequences, length, domains }: DescribedCalibration,
   backend: Backend,
   resumed: number,
 ): CompressEvent {
-  const { sequences, length, mask } = calibration;
   return {
     type: "start",
     model: name,
     family: model.family,
     layers: model.layers.length,
     experts: { before: model.experts, after: kept },
-    tokens: mask.reduce((sum, value) => sum + value, 0),
+    tokens: domains.reduce((sum, { tokens }) => sum + tokens, 0),
     sequences,
     length,
     method: options.method,

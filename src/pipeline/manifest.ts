@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Calibration } from "../calibration/calibration.js";
+import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
 import type { Settings } from "../compress/settings.js";
 import type { Backend } from "../engine/backend.js";
@@ -15,9 +15,11 @@ export interface ManifestInputs {
   /** Absent where a plan was given: nothing was observed. */
   readonly observed?: {
     readonly settings: Settings;
-    readonly calibration: Calibration;
+    readonly calibration: DescribedCalibration;
     readonly seed: number;
     readonly backend: Backend;
+    /** Digest of the observation that the plan was made from, if there was one. */
+    readonly observation?: string;
   };
   readonly outputDtype: string;
 }
@@ -41,14 +43,11 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
       settings: observed.settings,
       seed: observed.seed,
       calibration: describeCalibration(observed.calibration),
+      ...(observed.observation !== undefined && { observation: observed.observation }),
       engine: { backend: observed.backend.name, precision: observed.backend.precision },
     }),
     plan: { digest: planDigest(plan.layers), layers: plan.layers.map(withoutPermutations) },
   };
-}
-
-function describeCalibration({ sequences, length, digest, domains, notes }: Calibration) {
-  return { sequences, length, digest, domains, notes };
 }
 
 /** Permutations are long; their digest is enough to compare two runs. */

@@ -8,7 +8,7 @@ import { isMoe, type ModelDescription } from "../model/description.js";
 import { VERSION } from "../version.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
-import { fileDigest, quickIdentity } from "./source-identity.js";
+import { fileDigest, modelIdentity } from "./source-identity.js";
 
 /**
  * The output folder, resumed where an earlier run of the same work left off.
@@ -21,12 +21,11 @@ export async function openOutput(
   input: Plan | { readonly settings: Settings; readonly calibration: string },
   backend: Backend,
 ): Promise<OutputFolder> {
-  const names = [...new Set([...checkpoint.tensors.values()].map(({ file }) => file)), "config.json"];
   const { out, restart, experts, method, seed, shards, sampledTokens } = options;
   // Everything that the output's bytes depend on, and nothing else: paths and the number of threads do not matter.
   const work = {
     version: VERSION,
-    source: await quickIdentity(folder, names),
+    source: await modelIdentity({ checkpoint, folder }),
     family: model.family,
     input,
     target: [experts, method, seed, shards, options.outputDtype],

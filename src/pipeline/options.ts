@@ -24,6 +24,10 @@ export const compressOptions = z.strictObject({
   out: z.string().min(1).optional().describe("folder that receives the compressed checkpoint"),
   experts: z.int().min(1).optional().describe("experts that each layer keeps"),
   method: z.enum(METHOD_NAMES).default("ream").describe("what to do with the experts"),
+  observed: z
+    .string()
+    .optional()
+    .describe("folder of an observation (ream observe): plan from its sums instead of running calibration text"),
   plan: z.string().optional().describe("apply this plan (JSON of --dry-run --json) instead of making one"),
   sampledTokens: z
     .string()

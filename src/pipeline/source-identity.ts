@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs";
 import { lstat, readlink, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileError } from "../checkpoint/file-pool.js";
+import type { OpenedModel } from "./open-model.js";
 
 /** A file of the source checkpoint as the manifest names it. */
 export interface FileIdentity {
@@ -19,6 +20,12 @@ export async function quickIdentity(folder: string, names: readonly string[]): P
     hash.update(`${name}\n${size}\n${mtimeMs}\n`);
   }
   return hash.digest("hex");
+}
+
+/** `quickIdentity` of a model: its config and all files with tensors. */
+export function modelIdentity({ checkpoint, folder }: Pick<OpenedModel, "checkpoint" | "folder">): Promise<string> {
+  const files = new Set([...checkpoint.tensors.values()].map(({ file }) => file));
+  return quickIdentity(folder, [...files, "config.json"]);
 }
 
 /** SHA-256 of each file's content. Files of the Hugging Face cache are named by it, so that they are not read again. */

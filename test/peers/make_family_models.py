@@ -87,10 +87,11 @@ FAMILIES = {
     "phimoe": (dict(num_local_experts=6, num_experts_per_tok=2), {
         "no-biases": dict(attention_bias=False, lm_head_bias=False, router_jitter_noise=0.3),
         "window": dict(attention_bias=True, lm_head_bias=True, sliding_window=6, router_jitter_noise=0.01),
-        "longrope": dict(max_position_embeddings=32, original_max_position_embeddings=16, rope_parameters=dict(
+        # Within the original context: beyond it transformers keeps the short factors, the model's own code does not.
+        "longrope": dict(max_position_embeddings=64, original_max_position_embeddings=32, rope_parameters=dict(
             rope_type="longrope", rope_theta=10000.0, short_factor=[1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
             long_factor=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], short_mscale=1.1, long_mscale=1.3,
-            original_max_position_embeddings=16)),
+            original_max_position_embeddings=32)),
     }),
     "hunyuan_v1_moe": (dict(num_experts=6, moe_topk=2, head_dim=12), {
         "lists": dict(moe_topk=[2, 2, 2], num_experts=6),
@@ -147,7 +148,8 @@ def make(path, family, options):
                 parameter.add_(0.2 * torch.randn_like(parameter))
             elif "experts" in name or "correction_bias" in name:
                 parameter.normal_(0, 0.2)
-    model.to(torch.bfloat16).save_pretrained(path)
+    # MiniMax's decays are buffers that transformers would round too; they follow from a formula.
+    model.to(torch.float32 if family == "minimax" else torch.bfloat16).save_pretrained(path)
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
     ids = torch.randint(1, options["vocab_size"], (2, 25))
     with torch.no_grad():

@@ -1,0 +1,24 @@
+import { METHODS, type Method, resolveSettings, type Settings, settingsSchema } from "../compress/settings.js";
+import { ReamError } from "../errors.js";
+
+type Changes = { readonly [K in keyof Settings]?: Settings[K] | undefined };
+
+/** A method's settings for an observation of the original model: exact sums, and nothing is sequential. */
+export function observedSettings(method: Method, options: Changes): Settings {
+  const given = Object.entries(options).filter(([key, value]) => key in settingsSchema.shape && value !== undefined);
+  const changes = Object.fromEntries(given) as Partial<Settings>;
+  if (changes.sequential === true) {
+    throw new ReamError("SETTINGS_CONFLICT", "an observation is of the original model, so that no plan is sequential", {
+      where: "--sequential",
+      hint: "Leave --observed out: a sequential run observes each layer behind the merged ones.",
+    });
+  }
+  return resolveSettings(method, { statistics: "sums", ...changes, sequential: false });
+}
+
+/** What a person should know where a method is not what it is without an observation. */
+export function observedNotes(method: Method, statistics: Settings["statistics"] | undefined): string[] {
+  const { settings } = METHODS[method];
+  if (settings.statistics === "sums" || statistics !== undefined) return [];
+  return [`${method} is computed from exact sums here (--statistics sums), not from means of batches as by default.`];
+}
