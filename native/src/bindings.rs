@@ -26,6 +26,8 @@ use crate::product::{Context, head_linear, linear, product};
 use crate::threads::Threads;
 use crate::{assignment, elementwise, memory, sums};
 
+mod recurrent;
+
 /// An array of JavaScript that a function writes to.
 type Output<'a, T> = &'a mut [T];
 

@@ -110,6 +110,32 @@ export interface CachedAttentionShape {
   readonly window?: number | undefined;
 }
 
+/** Rows of a recurrent operation's call that are the next tokens of one sequence. */
+export interface RecurrentSegment {
+  readonly tokens: number;
+  /**
+   * What the sequence's earlier tokens left behind; replaced by what its last one leaves. Undefined: it starts from
+   * zeros, and nothing is kept.
+   */
+  readonly state: Float32Array | undefined;
+}
+
+/** Heads of the gated delta rule: head h of the values uses head floor(h / (valueHeads / keyHeads)) of queries and keys. */
+export interface DeltaRuleShape {
+  readonly keyHeads: number;
+  /** A multiple of `keyHeads`. */
+  readonly valueHeads: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+}
+
+/** Heads of lightning attention. */
+export interface LinearAttentionShape {
+  readonly heads: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+}
+
 /**
  * The closed set of operations that models and methods are written in. All arrays are row-major float32 unless said
  * otherwise; results are new arrays unless the name says `add`. Reductions have a fixed order, whatever the number of
@@ -190,6 +216,52 @@ export interface Backend {
     cache: KeyValueCache,
     segments: readonly Segment[],
     shape: CachedAttentionShape,
+  ): Float32Array;
+
+  /**
+   * Causal depthwise convolution of x `[tokens, channels]` with weight `[channels, kernel]` and bias `[channels]`:
+   * out[t, c] = activation(bias[c] + sum_i weight[c, i] * x[t - kernel + 1 + i, c]).
+   *
+   * Rows of the segments follow each other. A state `[kernel - 1, channels]` is the last inputs, oldest first. For this
+   * and the other two operations on recurrent segments: a token's result depends neither on the other segments of the
+   * call nor on how its sequence was cut into calls, bit by bit. States that share memory are a `RangeError`.
+   */
+  convolution(
+    x: Float32Array,
+    weight: Float32Array,
+    bias: Float32Array | undefined,
+    kernel: number,
+    activation: "silu" | "none",
+    segments: readonly RecurrentSegment[],
+  ): Float32Array;
+
+  /**
+   * Gated delta rule (Yang et al. 2024, arXiv 2412.06464): `[tokens, valueHeads, valueSize]`. A row of qkv is q and k
+   * `[keyHeads, keySize]` and v `[valueHeads, valueSize]`. q and k are scaled to unit length (x / sqrt(sum x² + 1e-6)),
+   * q by keySize^-1/2. For each head, state S `[keySize, valueSize]` and gate g:
+   * S[i, :] *= e^g[i]; S += k (beta (v - Sᵀ k))ᵀ; o = Sᵀ q.
+   *
+   * logDecay is g: `[tokens, valueHeads]`, or `[tokens, valueHeads, keySize]` for one of each channel of the key (Kimi
+   * Linear). beta `[tokens, valueHeads]`. A state is `[valueHeads, keySize, valueSize]`.
+   */
+  deltaRule(
+    qkv: Float32Array,
+    logDecay: Float32Array,
+    beta: Float32Array,
+    shape: DeltaRuleShape,
+    segments: readonly RecurrentSegment[],
+  ): Float32Array;
+
+  /**
+   * Lightning attention (Qin et al. 2024, arXiv 2401.04658): `[tokens, heads, valueSize]`. A row of qkv is q and k
+   * `[heads, keySize]` and v `[heads, valueSize]`. For each head: S = e^logDecay S + k vᵀ; o = Sᵀ q. logDecay `[heads]`.
+   * A state is `[heads, keySize, valueSize]`.
+   */
+  linearAttention(
+    qkv: Float32Array,
+    logDecay: Float32Array,
+    shape: LinearAttentionShape,
+    segments: readonly RecurrentSegment[],
   ): Float32Array;
 
   /** Row-wise softmax of logits `[tokens, columns]`. */

@@ -95,6 +95,39 @@ export interface Engine {
     window: number,
     out: Float32Array,
   ): void;
+  convolution(
+    x: Float32Array,
+    weight: Float32Array,
+    bias: Float32Array | undefined,
+    kernel: number,
+    silu: boolean,
+    /** Of each segment. */
+    tokens: Uint32Array,
+    states: readonly (Float32Array | undefined)[],
+    out: Float32Array,
+  ): void;
+  deltaRule(
+    qkv: Float32Array,
+    logDecay: Float32Array,
+    beta: Float32Array,
+    keyHeads: number,
+    valueHeads: number,
+    keySize: number,
+    valueSize: number,
+    tokens: Uint32Array,
+    states: readonly (Float32Array | undefined)[],
+    out: Float32Array,
+  ): void;
+  linearAttention(
+    qkv: Float32Array,
+    logDecay: Float32Array,
+    heads: number,
+    keySize: number,
+    valueSize: number,
+    tokens: Uint32Array,
+    states: readonly (Float32Array | undefined)[],
+    out: Float32Array,
+  ): void;
   softmax(logits: Float32Array, columns: number, out: Float32Array): void;
   gated(gate: Float32Array, up: Float32Array, activation: ActivationKind, out: Float32Array): void;
   routed(

@@ -6,6 +6,7 @@ import type { ActivationKind, Engine, PackedExperts, PackedMatrix } from "./bina
 import { checked, own } from "./checked.js";
 import { NativeKeyValueCache, packSegments } from "./key-value-cache.js";
 import { loadBinary } from "./load-binary.js";
+import { recurrentOperations } from "./recurrent.js";
 
 export interface NativeOptions {
   readonly precision: Precision;
@@ -140,6 +141,7 @@ export function createNativeBackend(options: NativeOptions): Backend {
       );
       return out;
     },
+    ...recurrentOperations(engine),
     softmax(logits, columns) {
       const out = new Float32Array(logits.length);
       checked(() => engine.softmax(logits, columns, out));

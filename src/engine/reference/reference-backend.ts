@@ -4,10 +4,13 @@ import type { Backend, Experts, Matrix, Precision } from "../backend.js";
 import { expertBiases } from "../expert-biases.js";
 import { assignment } from "./assignment.js";
 import { attention } from "./attention.js";
+import { convolution } from "./convolution.js";
+import { deltaRule } from "./delta-rule.js";
 import { gated, layerNorm, rmsNorm, rotate, rotateAt, softmax } from "./elementwise.js";
 import type { ReferenceExperts } from "./experts.js";
 import * as expertOperations from "./experts.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
+import { linearAttention } from "./linear-attention.js";
 import { addTransposedProduct, dot, product, rowsOf } from "./products.js";
 
 class ReferenceMatrix implements Matrix {
@@ -69,6 +72,9 @@ export function createReferenceBackend(precision: Precision): Backend {
     rotateAt,
     keyValueCache: (keyValueHeads, headSize) => new ReferenceCache(keyValueHeads, headSize, input),
     attendCached: (q, k, v, cache, segments, shape) => attendCached(q, k, v, cache as ReferenceCache, segments, shape),
+    convolution,
+    deltaRule,
+    linearAttention,
     softmax,
     gated,
     experts(tensors, activation): ReferenceExperts {
