@@ -6,6 +6,8 @@ import { evaluateCommand } from "./evaluate.js";
 import { EXIT, formatFailure } from "./failures.js";
 import { forwardCommand } from "./forward.js";
 import { inspectCommand } from "./inspect.js";
+import { observeCommand } from "./observe.js";
+import { planCommand } from "./plan.js";
 import { serveCommand } from "./serve.js";
 import { tasksCommand } from "./tasks.js";
 
@@ -31,6 +33,8 @@ export async function main(argv: readonly string[]): Promise<number> {
     demoCommand,
     inspectCommand,
     compressCommand,
+    observeCommand,
+    planCommand,
     evaluateCommand,
     tasksCommand,
     serveCommand,

@@ -1,10 +1,11 @@
 import type { EvaluateEvent } from "../evaluate/run/events.js";
 import type { HubEvent } from "../hub/settings.js";
+import type { ObserveEvent } from "../observe/observe.js";
 import type { CompressEvent } from "../pipeline/events.js";
 import { formatBytes, formatCount, formatDuration, formatShare } from "./format.js";
 import { type Progress, ProgressState } from "./progress-state.js";
 
-export type RunEvent = CompressEvent | EvaluateEvent | HubEvent;
+export type RunEvent = CompressEvent | EvaluateEvent | HubEvent | ObserveEvent;
 
 /** Where progress is drawn: stderr, or a stand-in in tests. */
 export interface ProgressStream {
