@@ -388,6 +388,7 @@ impl Engine {
     }
 
     /// Rotary embedding in place; the position of a token is its index modulo `length`.
+    #[allow(clippy::too_many_arguments)]
     #[napi(catch_unwind)]
     pub fn rotate(
         &self,

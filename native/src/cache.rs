@@ -218,7 +218,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cache, Layout, Segment};
+    use super::{Cache, Segment};
     use crate::dispatch::Cpu;
     use crate::math::to_bfloat16;
     use crate::packed::{Format, PANEL};
@@ -232,28 +232,31 @@ mod tests {
             for bfloat16 in [false, true] {
                 let format = Format::new(cpu, bfloat16);
                 let context = Context { cpu, threads: Threads::new(2).unwrap(), format };
-                let (heads, size) = (2, 67);
-                let mut cache = Cache::new(&context, heads, size);
+                let (heads, size, value_size) = (2, 67, 45);
+                let mut cache = Cache::new(&context, heads, size, value_size);
                 let number = |token: usize, head: usize, d: usize| (token * 1000 + head * 100 + d) as f32;
-                let array = |tokens: &[usize]| -> Vec<f32> {
+                let array = |tokens: &[usize], size: usize| -> Vec<f32> {
                     let head = |token| (0..heads).flat_map(move |head| (0..size).map(move |d| number(token, head, d)));
                     tokens.iter().flat_map(|&token| head(token)).collect()
                 };
                 let segment = |sequence, tokens| Segment { sequence, tokens, prefix: None };
-                let rows = array(&(0..70).chain(500..505).collect::<Vec<_>>());
-                cache.append(&context, &[segment(9, 70), segment(4, 5)], &rows, &rows);
-                let rows = array(&(505..508).chain(70..100).collect::<Vec<_>>());
-                cache.append(&context, &[segment(4, 3), segment(9, 30)], &rows, &rows);
+                let tokens: Vec<_> = (0..70).chain(500..505).collect();
+                let (keys, values) = (array(&tokens, size), array(&tokens, value_size));
+                cache.append(&context, &[segment(9, 70), segment(4, 5)], &keys, &values);
+                let tokens: Vec<_> = (505..508).chain(70..100).collect();
+                let (keys, values) = (array(&tokens, size), array(&tokens, value_size));
+                cache.append(&context, &[segment(4, 3), segment(9, 30)], &keys, &values);
                 cache.truncate(9, 90);
                 assert_eq!((cache.length(9), cache.length(4), cache.length(1)), (90, 8, 0));
 
-                let layout = Layout::new(cache.format(), size);
+                let layout = cache.layout();
                 for (sequence, first, count) in [(9, 0, 90), (4, 500, 8)] {
                     for (token, head) in (0..count).flat_map(|token| (0..heads).map(move |head| (token, head))) {
                         let panel = cache.panel(sequence, token / PANEL, head);
                         for d in 0..size {
-                            let (key, value) = (layout.key(token % PANEL, d), layout.value(token % PANEL, d));
-                            for (bytes, index) in [(panel.keys, key), (panel.values, value)] {
+                            let key = (panel.keys, layout.key(token % PANEL, d));
+                            let value = (d < value_size).then(|| (panel.values, layout.value(token % PANEL, d)));
+                            for (bytes, index) in [Some(key), value].into_iter().flatten() {
                                 let number = number(first + token, head, d);
                                 let wanted = if bfloat16 {
                                     to_bfloat16(number).to_ne_bytes().to_vec()
@@ -268,7 +271,7 @@ mod tests {
                 // 26 tokens of the last page of sequence 9 are left.
                 let values = cache.panel(9, 1, 1).values;
                 let numbers = values.chunks_exact(cache.format().panel_bytes());
-                assert_eq!(numbers.filter(|number| number.iter().any(|&byte| byte != 0)).count(), 26 * size);
+                assert_eq!(numbers.filter(|number| number.iter().any(|&byte| byte != 0)).count(), 26 * value_size);
             }
         }
     }
