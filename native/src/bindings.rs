@@ -23,6 +23,7 @@ use crate::math::Activation;
 use crate::memory::{Buffer, Disjoint};
 use crate::packed::{Format, Packed};
 use crate::product::{Context, head_linear, linear, product};
+use crate::softmax::Sight;
 use crate::threads::Threads;
 use crate::{assignment, elementwise, memory, sums};
 
@@ -67,6 +68,18 @@ fn check_indices(indices: &[i32], count: usize, what: &str) -> Result<()> {
 fn source<'a>(dtype: &str, data: &'a [u8], rows: usize, columns: usize) -> Result<Source<'a>> {
     let dtype = DType::from_name(dtype).ok_or_else(|| invalid(format!("{dtype} is not a floating-point type")))?;
     Source::new(dtype, rows, columns, data).map_err(invalid)
+}
+
+/// A window or chunk of 0 means none.
+fn sight(window: u32, chunk: u32) -> Sight {
+    let limit = |size: u32| if size == 0 { usize::MAX } else { size as usize };
+    Sight { window: limit(window), chunk: limit(chunk) }
+}
+
+fn check_sinks(sinks: Option<&[f32]>, heads: usize, out: &[f32], what: &str) -> Result<()> {
+    let Some(sinks) = sinks else { return Ok(()) };
+    check_length(sinks, &[heads], &format!("{what}: sinks"))?;
+    check_apart(out, sinks, what)
 }
 
 /// Checks the arrays of a rotation; returns the number of tokens.
@@ -375,6 +388,7 @@ impl Engine {
     }
 
     /// Rotary embedding in place; the position of a token is its index modulo `length`.
+    #[allow(clippy::too_many_arguments)]
     #[napi(catch_unwind)]
     pub fn rotate(
         &self,
@@ -382,12 +396,13 @@ impl Engine {
         heads: u32,
         head_size: u32,
         length: u32,
+        adjacent: bool,
         cos: &[f32],
         sin: &[f32],
     ) -> Result<()> {
         let (heads, head_size, length) = (heads as usize, head_size as usize, length as usize);
         check_rotation(x, heads, head_size, length, cos, sin)?;
-        elementwise::rotate(&self.0, x, heads, head_size, length, |token| token % length, cos, sin);
+        elementwise::rotate(&self.0, x, heads, head_size, length, adjacent, |token| token % length, cos, sin);
         Ok(())
     }
 
@@ -400,6 +415,7 @@ impl Engine {
         heads: u32,
         head_size: u32,
         length: u32,
+        adjacent: bool,
         positions: &[i32],
         cos: &[f32],
         sin: &[f32],
@@ -410,7 +426,7 @@ impl Engine {
         check_indices(positions, length, "rotateAt: positions")?;
         check_apart(x, positions, "rotateAt")?;
         let position = |token: usize| positions[token].cast_unsigned() as usize;
-        elementwise::rotate(&self.0, x, heads, head_size, length, position, cos, sin);
+        elementwise::rotate(&self.0, x, heads, head_size, length, adjacent, position, cos, sin);
         Ok(())
     }
 
@@ -427,8 +443,11 @@ impl Engine {
         heads: u32,
         key_value_heads: u32,
         head_size: u32,
+        value_size: u32,
         scale: f64,
         window: u32,
+        chunk: u32,
+        sinks: Option<&[f32]>,
         mask: Option<&[u8]>,
         out: Output<f32>,
     ) -> Result<()> {
@@ -438,18 +457,21 @@ impl Engine {
             heads: heads as usize,
             key_value_heads: key_value_heads as usize,
             head_size: head_size as usize,
+            value_size: value_size as usize,
             scale: scale as f32,
-            window: if window == 0 { usize::MAX } else { window as usize },
+            sight: sight(window, chunk),
+            sinks,
             mask,
         };
-        let Shape { sequences, length, heads, key_value_heads, head_size, .. } = shape;
+        let Shape { sequences, length, heads, key_value_heads, head_size, value_size, .. } = shape;
         check(key_value_heads > 0 && heads % key_value_heads == 0, || {
             format!("attention: {heads} heads cannot share {key_value_heads} heads of keys")
         })?;
         check_length(q, &[sequences, length, heads, head_size], "attention: q")?;
         check_length(k, &[sequences, length, key_value_heads, head_size], "attention: k")?;
-        check_length(v, &[k.len()], "attention: v")?;
-        check_length(out, &[q.len()], "attention: output")?;
+        check_length(v, &[sequences, length, key_value_heads, value_size], "attention: v")?;
+        check_length(out, &[sequences, length, heads, value_size], "attention: output")?;
+        check_sinks(sinks, heads, out, "attention")?;
         if let Some(mask) = mask {
             check_length(mask, &[sequences, length], "attention: mask")?;
             check_apart(out, mask, "attention")?;
@@ -463,14 +485,16 @@ impl Engine {
 
     /// An empty cache of keys and values.
     #[napi(catch_unwind)]
-    pub fn key_value_cache(&self, key_value_heads: u32, head_size: u32) -> Result<KeyValues> {
-        let (heads, head_size) = (key_value_heads as usize, head_size as usize);
-        check(heads > 0 && head_size > 0, || format!("keyValueCache: {heads} heads of {head_size} keep nothing"))?;
+    pub fn key_value_cache(&self, key_value_heads: u32, head_size: u32, value_size: u32) -> Result<KeyValues> {
+        let (heads, head_size, value_size) = (key_value_heads as usize, head_size as usize, value_size as usize);
+        check(heads > 0 && head_size > 0 && value_size > 0, || {
+            format!("keyValueCache: {heads} heads of {head_size} and {value_size} keep nothing")
+        })?;
         // Larger ones could overflow the size of a page.
-        check(heads.saturating_mul(head_size) <= 1 << 24, || {
+        check(heads.saturating_mul(head_size.max(value_size)) <= 1 << 24, || {
             format!("keyValueCache: {heads} heads of {head_size} are too large")
         })?;
-        Ok(KeyValues(Some(Cache::new(&self.0, heads, head_size)), self.0.format))
+        Ok(KeyValues(Some(Cache::new(&self.0, heads, head_size, value_size)), self.0.format))
     }
 
     /// Appends to a cache and attends to it. `segments` `[segments, 4]`: sequence, tokens, sequence of the prefix and
@@ -487,6 +511,8 @@ impl Engine {
         heads: u32,
         scale: f64,
         window: u32,
+        chunk: u32,
+        sinks: Option<&[f32]>,
         out: Output<f32>,
     ) -> Result<()> {
         let cache = cache.get_mut(&self.0)?;
@@ -500,13 +526,13 @@ impl Engine {
         let tokens = segments.iter().map(|segment| segment.tokens).sum();
         check_length(q, &[tokens, heads, cache.head_size], "attendCached: q")?;
         check_length(k, &[tokens, cache.heads, cache.head_size], "attendCached: k")?;
-        check_length(v, &[k.len()], "attendCached: v")?;
-        check_length(out, &[q.len()], "attendCached: output")?;
+        check_length(v, &[tokens, cache.heads, cache.value_size], "attendCached: v")?;
+        check_length(out, &[tokens, heads, cache.value_size], "attendCached: output")?;
+        check_sinks(sinks, heads, out, "attendCached")?;
         for input in [q, k, v] {
             check_apart(out, input, "attendCached")?;
         }
-        let window = if window == 0 { usize::MAX } else { window as usize };
-        let shape = CachedShape { heads, scale: scale as f32, window };
+        let shape = CachedShape { heads, scale: scale as f32, sight: sight(window, chunk), sinks };
         attend_cached(&self.0, cache, q, k, v, &segments, shape, out);
         Ok(())
     }

@@ -18,8 +18,10 @@ const GRAIN: usize = 256;
 pub struct Cache {
     /// Heads of keys and values.
     pub heads: usize,
-    /// Size of a head.
+    /// Size of a head of keys.
     pub head_size: usize,
+    /// Size of a head of values.
+    pub value_size: usize,
     format: Format,
     sequences: HashMap<u32, Sequence>,
 }
@@ -36,8 +38,8 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(format: Format, head_size: usize) -> Self {
-        let (keys, values) = panel_bytes(format, head_size);
+    fn new(format: Format, head_size: usize, value_size: usize) -> Self {
+        let (keys, values) = panel_bytes(format, head_size, value_size);
         let bytes = format.panel_bytes();
         Self { keys: keys / bytes, values: values / bytes, steps: if format == Format::F32 { 1 } else { 2 } }
     }
@@ -83,10 +85,10 @@ pub struct Segment {
 
 impl Cache {
     /// An empty cache for the precision of a context.
-    pub fn new(context: &Context, heads: usize, head_size: usize) -> Self {
+    pub fn new(context: &Context, heads: usize, head_size: usize, value_size: usize) -> Self {
         // Queries and weights stay float32, also where products with weights have bfloat16 on both sides.
         let format = if context.format == Format::F32 { Format::F32 } else { Format::Bf16Widened };
-        Self { heads, head_size, format, sequences: HashMap::new() }
+        Self { heads, head_size, value_size, format, sequences: HashMap::new() }
     }
 
     /// How keys and values are stored.
@@ -111,16 +113,16 @@ impl Cache {
             self.sequences.remove(&sequence);
             return;
         }
+        let layout = Layout::new(self.format, self.head_size, self.value_size);
         let end = kept.length.min(length.next_multiple_of(PANEL));
         kept.length = length;
         kept.pages.truncate(length.div_ceil(PANEL));
         let Some(page) = kept.pages.last_mut() else { return };
         // A value that is not finite would spoil its neighbours even with weight 0.
-        let layout = Layout::new(self.format, self.head_size);
         let bytes = self.format.panel_bytes();
         for head in page.as_mut_slice::<u8>().chunks_exact_mut(layout.numbers() * bytes).take(self.heads) {
             for token in length..end {
-                for dimension in 0..self.head_size {
+                for dimension in 0..self.value_size {
                     let start = (layout.keys + layout.value(token % PANEL, dimension)) * bytes;
                     head[start..start + bytes].fill(0);
                 }
@@ -128,21 +130,25 @@ impl Cache {
         }
     }
 
+    fn layout(&self) -> Layout {
+        Layout::new(self.format, self.head_size, self.value_size)
+    }
+
     fn page_bytes(&self) -> usize {
-        let (keys, values) = panel_bytes(self.format, self.head_size);
+        let (keys, values) = panel_bytes(self.format, self.head_size, self.value_size);
         self.heads * (keys + values)
     }
 
     /// The keys and values of a head in page `page` of a sequence.
     pub fn panel(&self, sequence: u32, page: usize, head: usize) -> Panel<'_> {
-        let (keys, values) = panel_bytes(self.format, self.head_size);
+        let (keys, values) = panel_bytes(self.format, self.head_size, self.value_size);
         let bytes = &self.sequences[&sequence].pages[page].as_slice()[head * (keys + values)..][..keys + values];
         let (keys, values) = bytes.split_at(keys);
         Panel { format: self.format, keys, values }
     }
 
-    /// Appends k and v `[tokens, heads, head_size]`, the rows of the segments one after the other. No sequence may be in
-    /// two segments.
+    /// Appends k `[tokens, heads, head_size]` and v `[tokens, heads, value_size]`, the rows of the segments one after the
+    /// other. No sequence may be in two segments.
     pub fn append(&mut self, context: &Context, segments: &[Segment], k: &[f32], v: &[f32]) {
         if self.format == Format::F32 {
             self.append_as::<f32>(context, segments, k, v, |value| value);
@@ -159,8 +165,8 @@ impl Cache {
         v: &[f32],
         number: impl Fn(f32) -> T + Sync,
     ) {
-        let (heads, head_size, page_bytes) = (self.heads, self.head_size, self.page_bytes());
-        let layout = Layout::new(self.format, head_size);
+        let (heads, page_bytes, layout) = (self.heads, self.page_bytes(), self.layout());
+        let (head_size, value_size) = (self.head_size, self.value_size);
         // Taken out while they are written, so that each can be borrowed by itself.
         let mut taken: Vec<_> = segments
             .iter()
@@ -193,11 +199,11 @@ impl Cache {
                     values.fill(T::default());
                 }
                 for (row, token) in (row..).zip(tokens.clone()) {
-                    let start = (row * heads + head) * head_size;
-                    let j = token % PANEL;
-                    let rows = k[start..start + head_size].iter().zip(&v[start..start + head_size]);
-                    for (d, (&key, &value)) in rows.enumerate() {
+                    let (row, j) = (row * heads + head, token % PANEL);
+                    for (d, &key) in k[row * head_size..][..head_size].iter().enumerate() {
                         keys[layout.key(j, d)] = number(key);
+                    }
+                    for (d, &value) in v[row * value_size..][..value_size].iter().enumerate() {
                         values[layout.value(j, d)] = number(value);
                     }
                 }
@@ -212,7 +218,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cache, Layout, Segment};
+    use super::{Cache, Segment};
     use crate::dispatch::Cpu;
     use crate::math::to_bfloat16;
     use crate::packed::{Format, PANEL};
@@ -226,28 +232,31 @@ mod tests {
             for bfloat16 in [false, true] {
                 let format = Format::new(cpu, bfloat16);
                 let context = Context { cpu, threads: Threads::new(2).unwrap(), format };
-                let (heads, size) = (2, 67);
-                let mut cache = Cache::new(&context, heads, size);
+                let (heads, size, value_size) = (2, 67, 45);
+                let mut cache = Cache::new(&context, heads, size, value_size);
                 let number = |token: usize, head: usize, d: usize| (token * 1000 + head * 100 + d) as f32;
-                let array = |tokens: &[usize]| -> Vec<f32> {
+                let array = |tokens: &[usize], size: usize| -> Vec<f32> {
                     let head = |token| (0..heads).flat_map(move |head| (0..size).map(move |d| number(token, head, d)));
                     tokens.iter().flat_map(|&token| head(token)).collect()
                 };
                 let segment = |sequence, tokens| Segment { sequence, tokens, prefix: None };
-                let rows = array(&(0..70).chain(500..505).collect::<Vec<_>>());
-                cache.append(&context, &[segment(9, 70), segment(4, 5)], &rows, &rows);
-                let rows = array(&(505..508).chain(70..100).collect::<Vec<_>>());
-                cache.append(&context, &[segment(4, 3), segment(9, 30)], &rows, &rows);
+                let tokens: Vec<_> = (0..70).chain(500..505).collect();
+                let (keys, values) = (array(&tokens, size), array(&tokens, value_size));
+                cache.append(&context, &[segment(9, 70), segment(4, 5)], &keys, &values);
+                let tokens: Vec<_> = (505..508).chain(70..100).collect();
+                let (keys, values) = (array(&tokens, size), array(&tokens, value_size));
+                cache.append(&context, &[segment(4, 3), segment(9, 30)], &keys, &values);
                 cache.truncate(9, 90);
                 assert_eq!((cache.length(9), cache.length(4), cache.length(1)), (90, 8, 0));
 
-                let layout = Layout::new(cache.format(), size);
+                let layout = cache.layout();
                 for (sequence, first, count) in [(9, 0, 90), (4, 500, 8)] {
                     for (token, head) in (0..count).flat_map(|token| (0..heads).map(move |head| (token, head))) {
                         let panel = cache.panel(sequence, token / PANEL, head);
                         for d in 0..size {
-                            let (key, value) = (layout.key(token % PANEL, d), layout.value(token % PANEL, d));
-                            for (bytes, index) in [(panel.keys, key), (panel.values, value)] {
+                            let key = (panel.keys, layout.key(token % PANEL, d));
+                            let value = (d < value_size).then(|| (panel.values, layout.value(token % PANEL, d)));
+                            for (bytes, index) in [Some(key), value].into_iter().flatten() {
                                 let number = number(first + token, head, d);
                                 let wanted = if bfloat16 {
                                     to_bfloat16(number).to_ne_bytes().to_vec()
@@ -262,7 +271,7 @@ mod tests {
                 // 26 tokens of the last page of sequence 9 are left.
                 let values = cache.panel(9, 1, 1).values;
                 let numbers = values.chunks_exact(cache.format().panel_bytes());
-                assert_eq!(numbers.filter(|number| number.iter().any(|&byte| byte != 0)).count(), 26 * size);
+                assert_eq!(numbers.filter(|number| number.iter().any(|&byte| byte != 0)).count(), 26 * value_size);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::cache::{Cache, Segment};
 use crate::memory::{Buffer, Disjoint};
 use crate::packed::PANEL;
 use crate::product::{Context, Rows, block_rows, row_blocks};
-use crate::softmax::{Attended, RowState, Scratch};
+use crate::softmax::{Attended, RowState, Scratch, Sight};
 
 /// Pages that are summed by themselves before their sum is added to the row's. Threads share long rows by these chunks;
 /// all rows are summed so, however many threads there are.
@@ -18,13 +18,15 @@ const CHUNK: usize = 8;
 
 /// Shape of an attention to a cache.
 #[derive(Clone, Copy)]
-pub struct CachedShape {
+pub struct CachedShape<'a> {
     /// Query heads.
     pub heads: usize,
     /// Factor on the dot products.
     pub scale: f32,
-    /// Position i sees j only if i - j < window.
-    pub window: usize,
+    /// What a query sees of what is before it.
+    pub sight: Sight,
+    /// `[heads]`: a logit of each head that has no value.
+    pub sinks: Option<&'a [f32]>,
 }
 
 /// Up to 96 rows of a segment that share a head of keys.
@@ -60,8 +62,8 @@ struct Task {
     place: Option<usize>,
 }
 
-/// Appends k and v `[tokens, key_value_heads, head_size]` to the cache, then writes the attention of q
-/// `[tokens, heads, head_size]` to out. Segments must be checked before.
+/// Appends k `[tokens, key_value_heads, head_size]` and v `[tokens, key_value_heads, value_size]` to the cache, then writes
+/// the attention of q `[tokens, heads, head_size]` to out `[tokens, heads, value_size]`. Segments must be checked before.
 #[allow(clippy::too_many_arguments)]
 pub fn attend_cached(
     context: &Context,
@@ -75,7 +77,8 @@ pub fn attend_cached(
 ) {
     let before: Vec<_> = segments.iter().map(|segment| cache.length(segment.sequence)).collect();
     cache.append(context, segments, k, v);
-    let (head_size, row_size) = (cache.head_size, cache.head_size.next_multiple_of(PANEL));
+    let (head_size, value_size) = (cache.head_size, cache.value_size);
+    let row_size = value_size.next_multiple_of(PANEL);
     let padded = padded_queries(cache, q);
     let queries = padded
         .as_ref()
@@ -91,7 +94,7 @@ pub fn attend_cached(
         let (sums, states) = (Disjoint::new(sums.as_mut_slice::<f32>()), Disjoint::new(&mut states));
         context.threads.run(
             tasks.len(),
-            || (Scratch::default(), Attended::new(head_size), Attended::new(head_size)),
+            || (Scratch::default(), Attended::new(value_size), Attended::new(value_size)),
             |(scratch, chunk, total), index| {
                 let task = &tasks[index];
                 let block = &blocks[task.block];
@@ -117,7 +120,7 @@ pub fn attend_cached(
     // Parts are added in their order, as one task would have added them.
     let sums = sums.as_slice::<f32>();
     let out = Disjoint::new(out);
-    let mut total = Attended::new(head_size);
+    let mut total = Attended::new(value_size);
     for parts in tasks.chunk_by(|a, b| a.block == b.block).filter(|parts| parts[0].place.is_some()) {
         let block = &blocks[parts[0].block];
         let count = block.rows.len();
@@ -160,7 +163,7 @@ fn blocks(cache: &Cache, segments: &[Segment], before: &[usize], shape: CachedSh
             let block = Block { segment, first_token, before, key_head: 0, rows, pages: 0..0 };
             let prefix = block.prefix_length();
             let prefix_pages = prefix.div_ceil(PANEL);
-            let first = (prefix + before + block.rows.start / group + 1).saturating_sub(shape.window);
+            let first = shape.sight.first(prefix + before + block.rows.start / group);
             let last = before + (block.rows.end - 1) / group;
             let first_page = if first < prefix { first / PANEL } else { prefix_pages + (first - prefix) / PANEL };
             let pages = first_page..prefix_pages + last / PANEL + 1;
@@ -199,7 +202,7 @@ struct Work<'a> {
     context: &'a Context,
     cache: &'a Cache,
     queries: Rows<'a>,
-    shape: CachedShape,
+    shape: CachedShape<'a>,
 }
 
 impl Work<'_> {
@@ -227,9 +230,9 @@ impl Work<'_> {
                 }
             };
             let seen = |row: usize| {
-                let seen = prefix + block.before + (block.rows.start + row) / self.group() + 1;
-                seen.saturating_sub(self.shape.window).saturating_sub(start)
-                    ..seen.min(end).saturating_sub(start).min(PANEL)
+                let position = prefix + block.before + (block.rows.start + row) / self.group();
+                self.shape.sight.first(position).saturating_sub(start)
+                    ..(position + 1).min(end).saturating_sub(start).min(PANEL)
             };
             let query_rows = (0..block.rows.len()).map(|row| self.row_index(block, row));
             let panel = self.cache.panel(sequence, page, block.key_head);
@@ -239,10 +242,12 @@ impl Work<'_> {
     }
 
     fn write(&self, attended: &Attended, block: &Block, out: Disjoint<f32>) {
-        let size = self.cache.head_size;
+        let size = self.cache.value_size;
         for row in 0..block.rows.len() {
+            let index = self.row_index(block, row);
+            let sink = self.shape.sinks.map(|sinks| sinks[index % self.shape.heads]);
             // SAFETY: each row is in one block, and each block is written once.
-            attended.write(row, unsafe { out.range(self.row_index(block, row) * size, size) });
+            attended.write(row, sink, unsafe { out.range(index * size, size) });
         }
     }
 }

@@ -53,8 +53,8 @@ pub fn gated(context: &Context, gate: &[f32], up: &[f32], activation: Activation
     });
 }
 
-/// Rotary embedding of x `[tokens, heads, head_size]` in place: dimension i pairs with i + rotary / 2, cos and sin
-/// `[length, rotary / 2]`, `position(token)` is below `length`.
+/// Rotary embedding of x `[tokens, heads, head_size]` in place: dimension i pairs with i + rotary / 2, or 2i with 2i + 1 where
+/// the pairs are adjacent; cos and sin `[length, rotary / 2]`, `position(token)` is below `length`.
 #[allow(clippy::too_many_arguments)]
 pub fn rotate(
     context: &Context,
@@ -62,6 +62,7 @@ pub fn rotate(
     heads: usize,
     head_size: usize,
     length: usize,
+    adjacent: bool,
     position: impl Fn(usize) -> usize + Sync,
     cos: &[f32],
     sin: &[f32],
@@ -69,7 +70,7 @@ pub fn rotate(
     let half = cos.len() / length.max(1);
     each_row(context, x, heads * head_size, |token, x| {
         let angles = position(token) * half..(position(token) + 1) * half;
-        rotate_token(context.cpu, x, head_size, &cos[angles.clone()], &sin[angles]);
+        rotate_token(context.cpu, x, head_size, adjacent, &cos[angles.clone()], &sin[angles]);
     });
 }
 
@@ -77,7 +78,7 @@ multiversion! {
     fn rms_norm_row(x: &[f32], weight: &[f32], epsilon: f64, out: &mut [f32]) = rms_norm_row_body;
     fn layer_norm_row(x: &[f32], weight: &[f32], bias: Option<&[f32]>, epsilon: f64, out: &mut [f32]) = layer_norm_row_body;
     fn softmax_row(logits: &[f32], out: &mut [f32]) = softmax_row_body;
-    fn rotate_token(x: &mut [f32], head_size: usize, cos: &[f32], sin: &[f32]) = rotate_token_body;
+    fn rotate_token(x: &mut [f32], head_size: usize, adjacent: bool, cos: &[f32], sin: &[f32]) = rotate_token_body;
     /// Gated activations of arrays of one length.
     pub fn gate_values(gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) = gate_values_body;
     /// factor * values, to out.
@@ -136,8 +137,14 @@ fn softmax_row_body(logits: &[f32], out: &mut [f32]) {
 }
 
 #[inline(always)]
-fn rotate_token_body(x: &mut [f32], head_size: usize, cos: &[f32], sin: &[f32]) {
+fn rotate_token_body(x: &mut [f32], head_size: usize, adjacent: bool, cos: &[f32], sin: &[f32]) {
     for head in x.chunks_exact_mut(head_size) {
+        if adjacent {
+            for (([a, b], &cos), &sin) in head.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin) {
+                (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+            }
+            continue;
+        }
         let (first, second) = head.split_at_mut(cos.len());
         for (((a, b), &cos), &sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
             (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);

@@ -22,9 +22,25 @@ pub struct Panel<'a> {
     pub values: &'a [u8],
 }
 
+/// Which earlier positions a position sees.
+#[derive(Clone, Copy)]
+pub struct Sight {
+    /// Position i sees j only if i - j < window.
+    pub window: usize,
+    /// Position i sees j only if both are in the same chunk of so many.
+    pub chunk: usize,
+}
+
+impl Sight {
+    /// The first position that `position` sees. It never goes back as the position grows.
+    pub fn first(self, position: usize) -> usize {
+        (position + 1).saturating_sub(self.window).max(position / self.chunk * self.chunk)
+    }
+}
+
 /// Bytes of the keys and of the values of a panel.
-pub fn panel_bytes(format: Format, head_size: usize) -> (usize, usize) {
-    let numbers = (format.depth(head_size) * PANEL, head_size.next_multiple_of(PANEL) * PANEL);
+pub fn panel_bytes(format: Format, head_size: usize, value_size: usize) -> (usize, usize) {
+    let numbers = (format.depth(head_size) * PANEL, value_size.next_multiple_of(PANEL) * PANEL);
     (numbers.0 * format.panel_bytes(), numbers.1 * format.panel_bytes())
 }
 
@@ -57,9 +73,9 @@ pub struct Attended {
 }
 
 impl Attended {
-    /// Room for rows of heads of this size.
-    pub fn new(head_size: usize) -> Self {
-        let row_size = head_size.next_multiple_of(PANEL);
+    /// Room for rows of values of this size.
+    pub fn new(value_size: usize) -> Self {
+        let row_size = value_size.next_multiple_of(PANEL);
         Self { row_size, sums: Buffer::of::<f32>(BLOCK_ROWS * row_size), rows: [NOTHING_SEEN; BLOCK_ROWS] }
     }
 
@@ -90,10 +106,12 @@ impl Attended {
         }
     }
 
-    /// Output of row `row`: zeros if it saw nothing.
-    pub fn write(&self, row: usize, out: &mut [f32]) {
-        let sum = self.rows[row].sum;
-        let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
+    /// Output of row `row`: zeros if it saw nothing. A sink is one more logit, without a value.
+    pub fn write(&self, row: usize, sink: Option<f32>, out: &mut [f32]) {
+        let RowState { max, sum, .. } = self.rows[row];
+        // Where the sink is far above all scores, its weight overflows and the output is 0.
+        let sunk = sink.map_or(0.0, |sink| (f64::from(sink) - f64::from(max)).exp());
+        let factor = if sum == 0.0 { 0.0 } else { 1.0 / (sum + sunk) };
         let sums = &self.sums.as_slice::<f32>()[row * self.row_size..][..out.len()];
         out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = (f64::from(sum) * factor) as f32);
     }

@@ -63,6 +63,17 @@ export interface Routing {
   readonly scalesInputs?: boolean | undefined;
 }
 
+/** Angles by which rotary embeddings turn pairs of dimensions of a head. */
+export interface RotaryTable {
+  /** Positions of the table. */
+  readonly length: number;
+  /** `[length, rotary / 2]` */
+  readonly cos: Float32Array;
+  readonly sin: Float32Array;
+  /** halves: dimension i pairs with i + rotary / 2 (GPT-NeoX); adjacent: 2i with 2i + 1 (RoFormer, DeepSeek). */
+  readonly pairing: "halves" | "adjacent";
+}
+
 /** Causal attention over `sequences` sequences of `length` tokens that start at position 0. */
 export interface AttentionShape {
   readonly sequences: number;
@@ -70,10 +81,16 @@ export interface AttentionShape {
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headSize: number;
+  /** Size of a head of values and of the result; undefined: headSize. */
+  readonly valueSize?: number | undefined;
   /** Factor on the dot products, usually headSize^-1/2. */
   readonly scale: number;
   /** Position i sees j only if i - j < window; undefined: all earlier positions. */
   readonly window?: number | undefined;
+  /** Position i sees j only if floor(i / chunk) = floor(j / chunk). */
+  readonly chunk?: number | undefined;
+  /** `[heads]`: one more logit of each head in the softmax, not scaled, whose value is 0 (gpt-oss). */
+  readonly sinks?: Float32Array | undefined;
   /** `[sequences, length]`: 0 hides a token from every other as a key (padding). Undefined: nothing is hidden. */
   readonly mask?: Uint8Array | undefined;
 }
@@ -82,6 +99,7 @@ export interface AttentionShape {
 export interface KeyValueCache {
   readonly keyValueHeads: number;
   readonly headSize: number;
+  readonly valueSize: number;
   /** Bytes that are in use. */
   readonly bytes: number;
   /** Tokens that are kept of a sequence; 0 if it is not there. */
@@ -108,6 +126,8 @@ export interface CachedAttentionShape {
   readonly heads: number;
   readonly scale: number;
   readonly window?: number | undefined;
+  readonly chunk?: number | undefined;
+  readonly sinks?: Float32Array | undefined;
 }
 
 /** Rows of a recurrent operation's call that are the next tokens of one sequence. */
@@ -170,42 +190,36 @@ export interface Backend {
   layerNorm(x: Float32Array, weight: Float32Array, bias: Float32Array | undefined, epsilon: number): Float32Array;
 
   /**
-   * Rotates x `[sequences * length, heads, headSize]` in place (RoFormer): dimension i pairs with i + rotary / 2,
-   * position of a token = its index in its sequence. cos, sin `[length, rotary / 2]`; dimensions from `rotary` on stay.
+   * Rotates x `[sequences * table.length, heads, headSize]` in place (RoFormer); the position of a token is its index in
+   * its sequence.
    */
-  rotate(x: Float32Array, heads: number, headSize: number, length: number, cos: Float32Array, sin: Float32Array): void;
+  rotate(x: Float32Array, heads: number, headSize: number, table: RotaryTable): void;
 
-  /** Softmax attention with grouped keys and values: q `[tokens, heads, headSize]`, k and v `[tokens, keyValueHeads, headSize]`. */
+  /**
+   * Softmax attention with grouped keys and values: q `[tokens, heads, headSize]`, k `[tokens, keyValueHeads, headSize]`,
+   * v `[tokens, keyValueHeads, valueSize]`, result `[tokens, heads, valueSize]`. A query that sees no key yields zeros.
+   */
   attention(q: Float32Array, k: Float32Array, v: Float32Array, shape: AttentionShape): Float32Array;
 
   /**
-   * As `rotate`, with the position of each token given: positions `[tokens]` are rows of cos and sin
-   * `[length, rotary / 2]`. A position outside 0 .. length - 1 is a `RangeError`.
+   * As `rotate`, with the position of each token given `[tokens]`. One that is not in the table is a `RangeError`.
    */
-  rotateAt(
-    x: Float32Array,
-    heads: number,
-    headSize: number,
-    length: number,
-    positions: Int32Array,
-    cos: Float32Array,
-    sin: Float32Array,
-  ): void;
+  rotateAt(x: Float32Array, heads: number, headSize: number, table: RotaryTable, positions: Int32Array): void;
 
   /**
    * An empty cache. With bf16 precision it keeps keys and values as bfloat16 (round to nearest even), else as float32;
    * queries and sums are float32 in both.
    */
-  keyValueCache(keyValueHeads: number, headSize: number): KeyValueCache;
+  keyValueCache(keyValueHeads: number, headSize: number, valueSize?: number): KeyValueCache;
 
   /**
-   * Appends k and v `[tokens, keyValueHeads, headSize]` to the sequences of the segments, whose rows follow each other,
-   * and returns the attention of q `[tokens, heads, headSize]`: each token sees its segment's prefix, then the tokens of
+   * Appends k `[tokens, keyValueHeads, headSize]` and v `[tokens, keyValueHeads, valueSize]` to the sequences of the
+   * segments, whose rows follow each other, and returns the attention of q `[tokens, heads, headSize]`: each token sees its segment's prefix, then the tokens of
    * its own sequence up to itself. A token's result does not depend on the other segments of the call, nor on how its
    * sequence was cut into calls, bit by bit (as long as keys and values are finite).
    *
    * A sequence has one segment of a call at most, with the same prefix in every call. All segments are appended before
-   * any is attended. A position is counted from the start of the prefix, also for the window. A prefix means the tokens
+   * any is attended. A position is counted from the start of the prefix, also for window and chunk. A prefix means the tokens
    * that its sequence itself keeps, not the prefix of that one, and is as long as them at most. What does not fit is a
    * `RangeError`, and then nothing was appended.
    */

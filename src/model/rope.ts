@@ -1,3 +1,4 @@
+import type { RotaryTable } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import type { ConfigReader } from "./config.js";
 
@@ -5,6 +6,7 @@ import type { ConfigReader } from "./config.js";
 export interface RopeDescription {
   /** Number of dimensions of a head that are rotated. */
   readonly rotary: number;
+  readonly pairing: RotaryTable["pairing"];
   readonly theta: number;
   readonly scaling: RopeScaling;
 }
@@ -50,15 +52,23 @@ export interface LongRopeFactors {
  * Reads the rotary embedding of a config in either spelling: `rope_theta` and `rope_scaling` (hub files), or everything
  * under `rope_parameters`.
  */
-export function readRope(config: ConfigReader, headSize: number, defaultTheta: number): RopeDescription {
+export function readRope(
+  config: ConfigReader,
+  headSize: number,
+  defaultTheta: number,
+  { pairing = "halves", partial: usual = 1 }: { pairing?: RotaryTable["pairing"]; partial?: number } = {},
+): RopeDescription {
   const parameters = config.object("rope_parameters");
   const scaling = parameters ?? config.object("rope_scaling");
   const theta = parameters?.has("rope_theta")
     ? parameters.number("rope_theta")
     : config.number("rope_theta", defaultTheta);
-  const partial = (parameters?.has("partial_rotary_factor") ? parameters : config).number("partial_rotary_factor", 1);
+  const partial = (parameters?.has("partial_rotary_factor") ? parameters : config).number(
+    "partial_rotary_factor",
+    usual,
+  );
   const rotary = Math.floor(headSize * partial);
-  const description = { rotary, theta, scaling: readScaling(scaling, config, rotary) };
+  const description = { rotary, pairing, theta, scaling: readScaling(scaling, config, rotary) };
   const factor = "factor" in description.scaling ? description.scaling.factor : 1;
   if (rotary % 2 === 0 && rotary >= 2 && rotary <= headSize && theta > 1 && factor > 0) return description;
   const what = `theta ${theta}, factor ${factor} and ${rotary} rotated of ${headSize} dimensions`;
@@ -151,13 +161,13 @@ function readLongRope(
 let lastTable: { readonly key: string; readonly table: ReturnType<typeof makeTable> } | undefined;
 
 /** cos and sin `[length, rotary / 2]` of positions 0 .. length - 1. The last one is kept: layers and batches share it. */
-export function ropeTable(rope: RopeDescription, length: number): { cos: Float32Array; sin: Float32Array } {
+export function ropeTable(rope: RopeDescription, length: number): RotaryTable {
   const key = JSON.stringify([rope, length]);
   if (lastTable?.key !== key) lastTable = { key, table: makeTable(rope, length) };
   return lastTable.table;
 }
 
-function makeTable(rope: RopeDescription, length: number): { cos: Float32Array; sin: Float32Array } {
+function makeTable(rope: RopeDescription, length: number): RotaryTable {
   const { frequencies, factor } = scaledFrequencies(rope, length);
   const half = frequencies.length;
   const cos = new Float32Array(length * half);
@@ -170,7 +180,7 @@ function makeTable(rope: RopeDescription, length: number): { cos: Float32Array; 
       sin[position * half + i] = Math.sin(angle) * factor;
     }
   }
-  return { cos, sin };
+  return { length, cos, sin, pairing: rope.pairing };
 }
 
 function scaledFrequencies(rope: RopeDescription, length: number): { frequencies: number[]; factor: number } {

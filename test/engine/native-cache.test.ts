@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decode, encode } from "../../src/checkpoint/dtypes.js";
-import type { Backend, CachedAttentionShape, KeyValueCache, Segment } from "../../src/engine/backend.js";
+import type { Backend, CachedAttentionShape, KeyValueCache, RotaryTable, Segment } from "../../src/engine/backend.js";
 import { Random } from "../../src/random.js";
 import { cases, expectClose, expectSame, normals, withThreads } from "./native-cases.js";
 
@@ -11,6 +11,7 @@ interface Heads {
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headSize: number;
+  readonly valueSize?: number;
 }
 
 /** Queries, keys and values of a sequence of tokens. */
@@ -20,14 +21,20 @@ interface Tokens {
   readonly v: Float32Array;
 }
 
-function randomTokens(random: Random, count: number, { heads, keyValueHeads, headSize }: Heads): Tokens {
-  const make = (size: number) => normals(random, count * size * headSize);
-  return { q: make(heads), k: make(keyValueHeads), v: make(keyValueHeads) };
+function randomTokens(random: Random, count: number, sizes: Heads): Tokens {
+  const { heads, keyValueHeads, headSize, valueSize = headSize } = sizes;
+  const make = (size: number) => normals(random, count * size);
+  return { q: make(heads * headSize), k: make(keyValueHeads * headSize), v: make(keyValueHeads * valueSize) };
 }
 
-function slice(tokens: Tokens, from: number, to: number, { heads, keyValueHeads, headSize }: Heads): Tokens {
-  const cut = (values: Float32Array, size: number) => values.subarray(from * size * headSize, to * size * headSize);
-  return { q: cut(tokens.q, heads), k: cut(tokens.k, keyValueHeads), v: cut(tokens.v, keyValueHeads) };
+function slice(tokens: Tokens, from: number, to: number, sizes: Heads): Tokens {
+  const { heads, keyValueHeads, headSize, valueSize = headSize } = sizes;
+  const cut = (values: Float32Array, row: number) => values.subarray(from * row, to * row);
+  return {
+    q: cut(tokens.q, heads * headSize),
+    k: cut(tokens.k, keyValueHeads * headSize),
+    v: cut(tokens.v, keyValueHeads * valueSize),
+  };
 }
 
 function concatenated(parts: readonly Tokens[]): Tokens {
@@ -59,7 +66,7 @@ function expected(reference: Backend, tokens: Tokens, sizes: Heads, shape: Omit<
 }
 
 describe.each(cases)("$variant $precision", ({ variant, precision, native, reference }) => {
-  test.each<[string, Heads, number, number | undefined]>([
+  test.each<[string, Heads, number, number | undefined, Pick<CachedAttentionShape, "chunk" | "sinks">?]>([
     ["one token", { heads: 1, keyValueHeads: 1, headSize: 4 }, 1, undefined],
     ["grouped heads", { heads: 6, keyValueHeads: 2, headSize: 16 }, 130, undefined],
     ["more heads to a key than a block has rows", { heads: 100, keyValueHeads: 1, headSize: 8 }, 5, undefined],
@@ -68,11 +75,29 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
     ["window of one", { heads: 2, keyValueHeads: 2, headSize: 16 }, 70, 1],
     ["window beyond the start", { heads: 2, keyValueHeads: 2, headSize: 16 }, 70, 1000],
     ["several chunks", { heads: 2, keyValueHeads: 1, headSize: 8 }, 1100, undefined],
-  ])("%s: as without a cache, in one call and token by token", (_, sizes, length, window) => {
+    ["smaller values than keys", { heads: 4, keyValueHeads: 2, headSize: 192, valueSize: 100 }, 70, undefined],
+    ["values of one number", { heads: 2, keyValueHeads: 1, headSize: 9, valueSize: 1 }, 66, 40],
+    ["larger values than keys", { heads: 2, keyValueHeads: 2, headSize: 16, valueSize: 130 }, 70, undefined],
+    ["latent attention", { heads: 32, keyValueHeads: 1, headSize: 576, valueSize: 512 }, 70, undefined],
+    ["chunks of positions", { heads: 2, keyValueHeads: 1, headSize: 16 }, 300, undefined, { chunk: 48 }],
+    ["chunks as long as pages", { heads: 2, keyValueHeads: 1, headSize: 16 }, 200, undefined, { chunk: 64 }],
+    ["chunks of one position", { heads: 2, keyValueHeads: 1, headSize: 16 }, 70, undefined, { chunk: 1 }],
+    ["chunks and a window", { heads: 2, keyValueHeads: 1, headSize: 16 }, 200, 30, { chunk: 77 }],
+    ["sinks", { heads: 3, keyValueHeads: 1, headSize: 16 }, 130, 50, { sinks: Float32Array.of(-1, 0.5, 3) }],
+    [
+      "sinks far away",
+      { heads: 4, keyValueHeads: 2, headSize: 8 },
+      70,
+      9,
+      { sinks: Float32Array.of(-800, 800, 30, -30) },
+    ],
+  ])("%s: as without a cache, in one call and token by token", (_, sizes, length, window, options = {}) => {
     const tokens = randomTokens(new Random(length), length, sizes);
-    const shape = { scale: 0.5, window };
+    const shape = { scale: 2 / Math.sqrt(sizes.headSize), window, ...options };
     const whole = attend(native, cacheOf(native, sizes), [{ sequence: 3, rows: tokens }], sizes, shape);
     expectClose(whole, expected(reference, tokens, sizes, shape), ROUNDING);
+    const plain = attend(reference, cacheOf(reference, sizes), [{ sequence: 3, rows: tokens }], sizes, shape);
+    expectClose(whole, plain, ROUNDING);
 
     const cache = cacheOf(native, sizes);
     const first = Math.max(0, length - 70);
@@ -89,13 +114,14 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
     const random = new Random(1);
     const context = randomTokens(random, 150, sizes);
     const endings = [1, 5, 70].map((length) => randomTokens(random, length, sizes));
-    for (const [shared, window] of [
-      [150, undefined],
-      [128, undefined],
-      [100, 30],
-      [1, 3],
+    for (const [shared, window, chunk] of [
+      [150, undefined, undefined],
+      [128, undefined, 140],
+      [100, 30, undefined],
+      [100, undefined, 64],
+      [1, 3, undefined],
     ] as const) {
-      const shape = { scale: 0.4, window };
+      const shape = { scale: 0.4, window, chunk, sinks: Float32Array.of(1, -1, 0, 2) };
       const prefix = { sequence: 0, length: shared };
       const parts = endings.map((rows, i) => ({ sequence: i + 1, rows, prefix }));
       // The prefix comes last, in the same call.
@@ -125,12 +151,13 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
       seed: fc.nat(),
       lengths: fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 4 }),
       window: fc.option(fc.integer({ min: 1, max: 100 }), { nil: undefined }),
+      chunk: fc.option(fc.integer({ min: 1, max: 100 }), { nil: undefined }),
       cuts: fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 6 }),
     });
     fc.assert(
-      fc.property(plan, ({ seed, lengths, window, cuts }) => {
+      fc.property(plan, ({ seed, lengths, window, chunk, cuts }) => {
         const random = new Random(seed);
-        const shape = { scale: 0.5, window };
+        const shape = { scale: 0.5, window, chunk };
         const context = randomTokens(random, 75, sizes);
         const prefix = { sequence: 99, length: 1 + random.below(75) };
         const sequences = lengths.map((length, i) => ({
@@ -260,13 +287,17 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
     expect(call(three)).toThrow(/disposed/);
   });
 
-  test("rotation at given positions", () => {
+  test.each(["halves", "adjacent"] as const)("rotation at given positions, %s", (pairing) => {
     const random = new Random(5);
     const [heads, headSize, half, length] = [3, 10, 4, 6];
     const [cos, sin] = [normals(random, length * half), normals(random, length * half)];
+    const table: RotaryTable = { length, cos, sin, pairing };
     const x = normals(random, length * heads * headSize);
     const inOrder = x.slice();
-    native.rotate(inOrder, heads, headSize, length, cos, sin);
+    native.rotate(inOrder, heads, headSize, table);
+    const plain = x.slice();
+    reference.rotate(plain, heads, headSize, table);
+    expectClose(inOrder, plain, ROUNDING);
     const positions = Int32Array.of(5, 0, 3, 3, 1);
     const row = heads * headSize;
     const at = (values: Float32Array) =>
@@ -274,16 +305,16 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
         [...positions].flatMap((position) => [...values.subarray(position * row, (position + 1) * row)]),
       );
     const given = at(x);
-    native.rotateAt(given, heads, headSize, length, positions, cos, sin);
+    native.rotateAt(given, heads, headSize, table, positions);
     expectSame(given, at(inOrder));
     for (const wrong of [Int32Array.of(5, 0, 3, 3, 6), Int32Array.of(5, 0, 3, 3, -1), Int32Array.of(5, 0, 3, 3)]) {
-      expect(() => native.rotateAt(given, heads, headSize, length, wrong, cos, sin)).toThrow(RangeError);
+      expect(() => native.rotateAt(given, heads, headSize, table, wrong)).toThrow(RangeError);
     }
     const overlapping = new Int32Array(given.buffer, 0, 5);
-    expect(() => native.rotateAt(given, heads, headSize, length, overlapping, cos, sin)).toThrow(RangeError);
+    expect(() => native.rotateAt(given, heads, headSize, table, overlapping)).toThrow(RangeError);
   });
 });
 
 function cacheOf(backend: Backend, sizes: Heads): KeyValueCache {
-  return backend.keyValueCache(sizes.keyValueHeads, sizes.headSize);
+  return backend.keyValueCache(sizes.keyValueHeads, sizes.headSize, sizes.valueSize);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Activation, AttentionShape } from "../../src/engine/backend.js";
+import type { Activation, AttentionShape, RotaryTable } from "../../src/engine/backend.js";
 import { Random } from "../../src/random.js";
 import { cases, expectClose, expectSame, normals, withThreads } from "./native-cases.js";
 
@@ -49,8 +49,8 @@ describe.each(cases.filter(({ precision }) => precision === "f32"))("$variant", 
       const x = normals(random, 2 * length * heads * headSize);
       const [cos, sin] = [normals(random, length * half), normals(random, length * half)];
       const [actual, expected] = [x.slice(), x.slice()];
-      native.rotate(actual, heads, headSize, length, cos, sin);
-      reference.rotate(expected, heads, headSize, length, cos, sin);
+      native.rotate(actual, heads, headSize, { length, cos, sin, pairing: "halves" });
+      reference.rotate(expected, heads, headSize, { length, cos, sin, pairing: "halves" });
       expectClose(actual, expected, 2e-7);
     }
   });
@@ -152,17 +152,24 @@ describe.each(cases.filter(({ precision }) => precision === "f32"))("$variant", 
       () => native.layerNorm(six, new Float32Array(4), undefined, 0),
       () => native.layerNorm(six, new Float32Array(3), new Float32Array(2), 0),
       () => reference.layerNorm(six, new Float32Array(3), new Float32Array(2), 0),
-      () => native.rotate(six, 1, 2, 3, new Float32Array(6), new Float32Array(6)),
-      () => native.rotate(six, 1, 2, 0, new Float32Array(0), new Float32Array(0)),
-      () => native.rotate(six, 1, 2, 3, new Float32Array(3), one),
+      () => native.rotate(six, 1, 2, tableOf(3, new Float32Array(6), new Float32Array(6))),
+      () => native.rotate(six, 1, 2, tableOf(0, new Float32Array(0), new Float32Array(0))),
+      () => native.rotate(six, 1, 2, tableOf(3, new Float32Array(3), one)),
       () => native.softmax(six, 4),
       () => native.gated(six, one, "silu"),
       () => native.attention(six, six, one, shape),
       () => native.attention(six, six, six, { ...shape, keyValueHeads: 0 }),
       () => native.attention(six, six, six, { ...shape, heads: 3, keyValueHeads: 2 }),
       () => native.attention(six, six, six, { ...shape, window: 0 }),
+      () => native.attention(six, six, six, { ...shape, chunk: 0 }),
+      () => native.attention(six, six, six, { ...shape, valueSize: 2 }),
+      () => native.attention(six, six, six, { ...shape, sinks: new Float32Array(7) }),
       () => native.attention(six, six, six, { ...shape, mask: new Uint8Array(2) }),
     ];
-    for (const call of refused) expect(call).toThrow(RangeError);
+    for (const [i, call] of refused.entries()) expect(call, `call ${i}`).toThrow(RangeError);
   });
 });
+
+function tableOf(length: number, cos: Float32Array, sin: Float32Array): RotaryTable {
+  return { length, cos, sin, pairing: "halves" };
+}

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decode, encode } from "../../src/checkpoint/dtypes.js";
-import type { Precision, Segment } from "../../src/engine/backend.js";
+import type { Precision, RotaryTable, Segment } from "../../src/engine/backend.js";
 import { createReferenceBackend } from "../../src/engine/reference/reference-backend.js";
 import { Random } from "../../src/random.js";
 
@@ -100,42 +100,46 @@ describe.each(["f32", "bf16"] as const)("%s", (precision) => {
   });
 });
 
-test("rotateAt is rotate where positions are in order, and each token turns by its own position", () => {
-  const backend = createReferenceBackend("f32");
-  const random = new Random(3);
-  const [length, half] = [7, 2];
-  const angles = normals(random, length * half);
-  const [cos, sin] = [angles.map(Math.cos), angles.map(Math.sin)];
-  const x = normals(random, length * 2 * 6);
-  const [rotated, placed] = [x.slice(), x.slice()];
-  backend.rotate(rotated, 2, 6, length, cos, sin);
-  backend.rotateAt(
-    placed,
-    2,
-    6,
-    length,
-    Int32Array.from({ length }, (_, i) => i),
-    cos,
-    sin,
-  );
-  expect(placed).toEqual(rotated);
+test.each(["halves", "adjacent"] as const)(
+  "%s: rotateAt is rotate where positions are in order, and each token turns by its own",
+  (pairing) => {
+    const backend = createReferenceBackend("f32");
+    const random = new Random(3);
+    const [length, half] = [7, 2];
+    const angles = normals(random, length * half);
+    const [cos, sin] = [angles.map(Math.cos), angles.map(Math.sin)];
+    const table: RotaryTable = { length, cos, sin, pairing };
+    const x = normals(random, length * 2 * 6);
+    const [rotated, placed] = [x.slice(), x.slice()];
+    backend.rotate(rotated, 2, 6, table);
+    backend.rotateAt(
+      placed,
+      2,
+      6,
+      table,
+      Int32Array.from({ length }, (_, i) => i),
+    );
+    expect(placed).toEqual(rotated);
 
-  const backwards = Float32Array.from(
-    Array.from({ length }, (_, i) => [...x.subarray((length - 1 - i) * 12, (length - i) * 12)]).flat(),
-  );
-  backend.rotateAt(
-    backwards,
-    2,
-    6,
-    length,
-    Int32Array.from({ length }, (_, i) => length - 1 - i),
-    cos,
-    sin,
-  );
-  for (let i = 0; i < length; i++) {
-    expect(backwards.slice(i * 12, (i + 1) * 12)).toEqual(rotated.slice((length - 1 - i) * 12, (length - i) * 12));
-  }
-  for (const position of [-1, length]) {
-    expect(() => backend.rotateAt(x.slice(0, 12), 2, 6, length, Int32Array.of(position), cos, sin)).toThrow(RangeError);
-  }
-});
+    const backwards = Float32Array.from(
+      Array.from({ length }, (_, i) => [...x.subarray((length - 1 - i) * 12, (length - i) * 12)]).flat(),
+    );
+    backend.rotateAt(
+      backwards,
+      2,
+      6,
+      table,
+      Int32Array.from({ length }, (_, i) => length - 1 - i),
+    );
+    for (let i = 0; i < length; i++) {
+      expect(backwards.slice(i * 12, (i + 1) * 12)).toEqual(rotated.slice((length - 1 - i) * 12, (length - i) * 12));
+    }
+    // One pair turned by hand.
+    const [a, b, c, d] = [x[12]!, x[12 + (pairing === "halves" ? half : 1)]!, cos[half]!, sin[half]!];
+    expect(rotated[12]).toBeCloseTo(a * c - b * d, 5);
+    expect(rotated[12 + (pairing === "halves" ? half : 1)]).toBeCloseTo(b * c + a * d, 5);
+    for (const position of [-1, length]) {
+      expect(() => backend.rotateAt(x.slice(0, 12), 2, 6, table, Int32Array.of(position))).toThrow(RangeError);
+    }
+  },
+);

@@ -8,7 +8,7 @@ const runningSum = recurrentMixer((x, parts) => {
   const out = new Float32Array(x.length);
   let row = 0;
   for (const { tokens, arrays } of parts) {
-    let sum = arrays?.[0]![0]! ?? 0;
+    let sum = arrays === undefined ? 0 : arrays[0]![0]!;
     for (let t = 0; t < tokens; t++, row++) {
       sum += x[row]!;
       out[row] = sum;

@@ -56,7 +56,15 @@ export interface Engine {
     epsilon: number,
     out: Float32Array,
   ): void;
-  rotate(x: Float32Array, heads: number, headSize: number, length: number, cos: Float32Array, sin: Float32Array): void;
+  rotate(
+    x: Float32Array,
+    heads: number,
+    headSize: number,
+    length: number,
+    adjacent: boolean,
+    cos: Float32Array,
+    sin: Float32Array,
+  ): void;
   attention(
     q: Float32Array,
     k: Float32Array,
@@ -66,9 +74,12 @@ export interface Engine {
     heads: number,
     keyValueHeads: number,
     headSize: number,
+    valueSize: number,
     scale: number,
-    /** 0: no window. */
+    /** 0: none. */
     window: number,
+    chunk: number,
+    sinks: Float32Array | undefined,
     mask: Uint8Array | undefined,
     out: Float32Array,
   ): void;
@@ -77,11 +88,12 @@ export interface Engine {
     heads: number,
     headSize: number,
     length: number,
+    adjacent: boolean,
     positions: Int32Array,
     cos: Float32Array,
     sin: Float32Array,
   ): void;
-  keyValueCache(keyValueHeads: number, headSize: number): KeyValues;
+  keyValueCache(keyValueHeads: number, headSize: number, valueSize: number): KeyValues;
   attendCached(
     q: Float32Array,
     k: Float32Array,
@@ -91,8 +103,10 @@ export interface Engine {
     segments: Uint32Array,
     heads: number,
     scale: number,
-    /** 0: no window. */
+    /** 0: none. */
     window: number,
+    chunk: number,
+    sinks: Float32Array | undefined,
     out: Float32Array,
   ): void;
   convolution(

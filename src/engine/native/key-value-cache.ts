@@ -7,6 +7,7 @@ export class NativeKeyValueCache implements KeyValueCache {
   constructor(
     readonly keyValueHeads: number,
     readonly headSize: number,
+    readonly valueSize: number,
     readonly kept: KeyValues,
   ) {}
 

@@ -98,47 +98,37 @@ export function createNativeBackend(options: NativeOptions): Backend {
       checked(() => engine.layerNorm(x, weight, bias, epsilon, out));
       return out;
     },
-    rotate: (x, heads, headSize, length, cos, sin) =>
-      checked(() => engine.rotate(x, heads, headSize, length, cos, sin)),
+    rotate: (x, heads, headSize, { length, pairing, cos, sin }) =>
+      checked(() => engine.rotate(x, heads, headSize, length, pairing === "adjacent", cos, sin)),
     attention(q, k, v, shape) {
-      const { sequences, length, heads, keyValueHeads, headSize, scale, window, mask } = shape;
-      if (window !== undefined && !(window >= 1)) throw new RangeError(`attention: a window of ${window} sees nothing`);
-      const out = new Float32Array(q.length);
+      const { sequences, length, heads, keyValueHeads, headSize, valueSize = headSize, scale, sinks, mask } = shape;
+      const [window, chunk] = [limit(shape.window, "attention: a window"), limit(shape.chunk, "attention: a chunk")];
+      const out = new Float32Array(sequences * length * heads * valueSize);
       checked(() =>
         engine.attention(
-          q,
-          k,
-          v,
-          sequences,
-          length,
-          heads,
-          keyValueHeads,
-          headSize,
-          scale,
-          window === undefined ? 0 : Math.min(window, length),
-          mask,
-          out,
+          ...[q, k, v],
+          ...[sequences, length, heads, keyValueHeads, headSize, valueSize, scale, window, chunk],
+          ...[sinks, mask, out],
         ),
       );
       return out;
     },
-    rotateAt: (x, heads, headSize, length, positions, cos, sin) =>
-      checked(() => engine.rotateAt(x, heads, headSize, length, positions, cos, sin)),
-    keyValueCache: (keyValueHeads, headSize) =>
+    rotateAt: (x, heads, headSize, { length, pairing, cos, sin }, positions) =>
+      checked(() => engine.rotateAt(x, heads, headSize, length, pairing === "adjacent", positions, cos, sin)),
+    keyValueCache: (keyValueHeads, headSize, valueSize = headSize) =>
       new NativeKeyValueCache(
         keyValueHeads,
         headSize,
-        checked(() => engine.keyValueCache(keyValueHeads, headSize)),
+        valueSize,
+        checked(() => engine.keyValueCache(keyValueHeads, headSize, valueSize)),
       ),
-    attendCached(q, k, v, cache, segments, { heads, scale, window }) {
-      if (window !== undefined && !(window >= 1))
-        throw new RangeError(`attendCached: a window of ${window} sees nothing`);
-      const { kept } = own(cache, NativeKeyValueCache);
+    attendCached(q, k, v, cache, segments, { heads, scale, window, chunk, sinks }) {
+      const { kept, valueSize } = own(cache, NativeKeyValueCache);
+      const limits = [limit(window, "attendCached: a window"), limit(chunk, "attendCached: a chunk")] as const;
       const packed = packSegments(segments);
-      const out = new Float32Array(q.length);
-      checked(() =>
-        engine.attendCached(q, k, v, kept, packed, heads, scale, Math.min(Math.ceil(window ?? 0), 0xffffffff), out),
-      );
+      const tokens = segments.reduce((sum, segment) => sum + segment.tokens, 0);
+      const out = new Float32Array(tokens * heads * valueSize);
+      checked(() => engine.attendCached(q, k, v, kept, packed, heads, scale, ...limits, sinks, out));
       return out;
     },
     ...recurrentOperations(engine),
@@ -234,6 +224,13 @@ function createEngine({ precision, threads, variant }: NativeOptions): Engine {
 
 function kindOf(activation: Activation): ActivationKind {
   return typeof activation === "string" ? { kind: activation } : activation;
+}
+
+/** A window or chunk as the library takes it: a 32-bit number, 0 for none. */
+function limit(size: number | undefined, what: string): number {
+  if (size === undefined) return 0;
+  if (!(size >= 1)) throw new RangeError(`${what} of ${size} sees nothing`);
+  return Math.min(Math.ceil(size), 0xffffffff);
 }
 
 function shapeOf(tensor: Tensor, what: string): [number, number] {

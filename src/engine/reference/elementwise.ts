@@ -1,4 +1,4 @@
-import type { Activation, ClampedSwiglu } from "../backend.js";
+import type { Activation, ClampedSwiglu, RotaryTable } from "../backend.js";
 import { rowsOf } from "./products.js";
 
 /** x / sqrt(mean(x²) + epsilon) * weight for each row. */
@@ -40,18 +40,16 @@ export function layerNorm(
   return out;
 }
 
-/** Rotary embedding in place, dimension i paired with i + rotary / 2 (backend.ts, `rotate`). */
-export function rotate(
-  x: Float32Array,
-  heads: number,
-  headSize: number,
-  length: number,
-  cos: Float32Array,
-  sin: Float32Array,
-): void {
+/** Rotary embedding in place (backend.ts, `rotate`). */
+export function rotate(x: Float32Array, heads: number, headSize: number, table: RotaryTable): void {
   const tokens = rowsOf(x, heads * headSize, "rotate");
-  const positions = Int32Array.from({ length: tokens }, (_, token) => token % length);
-  rotateAt(x, heads, headSize, length, positions, cos, sin);
+  rotateAt(
+    x,
+    heads,
+    headSize,
+    table,
+    Int32Array.from({ length: tokens }, (_, token) => token % table.length),
+  );
 }
 
 /** As `rotate`, each token at the position that is given (backend.ts, `rotateAt`). */
@@ -59,10 +57,8 @@ export function rotateAt(
   x: Float32Array,
   heads: number,
   headSize: number,
-  length: number,
+  { length, cos, sin, pairing }: RotaryTable,
   positions: Int32Array,
-  cos: Float32Array,
-  sin: Float32Array,
 ): void {
   const half = cos.length / length;
   const tokens = rowsOf(x, heads * headSize, "rotate");
@@ -72,15 +68,17 @@ export function rotateAt(
   }
   const outside = positions.find((position) => position < 0 || position >= length);
   if (outside !== undefined) throw new RangeError(`rotate: position ${outside} is not in a table of ${length}`);
+  const [step, distance] = pairing === "adjacent" ? [2, 1] : [1, half];
   for (let token = 0; token < tokens; token++) {
     const angle = positions[token]! * half;
     for (let head = 0; head < heads; head++) {
       const start = (token * heads + head) * headSize;
       for (let i = 0; i < half; i++) {
-        const a = x[start + i]!;
-        const b = x[start + i + half]!;
-        x[start + i] = a * cos[angle + i]! - b * sin[angle + i]!;
-        x[start + i + half] = b * cos[angle + i]! + a * sin[angle + i]!;
+        const first = start + i * step;
+        const a = x[first]!;
+        const b = x[first + distance]!;
+        x[first] = a * cos[angle + i]! - b * sin[angle + i]!;
+        x[first + distance] = b * cos[angle + i]! + a * sin[angle + i]!;
       }
     }
   }

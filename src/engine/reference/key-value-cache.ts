@@ -1,7 +1,8 @@
 import type { CachedAttentionShape, KeyValueCache, Segment } from "../backend.js";
+import { checkSight, firstSeen, softmaxSum } from "./attention.js";
 import { dot } from "./products.js";
 
-/** What is kept of one sequence: keys and values `[tokens, keyValueHeads, headSize]`, in arrays that may be longer. */
+/** What is kept of one sequence: keys and values `[tokens, keyValueHeads, their size]`, in arrays that may be longer. */
 interface Kept {
   length: number;
   keys: Float32Array;
@@ -17,6 +18,7 @@ export class ReferenceCache implements KeyValueCache {
   constructor(
     readonly keyValueHeads: number,
     readonly headSize: number,
+    readonly valueSize: number,
     readonly stored: (values: Float32Array) => Float32Array,
   ) {}
 
@@ -41,15 +43,16 @@ export class ReferenceCache implements KeyValueCache {
 
   /** Appends rows of k and v, rounded already. */
   append(sequence: number, k: Float32Array, v: Float32Array): void {
-    const row = this.keyValueHeads * this.headSize;
+    const keyRow = this.keyValueHeads * this.headSize;
+    const valueRow = this.keyValueHeads * this.valueSize;
     const before = this.kept(sequence);
-    const length = before.length + k.length / row;
-    const fits = before.keys.length >= length * row;
+    const length = before.length + k.length / keyRow;
+    const fits = before.keys.length >= length * keyRow;
     const kept = fits
       ? before
-      : { length, keys: grown(before.keys, length * row), values: grown(before.values, length * row) };
-    kept.keys.set(k, before.length * row);
-    kept.values.set(v, before.length * row);
+      : { length, keys: grown(before.keys, length * keyRow), values: grown(before.values, length * valueRow) };
+    kept.keys.set(k, before.length * keyRow);
+    kept.values.set(v, before.length * valueRow);
     kept.length = length;
     this.sequences.set(sequence, kept);
   }
@@ -73,20 +76,25 @@ export function attendCached(
   v: Float32Array,
   cache: ReferenceCache,
   segments: readonly Segment[],
-  { heads, scale, window }: CachedAttentionShape,
+  shape: CachedAttentionShape,
 ): Float32Array {
-  check(q, k, v, cache, segments, heads, window);
-  const { keyValueHeads, headSize } = cache;
-  const row = keyValueHeads * headSize;
+  const { heads, scale, sinks } = shape;
+  check(q, k, v, cache, segments, shape);
+  const { keyValueHeads, headSize, valueSize } = cache;
+  const [keyRow, valueRow] = [keyValueHeads * headSize, keyValueHeads * valueSize];
   const [keys, values] = [cache.stored(k), cache.stored(v)];
   for (let index = 0, begin = 0; index < segments.length; index++) {
     const { sequence, tokens } = segments[index]!;
-    const rows = [begin * row, (begin + tokens) * row] as const;
-    if (tokens > 0) cache.append(sequence, keys.subarray(...rows), values.subarray(...rows));
-    begin += tokens;
+    const end = begin + tokens;
+    const added = [
+      keys.subarray(begin * keyRow, end * keyRow),
+      values.subarray(begin * valueRow, end * valueRow),
+    ] as const;
+    if (tokens > 0) cache.append(sequence, ...added);
+    begin = end;
   }
   const group = heads / keyValueHeads;
-  const out = new Float32Array(q.length);
+  const out = new Float32Array((q.length / headSize) * valueSize);
   let token = 0;
   for (const { sequence, tokens, prefix } of segments) {
     const own = cache.kept(sequence);
@@ -94,27 +102,27 @@ export function attendCached(
     const before = prefix?.length ?? 0;
     for (let t = 0; t < tokens; t++, token++) {
       const position = before + own.length - tokens + t;
-      const first = window === undefined ? 0 : Math.max(0, position - window + 1);
+      const first = firstSeen(position, shape);
       for (let head = 0; head < heads; head++) {
-        const query = (token * heads + head) * headSize;
-        const keyHead = Math.floor(head / group) * headSize;
+        const query = token * heads + head;
+        const keyHead = Math.floor(head / group);
         const scores = new Float64Array(position + 1);
         let max = -Infinity;
         for (let j = first; j <= position; j++) {
           const from = j < before ? shared.keys : own.keys;
-          scores[j] = dot(q, query, from, (j < before ? j : j - before) * row + keyHead, headSize) * scale;
+          const key = ((j < before ? j : j - before) * keyValueHeads + keyHead) * headSize;
+          scores[j] = dot(q, query * headSize, from, key, headSize) * scale;
           max = Math.max(max, scores[j]!);
         }
-        let sum = 0;
-        for (let j = first; j <= position; j++) sum += Math.exp(scores[j]! - max);
-        const mixed = new Float64Array(headSize);
+        const { reference, sum } = softmaxSum(scores.subarray(first), max, sinks?.[head]);
+        const mixed = new Float64Array(valueSize);
         for (let j = first; j <= position; j++) {
-          const weight = Math.exp(scores[j]! - max) / sum;
+          const weight = Math.exp(scores[j]! - reference) / sum;
           const from = j < before ? shared.values : own.values;
-          const start = (j < before ? j : j - before) * row + keyHead;
-          for (let d = 0; d < headSize; d++) mixed[d]! += weight * from[start + d]!;
+          const start = ((j < before ? j : j - before) * keyValueHeads + keyHead) * valueSize;
+          for (let d = 0; d < valueSize; d++) mixed[d]! += weight * from[start + d]!;
         }
-        out.set(mixed, query);
+        out.set(mixed, query * valueSize);
       }
     }
   }
@@ -128,15 +136,16 @@ function check(
   v: Float32Array,
   cache: ReferenceCache,
   segments: readonly Segment[],
-  heads: number,
-  window: number | undefined,
+  shape: CachedAttentionShape,
 ): void {
+  const { heads } = shape;
   const tokens = segments.reduce((sum, segment) => sum + segment.tokens, 0);
   const fail = (message: string) => new RangeError(`attendCached: ${message}`);
   if (heads < 1 || heads % cache.keyValueHeads !== 0) throw fail(`${heads} heads over ${cache.keyValueHeads}`);
-  if (window !== undefined && !(window >= 1)) throw fail(`a window of ${window} sees nothing`);
+  checkSight(shape, heads, "attendCached");
   if (q.length !== tokens * heads * cache.headSize) throw fail("q does not fit the segments");
-  if (k.length !== tokens * cache.keyValueHeads * cache.headSize || v.length !== k.length) {
+  const rows = tokens * cache.keyValueHeads;
+  if (k.length !== rows * cache.headSize || v.length !== rows * cache.valueSize) {
     throw fail("k or v does not fit the segments");
   }
   const after = new Map<number, number>();

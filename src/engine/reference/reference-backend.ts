@@ -70,7 +70,8 @@ export function createReferenceBackend(precision: Precision): Backend {
     rotate,
     attention,
     rotateAt,
-    keyValueCache: (keyValueHeads, headSize) => new ReferenceCache(keyValueHeads, headSize, input),
+    keyValueCache: (keyValueHeads, headSize, valueSize = headSize) =>
+      new ReferenceCache(keyValueHeads, headSize, valueSize, input),
     attendCached: (q, k, v, cache, segments, shape) => attendCached(q, k, v, cache as ReferenceCache, segments, shape),
     convolution,
     deltaRule,

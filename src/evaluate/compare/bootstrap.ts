@@ -58,7 +58,8 @@ function redrawn({ sums, sizes }: Changes, random: Random, resamples: number): F
   });
 }
 
-function percentiles(values: Float64Array): readonly [low: number, high: number] {
+/** Ends of the interval of 95 %, with numpy's linear interpolation. */
+export function percentiles(values: Float64Array): readonly [low: number, high: number] {
   const sorted = Float64Array.from(values).sort();
   const at = (share: number) => {
     const place = share * (sorted.length - 1);
