@@ -3,6 +3,7 @@ import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
 import { modelStateSize } from "../model/layer-state.js";
+import { storedNumbers } from "../model/quantisation.js";
 import { routerNames } from "../model/router.js";
 import { layerTensors } from "../model/tensor-list.js";
 import { SLICE_TOKENS } from "./model-runner.js";
@@ -35,7 +36,7 @@ export function planMemory(
   residence: Residence,
 ): MemoryPlan {
   const numberBytes = backend.name === "native" && backend.precision === "bf16" ? 2 : 4;
-  const numbers = model.layers.map((layer) => layerNumbers(checkpoint, layer, model.hiddenSize));
+  const numbers = model.layers.map((layer) => layerNumbers(checkpoint, model, layer));
   const layers = numbers.map((count) => numberBytes * count);
   const all = layers.reduce((sum, bytes) => sum + bytes, 0);
   // As read (FP8 is decoded to float32), ready for products, and the next layer ready as well.
@@ -73,12 +74,9 @@ export function planMemory(
   return { resident, layerBytes: all, cacheTokens, sequenceTokens, passTokens, logitRows };
 }
 
-function layerNumbers(checkpoint: Checkpoint, layer: LayerDescription, hidden: number): number {
-  const { mixer, feedForward, norms } = layerTensors(layer, hidden);
+function layerNumbers(checkpoint: Checkpoint, model: ModelDescription, layer: LayerDescription): number {
+  const { mixer, feedForward, norms } = layerTensors(layer, model.hiddenSize);
   const names = [...mixer, ...feedForward, ...norms].map(({ name }) => name);
-  if (isMoe(layer)) names.push(...routerNames(layer.feedForward.router));
-  const numbers = (name: string) => checkpoint.info(name).shape.reduce((product, size) => product * size, 1);
-  // Not by the stored shapes: quantised experts have others than their matrices.
-  const { count, width } = isMoe(layer) ? layer.feedForward.experts : { count: 0, width: 0 };
-  return names.reduce((sum, name) => sum + numbers(name), 3 * count * width * hidden);
+  if (isMoe(layer)) names.push(...routerNames(layer.feedForward.router), ...layer.feedForward.experts.names);
+  return names.reduce((sum, name) => sum + storedNumbers(checkpoint.info(name), model.quantisation), 0);
 }
