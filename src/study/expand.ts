@@ -6,6 +6,7 @@ type CompressSpec = Extract<JobSpec, { kind: "compress" | "predict" }>;
 
 /** All jobs of a study in the order in which they are done: the original first, observations before what needs them. */
 export interface StudyJobs {
+  readonly limits: ExpertLimits;
   readonly original: Job;
   readonly observations: readonly Job[];
   /** One for each method, number of experts, mix and seed. */
@@ -40,7 +41,7 @@ export function expandStudy(study: Study, identity: string, limits: ExpertLimits
       }
     }
   }
-  return { original: makeJob({ ...common, kind: "original", judging }), observations, compressions };
+  return { limits, original: makeJob({ ...common, kind: "original", judging }), observations, compressions };
 }
 
 /** The job that only measures a compression on held-out text. */

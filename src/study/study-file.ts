@@ -111,6 +111,8 @@ export async function readStudy(path: string): Promise<Study> {
   const listed = listMixes(mixes, names);
   const unknown = listed.flatMap(parseMix).find((share) => !names.includes(share.name));
   if (unknown !== undefined) return fail(`a mix names ${unknown.name}, which is no domain of the study`);
+  if (rest.search !== undefined && Object.keys(rest.heldOut).length === 0)
+    return fail("search ranks mixes by held-out text, and heldOut names none");
   const relative = (entries: Readonly<Record<string, string>>) =>
     Object.fromEntries(Object.entries(entries).map(([key, text]) => [key, local(text)]));
   return {
