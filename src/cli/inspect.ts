@@ -48,6 +48,7 @@ function describe(found: Inspection, withLayers: boolean): string {
     `${found.layers} layers, ${found.moeLayers} of them with ${experts} experts of width ${found.expertWidth}; ${topK} experts a token`,
     `hidden size ${formatCount(found.hiddenSize)}, vocabulary ${formatCount(found.vocabularySize)}, ${formatCount(found.maxPositions)} positions`,
     `${formatCount(found.tensors)} tensors in ${found.files} file${found.files === 1 ? "" : "s"}: ${dtypes.join(", ")}`,
+    ...(found.quantisation === undefined ? [] : [`quantised (${found.quantisation}): it can be run, not compressed`]),
   ];
   const parts = [
     ["routed experts", ...share(where.routedExperts)],
@@ -68,8 +69,10 @@ function describe(found: Inspection, withLayers: boolean): string {
   const sections = [
     facts.join("\n"),
     `Where the bytes are\n${indent(formatTable(parts))}`,
-    `Size with fewer experts\n${indent(formatTable(sizes))}`,
-    `Memory that compressing needs, estimated for ${set}\n${indent(formatTable(needs))}`,
+    ...(sizes.length === 0 ? [] : [`Size with fewer experts\n${indent(formatTable(sizes))}`]),
+    ...(found.quantisation === undefined
+      ? [`Memory that compressing needs, estimated for ${set}\n${indent(formatTable(needs))}`]
+      : []),
   ];
   if (withLayers) {
     const rows = found.perLayer.map((layer) => [

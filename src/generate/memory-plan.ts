@@ -35,10 +35,12 @@ export function planMemory(
   residence: Residence,
 ): MemoryPlan {
   const numberBytes = backend.name === "native" && backend.precision === "bf16" ? 2 : 4;
-  const layers = model.layers.map((layer) => numberBytes * layerNumbers(checkpoint, layer, model.hiddenSize));
+  const numbers = model.layers.map((layer) => layerNumbers(checkpoint, layer, model.hiddenSize));
+  const layers = numbers.map((count) => numberBytes * count);
   const all = layers.reduce((sum, bytes) => sum + bytes, 0);
-  // As stored, ready for products, and the next layer ready as well.
-  const streamed = 3 * Math.max(...layers);
+  // As read (FP8 is decoded to float32), ready for products, and the next layer ready as well.
+  const readBytes = model.quantisation === "fp8-blocks" ? 4 : numberBytes;
+  const streamed = (readBytes + 2 * numberBytes) * Math.max(...numbers);
   const head = numberBytes * model.vocabularySize * model.hiddenSize;
   const state = modelStateSize(model, backend);
   const perToken = Math.max(1, state.bytesPerToken);
@@ -74,7 +76,9 @@ export function planMemory(
 function layerNumbers(checkpoint: Checkpoint, layer: LayerDescription, hidden: number): number {
   const { mixer, feedForward, norms } = layerTensors(layer, hidden);
   const names = [...mixer, ...feedForward, ...norms].map(({ name }) => name);
-  if (isMoe(layer)) names.push(...routerNames(layer.feedForward.router), ...layer.feedForward.experts.names);
+  if (isMoe(layer)) names.push(...routerNames(layer.feedForward.router));
   const numbers = (name: string) => checkpoint.info(name).shape.reduce((product, size) => product * size, 1);
-  return names.reduce((sum, name) => sum + numbers(name), 0);
+  // Not by the stored shapes: quantised experts have others than their matrices.
+  const { count, width } = isMoe(layer) ? layer.feedForward.experts : { count: 0, width: 0 };
+  return names.reduce((sum, name) => sum + numbers(name), 3 * count * width * hidden);
 }

@@ -6,6 +6,8 @@ import { ARCHITECTURES } from "./architectures/registry.js";
 import { ConfigReader } from "./config.js";
 import { isMoe, type ModelDescription, type RouterDescription } from "./description.js";
 import type { MixerDescription } from "./mixers/descriptions.js";
+import { readQuantisation } from "./quantisation.js";
+import { expectWeight } from "./read-weight.js";
 import { expertCounts } from "./router.js";
 import { layerTensors, outerTensors } from "./tensor-list.js";
 
@@ -23,13 +25,9 @@ export function describeModel(config: JsonObject, tensors: TensorNames = { has: 
       hint: `Supported: ${Object.keys(ARCHITECTURES).join(", ")}.`,
     });
   }
-  if (reader.has("quantization_config")) {
-    throw new ReamError("QUANTISED_SOURCE", "the checkpoint is quantised, which is not supported yet", {
-      where: "config.json quantization_config",
-      hint: "Use the unquantised (bfloat16) checkpoint of the same model.",
-    });
-  }
-  const model = withinOneEmbedding(describe(reader, tensors));
+  const quantisation = readQuantisation(reader)?.method;
+  const described = withinOneEmbedding(describe(reader, tensors));
+  const model = quantisation === undefined ? described : { ...described, quantisation };
   if (model.topK > model.experts) {
     throw new ReamError("CONFIG_VALUE", `top-k ${model.topK} exceeds the ${model.experts} experts`, {
       where: "config.json",
@@ -86,13 +84,13 @@ function checkRouter(router: RouterDescription, experts: number): void {
 
 /** Checks that the checkpoint holds every tensor that the description names, in the shape it should have. */
 export function checkTensors(checkpoint: Checkpoint, model: ModelDescription): void {
-  for (const { name, shape } of outerTensors(model)) checkpoint.expectShape(name, shape);
+  for (const { name, shape } of outerTensors(model)) expectWeight(checkpoint, name, shape);
   for (const layer of model.layers) {
     const { mixer, feedForward, norms } = layerTensors(layer, model.hiddenSize);
-    for (const { name, shape } of [...mixer, ...feedForward, ...norms]) checkpoint.expectShape(name, shape);
+    for (const { name, shape } of [...mixer, ...feedForward, ...norms]) expectWeight(checkpoint, name, shape);
     if (isMoe(layer)) {
       const { weight, bias, selectionBias } = layer.feedForward.router;
-      checkpoint.expectShape(weight, [model.experts, model.hiddenSize]);
+      expectWeight(checkpoint, weight, [model.experts, model.hiddenSize]);
       if (bias !== undefined) checkpoint.expectShape(bias, [model.experts]);
       if (selectionBias !== undefined) {
         const flat = checkpoint.info(selectionBias).shape.length === 1;

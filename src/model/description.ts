@@ -1,6 +1,7 @@
 import type { Activation } from "../engine/backend.js";
 import type { ExpertStorage } from "./expert-storage.js";
 import type { MixerDescription } from "./mixers/descriptions.js";
+import type { QuantisationMethod } from "./quantisation.js";
 
 /** Names of a projection's tensors. weight `[out, in]`, bias `[out]`. */
 export interface Projection {
@@ -132,6 +133,8 @@ export interface ModelDescription {
   /** Experts of each MoE layer, and how many of them a token uses. */
   readonly experts: number;
   readonly topK: number;
+  /** How the checkpoint's weights are quantised; undefined: they are not. */
+  readonly quantisation?: QuantisationMethod;
 }
 
 /** A MoE layer of a model. */

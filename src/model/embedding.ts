@@ -3,6 +3,7 @@ import { decode } from "../checkpoint/dtypes.js";
 import { ReamError } from "../errors.js";
 import type { ModelDescription } from "./description.js";
 import type { TokenBatch } from "./layer.js";
+import { readWeight } from "./read-weight.js";
 
 /** Bytes of the embedding that are in memory at a time: large models' embeddings alone would fill a small machine. */
 const CHUNK_BYTES = 32 * 1024 * 1024;
@@ -46,6 +47,6 @@ export async function embeddingRows(
   begin: number,
   end: number,
 ): Promise<Float32Array> {
-  const rows = decode(await checkpoint.readRows(embedding, begin, end));
+  const rows = decode(await readWeight(checkpoint, embedding, [begin, end]));
   return scale === 1 ? rows : rows.map((value) => value * scale);
 }

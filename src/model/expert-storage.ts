@@ -1,5 +1,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import type { Tensor } from "../checkpoint/tensor.js";
 import type { ExpertTensors } from "../engine/backend.js";
+import { expectWeight, readWeight } from "./read-weight.js";
 
 /** The three matrices of a gated expert. */
 export const EXPERT_PARTS = ["gate", "up", "down"] as const;
@@ -10,9 +12,11 @@ export interface ExpertOutput {
   readonly name: string;
   /** Name of the source's tensor of the same kind, for its dtype. */
   readonly source: string;
-  /** Index of the kept expert, and its matrix. */
-  readonly slot: number;
-  readonly part: ExpertPart;
+  readonly shape: readonly number[];
+  /** The kept experts whose bytes follow one another in the tensor. */
+  readonly slots: readonly number[];
+  /** What one of them contributes, in the layout of the tensor and the expert's own dtype. */
+  tensor(expert: ExpertTensors): Tensor;
 }
 
 /**
@@ -29,7 +33,7 @@ export interface ExpertStorage {
   readonly names: readonly string[];
   /** Checks that all its tensors are there, in their shapes. */
   check(checkpoint: Checkpoint): void;
-  /** Reads one expert: gate and up `[width, hidden]`, down `[hidden, width]`, in the stored dtype. */
+  /** Reads one expert: gate and up `[width, hidden]`, down `[hidden, width]`, in the stored dtype or decoded from it. */
   read(checkpoint: Checkpoint, expert: number): Promise<ExpertTensors>;
   /** Tensors of the output for `count` kept experts. */
   outputs(count: number): readonly ExpertOutput[];
@@ -51,16 +55,24 @@ export function separateExperts(options: {
     names: Array.from({ length: count }, (_, e) => EXPERT_PARTS.map((part) => name(e, part))).flat(),
     check(checkpoint) {
       for (let expert = 0; expert < count; expert++) {
-        for (const part of EXPERT_PARTS) checkpoint.expectShape(name(expert, part), shapes[part]);
+        for (const part of EXPERT_PARTS) expectWeight(checkpoint, name(expert, part), shapes[part]);
       }
     },
     async read(checkpoint, expert) {
-      const [gate, up, down] = await Promise.all(EXPERT_PARTS.map((part) => checkpoint.read(name(expert, part))));
+      const [gate, up, down] = await Promise.all(
+        EXPERT_PARTS.map((part) => readWeight(checkpoint, name(expert, part))),
+      );
       return { gate: gate!, up: up!, down: down! };
     },
     outputs: (kept) =>
       Array.from({ length: kept }, (_, slot) =>
-        EXPERT_PARTS.map((part) => ({ name: name(slot, part), source: name(slot, part), slot, part })),
+        EXPERT_PARTS.map((part) => ({
+          name: name(slot, part),
+          source: name(slot, part),
+          shape: shapes[part],
+          slots: [slot],
+          tensor: (expert: ExpertTensors) => expert[part],
+        })),
       ).flat(),
   };
 }

@@ -5,6 +5,7 @@ import { isMoe, type LayerDescription, type ModelDescription } from "./descripti
 import { embed } from "./embedding.js";
 import { Layer, type TokenBatch } from "./layer.js";
 import { MoeBlock, type MoeOutput, readMoe } from "./moe.js";
+import { readWeight } from "./read-weight.js";
 import { type Operation, WeightLoader } from "./weight-loader.js";
 
 /** Sees what a forward pass computes, batch by batch. What it throws ends the pass. */
@@ -80,7 +81,7 @@ export class OutputHead {
     const parts: Matrix[] = [];
     try {
       for (let begin = 0; begin < vocabulary; begin += rows) {
-        parts.push(loader.matrix(await checkpoint.readRows(weight, begin, Math.min(vocabulary, begin + rows))));
+        parts.push(loader.matrix(await readWeight(checkpoint, weight, [begin, Math.min(vocabulary, begin + rows)])));
       }
       const norm = await loader.norm(model.finalNorm);
       return new OutputHead(loader, parts, norm, bias === undefined ? undefined : await loader.vector(bias), model);

@@ -3,6 +3,7 @@ import { decode } from "../checkpoint/dtypes.js";
 import type { Tensor } from "../checkpoint/tensor.js";
 import type { Backend, Experts, ExpertTensors } from "../engine/backend.js";
 import type { MoeDescription } from "./description.js";
+import { readWeight } from "./read-weight.js";
 import { type RouterOutput, type RouterWeights, route } from "./router.js";
 
 /** The tensors of a MoE block, in memory as stored. */
@@ -29,7 +30,7 @@ export async function readMoe(checkpoint: Checkpoint, moe: MoeDescription): Prom
   for (let e = 0; e < moe.experts.count; e++) experts.push(await moe.experts.read(checkpoint, e));
   const { weight, bias, selectionBias } = moe.router;
   return {
-    router: await checkpoint.read(weight),
+    router: await readWeight(checkpoint, weight),
     ...(bias !== undefined && { routerBias: await checkpoint.read(bias) }),
     ...(selectionBias !== undefined && { selectionBias: await checkpoint.read(selectionBias) }),
     experts,

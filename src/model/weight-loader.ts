@@ -4,6 +4,7 @@ import type { Tensor } from "../checkpoint/tensor.js";
 import { pickRanges } from "../checkpoint/tensor-rows.js";
 import type { Backend, Matrix } from "../engine/backend.js";
 import type { Norm, Projection } from "./description.js";
+import { readWeight } from "./read-weight.js";
 
 /** A loaded projection or norm: x `[tokens, in]` -> `[tokens, out]`. */
 export type Operation = (x: Float32Array) => Float32Array;
@@ -40,9 +41,9 @@ export class WeightLoader {
     return norm === undefined ? (x) => x : this.norm(norm);
   }
 
-  /** A weight as stored. */
+  /** A weight as stored, or decoded where it is quantised. */
   async weight(name: string): Promise<Tensor> {
-    if (this.last?.name !== name) this.last = { name, tensor: await this.checkpoint.read(name) };
+    if (this.last?.name !== name) this.last = { name, tensor: await readWeight(this.checkpoint, name) };
     return this.last.tensor;
   }
 

@@ -26,6 +26,7 @@ import { openOutput, recordedPlans } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
 import { readPlan } from "./plan-file.js";
 import { recordedSamples } from "./recorded-samples.js";
+import { refuseQuantised } from "./refuse-quantised.js";
 import { relay } from "./relay.js";
 import { writeTrace } from "./trace-files.js";
 import { writeCheckpoint } from "./write-checkpoint.js";
@@ -61,6 +62,7 @@ export async function* compress(
   if (options.out !== undefined && !options.dryRun) await refuseExisting(resolve(options.out));
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
+    refuseQuantised(opened);
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, opened, signal);
     if (options.observed !== undefined) return yield* planObservedAndWrite(options, options.observed, opened, signal);
     return yield* planAndWrite(options, opened, signal);

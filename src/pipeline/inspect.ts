@@ -1,6 +1,8 @@
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { METHODS } from "../compress/settings.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
+import { storedNumbers } from "../model/quantisation.js";
+import { weightBytes } from "../model/read-weight.js";
 import { expertCounts, routerNames } from "../model/router.js";
 import { layerTensors } from "../model/tensor-list.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
@@ -45,7 +47,12 @@ export interface Inspection {
   readonly dtypes: Readonly<Record<string, number>>;
   readonly where: ByteShares;
   readonly perLayer: readonly LayerSizes[];
-  /** Sizes after compression, exact: the output's tensors are laid out as they would be written. */
+  /** Undefined: the weights are plain floats. */
+  readonly quantisation: ModelDescription["quantisation"];
+  /**
+   * Sizes after compression, exact: the output's tensors are laid out as they would be written. None of a quantised model,
+   * which is not compressed.
+   */
   readonly compressed: readonly { readonly experts: number; readonly bytes: number }[];
   readonly memory: MemoryEstimate;
   readonly warnings: readonly string[];
@@ -83,7 +90,7 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
   const tensors = [...checkpoint.tensors.values()];
   const dtypes: Record<string, number> = {};
   for (const { dtype, bytes } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + bytes;
-  const size = (names: Iterable<string>) => sum([...new Set(names)].map((tensor) => checkpoint.info(tensor).bytes));
+  const size = (names: Iterable<string>) => sum([...new Set(names)].map((name) => weightBytes(checkpoint, name)));
   const moeLayers = model.layers.filter(isMoe);
   const bytes = sum(tensors.map((tensor) => tensor.bytes));
   const named = {
@@ -117,11 +124,12 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
     maxPositions: model.maxPositions,
     files: new Set(tensors.map(({ file }) => file)).size,
     tensors: tensors.length,
-    parameters: sum(tensors.map(({ shape }) => shape.reduce((product, axis) => product * axis, 1))),
+    parameters: sum(tensors.map((tensor) => storedNumbers(tensor, model.quantisation))),
     bytes,
     dtypes,
     where: { ...named, rest: bytes - sum(Object.values(named)) },
     perLayer,
+    quantisation: model.quantisation,
     compressed: targets(model).map((experts) => ({
       experts,
       bytes: sum(outputTensors(checkpoint, model, experts, undefined).map(tensorBytes)),
@@ -132,7 +140,8 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
 }
 
 /** Expert counts that are worth a look: about 7/8, 3/4, 5/8, 1/2 and 1/4 of them, as far as the router can do with them. */
-function targets({ experts, layers }: ModelDescription): number[] {
+function targets({ experts, layers, quantisation }: ModelDescription): number[] {
+  if (quantisation !== undefined) return [];
   const { step, least } = expertCounts(layers.find(isMoe)!.feedForward.router);
   const counts = [7 / 8, 3 / 4, 5 / 8, 1 / 2, 1 / 4].map((share) => Math.round((experts * share) / step) * step);
   return [...new Set(counts)].filter((count) => count >= least && count < experts);

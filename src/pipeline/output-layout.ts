@@ -1,7 +1,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { DType, TensorInfo } from "../checkpoint/tensor.js";
 import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
-import type { ExpertPart } from "../model/expert-storage.js";
+import type { ExpertOutput } from "../model/expert-storage.js";
 import { routerNames } from "../model/router.js";
 
 /** A tensor of the compressed checkpoint and where its content comes from. */
@@ -15,7 +15,8 @@ export type OutputTensor = {
   | { readonly kind: "copy" }
   /** `axis`: that of the experts. */
   | { readonly kind: "router"; readonly layer: number; readonly axis: number }
-  | { readonly kind: "expert"; readonly layer: MoeLayer; readonly slot: number; readonly part: ExpertPart }
+  /** `slots` and `tensor`: see `ExpertOutput`. */
+  | ({ readonly kind: "expert"; readonly layer: MoeLayer } & Pick<ExpertOutput, "slots" | "tensor">)
 );
 
 const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
@@ -52,10 +53,9 @@ export function outputTensors(
     outputs.push({ ...common, kind: "router", dtype, layer: layer.index, axis, shape: info.shape.with(axis, kept) });
   }
   for (const layer of moeLayers) {
-    for (const { name, source, slot, part } of layer.feedForward.experts.outputs(kept)) {
+    for (const { source, ...output } of layer.feedForward.experts.outputs(kept)) {
       const info = checkpoint.info(source);
-      const common = { name, dtype: stored(info), shape: info.shape, sourceFile: info.file };
-      outputs.push({ ...common, kind: "expert", layer, slot, part });
+      outputs.push({ ...output, kind: "expert", dtype: stored(info), sourceFile: info.file, layer });
     }
   }
   return outputs;

@@ -8,10 +8,10 @@ import type { DType } from "../checkpoint/tensor.js";
 import { pickTensorRows } from "../checkpoint/tensor-rows.js";
 import { convert, encodeFinite, mergeGroup } from "../compress/merge.js";
 import { groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
-import type { Backend, ExpertTensors } from "../engine/backend.js";
-import type { MoeLayer } from "../model/description.js";
+import type { Backend } from "../engine/backend.js";
 import type { CompressEvent } from "./events.js";
 import { type ManifestInputs, manifest } from "./manifest.js";
+import { MergedExperts } from "./merged-experts.js";
 import { modelCard } from "./model-card.js";
 import type { OpenedModel } from "./open-model.js";
 import { type OutputTensor, outputTensors, shardFiles } from "./output-layout.js";
@@ -84,18 +84,28 @@ function editConfig(text: string, plan: Plan, dtype: DType | undefined): string 
 /** Makes the bytes of output tensors when their turn comes. */
 class TensorContent {
   private readonly plans: ReadonlyMap<number, LayerPlan>;
-  /** The expert that was merged last: its three matrices follow one another in a file. */
-  private last: { readonly key: string; readonly expert: ExpertTensors } | undefined;
+  private readonly experts: MergedExperts;
 
   constructor(private readonly options: WriteOptions) {
+    const { backend, opened, mergedDtype: dtype } = options;
     this.plans = new Map(options.plan.layers.map((layer) => [layer.layer, layer]));
+    this.experts = new MergedExperts((layer, slot) => {
+      const plan = this.plans.get(layer.index)!;
+      const group = groupOf(plan, plan.keptExperts[slot]!);
+      const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);
+      return mergeGroup(backend, group, read, { when: options.plan.rounding, dtype });
+    });
   }
 
   async *of(output: OutputTensor, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
     signal?.throwIfAborted();
     const { checkpoint } = this.options.opened;
     if (output.kind === "expert") {
-      yield convert((await this.expert(output.layer, output.slot))[output.part], output.dtype as DType).data;
+      for (const slot of output.slots) {
+        signal?.throwIfAborted();
+        const expert = await this.experts.take(output.layer, slot, output.slots.length > 1);
+        yield convert(output.tensor(expert), output.dtype as DType).data;
+      }
     } else if (output.kind === "router") {
       const rows = this.plans.get(output.layer)!.keptExperts;
       const router = pickTensorRows(await checkpoint.read(output.name), rows, output.axis);
@@ -108,18 +118,5 @@ class TensorContent {
           : encodeFinite(output.dtype as DType, decode({ dtype: dtype as DType, data }));
       }
     }
-  }
-
-  private async expert(layer: MoeLayer, slot: number): Promise<ExpertTensors> {
-    const key = `${layer.index}.${slot}`;
-    if (this.last?.key === key) return this.last.expert;
-    const { opened, backend, mergedDtype } = this.options;
-    const { rounding } = this.options.plan;
-    const plan = this.plans.get(layer.index)!;
-    const group = groupOf(plan, plan.keptExperts[slot]!);
-    const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);
-    const expert = await mergeGroup(backend, group, read, { when: rounding, dtype: mergedDtype });
-    this.last = { key, expert };
-    return expert;
   }
 }

@@ -52,6 +52,13 @@ describe("qwen3_moe", () => {
   });
 });
 
+test("quantised sources that are known", () => {
+  const quantised = (config: unknown) => describeModel({ ...hub(), quantization_config: config }).quantisation;
+  expect(quantised(null)).toBeUndefined();
+  expect(quantised({ quant_method: "fp8", weight_block_size: [128, 128] })).toBe("fp8-blocks");
+  expect(quantised({ quant_method: "mxfp4" })).toBe("mxfp4");
+});
+
 describe("a config that makes no sense is a named error", () => {
   const cases: [string, object, string][] = [
     ["unknown family", { model_type: "gpt2" }, "FAMILY_UNSUPPORTED"],
@@ -63,7 +70,9 @@ describe("a config that makes no sense is a named error", () => {
     ["top-k above the experts", { num_experts_per_tok: 17 }, "CONFIG_VALUE"],
     ["NaN", { rms_norm_eps: Number.NaN }, "CONFIG_VALUE"],
     ["every layer dense", { mlp_only_layers: [0, 1, 2] }, "NO_EXPERTS"],
-    ["quantised", { quantization_config: { quant_method: "fp8" } }, "QUANTISED_SOURCE"],
+    ["quantised in another way", { quantization_config: { quant_method: "gptq", bits: 4 } }, "QUANTISED_SOURCE"],
+    ["quantised, not said how", { quantization_config: {} }, "QUANTISED_SOURCE"],
+    ["quantised, as a list", { quantization_config: ["fp8"] }, "CONFIG_VALUE"],
     ["heads do not divide", { num_key_value_heads: 3 }, "CONFIG_VALUE"],
     ["unknown rotary embedding", { rope_scaling: { rope_type: "spiral", factor: 2 } }, "ROPE_UNSUPPORTED"],
     ["unknown activation", { hidden_act: "cubic" }, "CONFIG_VALUE"],

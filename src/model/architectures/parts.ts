@@ -6,6 +6,7 @@ import type { LayerDescription, ModelDescription, Norm, Projection, Sublayer } f
 import { type ExpertPart, type ExpertStorage, separateExperts } from "../expert-storage.js";
 import type { AttentionDescription } from "../mixers/descriptions.js";
 import type { RopeDescription } from "../rope.js";
+import { stackedExperts } from "../storage/stacked.js";
 
 /** Tells which tensors a checkpoint has: some families are stored in more than one layout. */
 export interface TensorNames {

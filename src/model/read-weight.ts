@@ -1,0 +1,74 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import { isDType } from "../checkpoint/dtypes.js";
+import { quote } from "../checkpoint/json-scanner.js";
+import { type BlockSize, decodeFp8Blocks, scaleGrid } from "../checkpoint/quantised/fp8-blocks.js";
+import type { Tensor } from "../checkpoint/tensor.js";
+import { ReamError } from "../errors.js";
+import { ConfigReader } from "./config.js";
+import { readQuantisation } from "./quantisation.js";
+
+/**
+ * Reads a weight matrix, or its rows `[begin, end)`: floats as they are stored, FP8 with its scales decoded to F32.
+ * Errors: QUANTISED_SCALES, QUANTISED_VALUE.
+ */
+export async function readWeight(
+  checkpoint: Checkpoint,
+  name: string,
+  rows?: readonly [begin: number, end: number],
+): Promise<Tensor> {
+  const scales = scalesOf(checkpoint, name);
+  const weight = await (rows === undefined ? checkpoint.read(name) : checkpoint.readRows(name, ...rows));
+  if (scales === undefined) return weight;
+  return decodeFp8Blocks(weight, await checkpoint.read(scales.name), scales.block, name, rows?.[0]);
+}
+
+/** Checks that a weight is there in a shape, with the scales that it needs. */
+export function expectWeight(checkpoint: Checkpoint, name: string, shape: readonly number[]): void {
+  checkpoint.expectShape(name, shape);
+  scalesOf(checkpoint, name);
+}
+
+/** Bytes of a tensor and of its scales. */
+export function weightBytes(checkpoint: Checkpoint, name: string): number {
+  return checkpoint.info(name).bytes + (checkpoint.tensors.get(scaleName(name))?.bytes ?? 0);
+}
+
+function scaleName(name: string): string {
+  return `${name}_scale_inv`;
+}
+
+/** The scales of an FP8 weight, checked; undefined where its values are those that are stored. */
+function scalesOf(checkpoint: Checkpoint, name: string): { name: string; block: BlockSize } | undefined {
+  const { dtype, shape, file } = checkpoint.info(name);
+  if (!dtype.startsWith("F8_")) return undefined;
+  const quantisation = readQuantisation(new ConfigReader(checkpoint.config));
+  const scales = checkpoint.tensors.get(scaleName(name));
+  if (quantisation?.method !== "fp8-blocks" && scales === undefined) return undefined;
+  const fail = (what: string, hint = "The checkpoint is incomplete, or quantised in another way."): never => {
+    throw new ReamError("QUANTISED_SCALES", `${quote(name)} ${what}`, { where: `${checkpoint.folder}, ${file}`, hint });
+  };
+  if (quantisation?.method !== "fp8-blocks")
+    return fail("has scales", 'quantization_config of config.json should say quant_method "fp8".');
+  if (dtype !== "F8_E4M3") return fail(`is ${dtype}, only F8_E4M3 is supported`);
+  if (scales === undefined) return fail(`is ${dtype} and has no scales ${quote(scaleName(name))}`);
+  const [rows, columns] = shape;
+  if (rows === undefined || columns === undefined || shape.length !== 2)
+    return fail(`[${shape.join(", ")}] has scales but is no matrix`);
+  const { block } = quantisation;
+  const grid = scaleGrid([rows, columns], block);
+  if (scales.shape.join() !== grid.join()) {
+    const found = `[${scales.shape.join(", ")}]${scaleKind(scales.shape, rows)}`;
+    const expected = `[${grid.join(", ")}] (one for each block of ${block.join(" x ")})`;
+    return fail(`[${rows}, ${columns}] has scales ${found}, expected ${expected}`);
+  }
+  if (!isDType(scales.dtype) || !["F32", "BF16", "F16"].includes(scales.dtype))
+    return fail(`has scales of type ${scales.dtype}, expected F32 or BF16`);
+  return { name: scales.name, block };
+}
+
+/** Names the kinds of scales that other methods have. */
+function scaleKind(shape: readonly number[], rows: number): string {
+  const count = shape.reduce((product, size) => product * size, 1);
+  if (count === 1) return " (one for the whole tensor)";
+  return count === rows && shape[0] === rows ? " (one for each row)" : "";
+}
