@@ -28,51 +28,48 @@ async function run(options: CompressOptions): Promise<Plan> {
   return step.value.plan;
 }
 
-describe.each(["qwen3_5_moe", "granitemoe", "llama4_text", "gpt_oss"])(
-  "%s, whose experts are stacked",
-  (name) => {
-    test.each([
-      ["reap", "source"],
-      ["ream", "layer"],
-    ] as const)(
-      "%s, shards by %s: each merged expert is in its place, in the layout of the source",
-      async (method, shards) => {
-        const model = join(GOLDENS, "forward", name);
-        const out = join(folder, `${name}-${method}`);
-        const plan = await run({
-          model,
-          out,
-          tokens,
-          method,
-          shards,
-          experts: 5,
-          precision: "f32",
-          backend: "reference",
-        });
-        const [before, after] = [await Checkpoint.open(model), await Checkpoint.open(out)];
-        const [source, target] = [before, after].map((checkpoint) => describeModel(checkpoint.config, checkpoint));
-        checkTensors(after, target!);
-        for (const layerPlan of plan.layers) {
-          const read = source!.layers[layerPlan.layer] as MoeLayer;
-          const wanted = target!.layers[layerPlan.layer] as MoeLayer;
-          expect(wanted.feedForward.experts.count).toBe(5);
-          for (const [slot, kept] of layerPlan.keptExperts.entries()) {
-            const merged = await mergeGroup(
-              createReferenceBackend("f32"),
-              groupOf(layerPlan, kept),
-              (expert) => read.feedForward.experts.read(before, expert),
-              { when: plan.rounding, dtype: undefined },
-            );
-            expect(await wanted.feedForward.experts.read(after, slot)).toEqual(merged);
-          }
+describe.each(["qwen3_5_moe", "granitemoe", "llama4_text", "gpt_oss"])("%s, whose experts are stacked", (name) => {
+  test.each([
+    ["reap", "source"],
+    ["ream", "layer"],
+  ] as const)(
+    "%s, shards by %s: each merged expert is in its place, in the layout of the source",
+    async (method, shards) => {
+      const model = join(GOLDENS, "forward", name);
+      const out = join(folder, `${name}-${method}`);
+      const plan = await run({
+        model,
+        out,
+        tokens,
+        method,
+        shards,
+        experts: 5,
+        precision: "f32",
+        backend: "reference",
+      });
+      const [before, after] = [await Checkpoint.open(model), await Checkpoint.open(out)];
+      const [source, target] = [before, after].map((checkpoint) => describeModel(checkpoint.config, checkpoint));
+      checkTensors(after, target!);
+      for (const layerPlan of plan.layers) {
+        const read = source!.layers[layerPlan.layer] as MoeLayer;
+        const wanted = target!.layers[layerPlan.layer] as MoeLayer;
+        expect(wanted.feedForward.experts.count).toBe(5);
+        for (const [slot, kept] of layerPlan.keptExperts.entries()) {
+          const merged = await mergeGroup(
+            createReferenceBackend("f32"),
+            groupOf(layerPlan, kept),
+            (expert) => read.feedForward.experts.read(before, expert),
+            { when: plan.rounding, dtype: undefined },
+          );
+          expect(await wanted.feedForward.experts.read(after, slot)).toEqual(merged);
         }
-        const sizes = (await inspect(model)).compressed.find(({ experts }) => experts === 5);
-        expect(sizes?.bytes).toBe([...after.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0));
-        await Promise.all([before.close(), after.close()]);
-      },
-    );
-  },
-);
+      }
+      const sizes = (await inspect(model)).compressed.find(({ experts }) => experts === 5);
+      expect(sizes?.bytes).toBe([...after.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0));
+      await Promise.all([before.close(), after.close()]);
+    },
+  );
+});
 
 test.each(["qwen3_moe-fp8", "deepseek_v3-fp8", "gpt_oss-mxfp4"])("%s is inspected but not compressed", async (name) => {
   const model = join(GOLDENS, "forward", name);
