@@ -9,6 +9,7 @@ import { inspectCommand } from "./inspect.js";
 import { observeCommand } from "./observe.js";
 import { planCommand } from "./plan.js";
 import { serveCommand } from "./serve.js";
+import { studyCommand } from "./study.js";
 import { tasksCommand } from "./tasks.js";
 
 /** Runs the command line `argv` (as process.argv) and returns the exit status. */
@@ -35,6 +36,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     compressCommand,
     observeCommand,
     planCommand,
+    studyCommand,
     evaluateCommand,
     tasksCommand,
     serveCommand,

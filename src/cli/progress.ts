@@ -2,10 +2,11 @@ import type { EvaluateEvent } from "../evaluate/run/events.js";
 import type { HubEvent } from "../hub/settings.js";
 import type { ObserveEvent } from "../observe/observe.js";
 import type { CompressEvent } from "../pipeline/events.js";
+import type { StudyEvent } from "../study/job-queue.js";
 import { formatBytes, formatCount, formatDuration, formatShare } from "./format.js";
 import { type Progress, ProgressState } from "./progress-state.js";
 
-export type RunEvent = CompressEvent | EvaluateEvent | HubEvent | ObserveEvent;
+export type RunEvent = CompressEvent | EvaluateEvent | HubEvent | ObserveEvent | StudyEvent;
 
 /** Where progress is drawn: stderr, or a stand-in in tests. */
 export interface ProgressStream {
@@ -68,6 +69,19 @@ export class ProgressDisplay {
         this.show(`${model} ${phase}`, done / total, text);
         break;
       }
+      case "study": {
+        const { done, failed, total } = event;
+        const text = `jobs  ${done} of ${total} done${failed > 0 ? `, ${failed} failed` : ""}`;
+        this.show("study", (done + failed) / total, () => text);
+        break;
+      }
+      case "job":
+        if (event.state === "failed") this.line(`failed: ${event.label}: ${event.message}`);
+        break;
+      case "job-event":
+        // Of many jobs only what is at work now is shown; notes are in their results.
+        if (this.live && event.event.type !== "note") this.draw(`${event.label}  ${this.jobText(event.event)}`);
+        break;
       case "hub.download": {
         const { file, totalReceived: done, totalSize: total } = event;
         const text = () => `downloading  ${formatBytes(done)} of ${formatBytes(total)}  ${file}`;
@@ -81,6 +95,12 @@ export class ProgressDisplay {
         this.line(`waiting: ${event.reason} (${event.file})`);
         break;
     }
+  }
+
+  private jobText(event: RunEvent): string {
+    if (event.type === "progress") return progressLine(this.state.update(event), false);
+    if (event.type !== "evaluate") return "";
+    return `${PHASES[event.phase]}  ${formatCount(event.done)} of ${formatCount(event.total)}`;
   }
 
   /** Removes the line, so that what follows starts on a clean one. */

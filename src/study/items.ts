@@ -19,7 +19,7 @@ const taskItems = z
   })
   .readonly();
 
-const studyItems = z.strictObject({
+export const studyItems = z.strictObject({
   format: z.literal("ream-study-items"),
   version: z.literal(1),
   tasks: z.record(z.string().min(1), taskItems),

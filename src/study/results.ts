@@ -29,7 +29,7 @@ const heldOut = z.strictObject({
   perplexity: z.number().min(1).optional(),
 });
 
-const scored = z.strictObject({
+export const scoredSchema = z.strictObject({
   /** Means over the multiple-choice and the generative tasks, and the mean of these two; per cent. */
   mc: percent,
   gen: percent,
@@ -51,7 +51,7 @@ const difference = z.strictObject({
   p: z.number().min(0).max(1),
 });
 
-const row = scored.extend({
+const row = scoredSchema.extend({
   method: name,
   experts: count,
   mix: z.record(name, z.number().min(0).max(1)).refine(isWhole, "the shares do not add up to 1"),
@@ -73,12 +73,12 @@ const studyResults = z.strictObject({
   source: z.string().optional(),
   note: z.string().optional(),
   /** The model before compression. */
-  original: scored.optional(),
+  original: scoredSchema.optional(),
   rows: z.array(row),
 });
 
 /** What a model scored. */
-export type Scored = z.infer<typeof scored>;
+export type Scored = z.infer<typeof scoredSchema>;
 /** A compression of the study and what it scored. */
 export type Row = z.infer<typeof row>;
 export type StudyResults = z.infer<typeof studyResults>;

@@ -161,7 +161,7 @@ describe("longrope", () => {
 test("mrope is the plain embedding in text", () => {
   const mrope = { mrope_section: [2, 1, 1], mrope_interleaved: true };
   const parameters = { ...mrope, rope_theta: 10_000, partial_rotary_factor: 0.5 };
-  const plain = { rotary: 8, theta: 10_000, scaling: { kind: "default" } };
+  const plain = { rotary: 8, pairing: "halves", theta: 10_000, scaling: { kind: "default" } };
   expect(read({ rope_parameters: { ...parameters, rope_type: "default" } })).toEqual(plain);
   expect(read({ rope_scaling: { ...mrope, type: "mrope" } })).toEqual({ ...plain, rotary: 16 });
   expect(read({ rope_scaling: mrope })).toEqual({ ...plain, rotary: 16 });

@@ -7,6 +7,7 @@ import { hubOptionsFromEnvironment } from "../../hub/settings.js";
 import { openModel } from "../../pipeline/open-model.js";
 import { relay } from "../../pipeline/relay.js";
 import { VERSION } from "../../version.js";
+import type { JudgedTask } from "../compare/judged.js";
 import { DocLoader } from "../data/load-docs.js";
 import { checkDataNames } from "../data/local-files.js";
 import { findTasks, listTasks } from "../tasks/registry.js";
@@ -16,6 +17,7 @@ import { evaluateSubject, type SubjectOutcome } from "./evaluate-subject.js";
 import type { Evaluation } from "./evaluation.js";
 import type { EvaluateEvent } from "./events.js";
 import { HeldOutText } from "./held-out-text.js";
+import { judgedTasks } from "./judged-items.js";
 import { type EvaluateOptions, evaluateOptions, type ResolvedEvaluateOptions } from "./options.js";
 import { type PreparedTask, prepareTask } from "./prepare.js";
 import type { RunContext } from "./run-context.js";
@@ -30,8 +32,23 @@ export async function* evaluate(
   given: EvaluateOptions,
   signal: AbortSignal,
 ): AsyncGenerator<EvaluateEvent, Evaluation> {
+  return (yield* evaluateItems(given, signal)).evaluation;
+}
+
+/** An evaluation with what came of every item. */
+export interface DetailedEvaluation {
+  readonly evaluation: Evaluation;
+  /** Tasks of each subject, in their order. */
+  readonly judged: readonly (readonly JudgedTask[])[];
+}
+
+/** As `evaluate`, with every item's score. */
+export async function* evaluateItems(
+  given: EvaluateOptions,
+  signal: AbortSignal,
+): AsyncGenerator<EvaluateEvent, DetailedEvaluation> {
   const options = evaluateOptions.parse(given);
-  return yield* relay<EvaluateEvent, Evaluation>((emit) => run({ options, signal, emit }));
+  return yield* relay<EvaluateEvent, DetailedEvaluation>((emit) => run({ options, signal, emit }));
 }
 
 /** Writes what the first model would be asked to the file `dumpRequests`; returns the number of lines by task. */
@@ -46,7 +63,7 @@ export async function* dumpEvaluation(
   });
 }
 
-async function run(given: RunContext): Promise<Evaluation> {
+async function run(given: RunContext): Promise<DetailedEvaluation> {
   const subjects = subjectsOf(given.options);
   checkSubjects(subjects, given.options);
   const context = { ...given, options: withoutExamples(given.options, subjects) };
@@ -73,7 +90,7 @@ async function run(given: RunContext): Promise<Evaluation> {
       comparisons: compareSubjects(outcomes, context),
     };
     await writeJsonFile(join(options.out, "evaluation.json"), evaluation);
-    return evaluation;
+    return { evaluation, judged: outcomes.map(({ tasks }) => judgedTasks(tasks)) };
   } catch (error) {
     throw writeError(error, options.out);
   } finally {

@@ -1,0 +1,104 @@
+import { resolve } from "node:path";
+import { Command, Option } from "commander";
+import { ReamError } from "../errors.js";
+import type { Analysis, RatioAnalysis } from "../study/analysis/analysis.js";
+import type { Estimate } from "../study/analysis/estimate.js";
+import { localQueue } from "../study/local-queue.js";
+import { mixKey } from "../study/mix.js";
+import { runStudy, type StudyOutcome } from "../study/run-study.js";
+import { readStudy } from "../study/study-file.js";
+import { formatTable } from "./format.js";
+import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
+
+const EXAMPLES = `
+Examples:
+  $ ream study study.yaml
+  $ ream study study.yaml --out results --json > study.json
+
+A study file names model, mixes, methods, numbers of experts and tasks (docs/study.md). What is done is never repeated:
+the same command goes on, and a changed file adds what is new.`;
+
+interface Flags extends OutputFlags {
+  readonly out?: string;
+}
+
+export function studyCommand(done: (status: number) => void): Command {
+  const command = new Command("study")
+    .summary("many compressions, their Pareto frontier, and a report")
+    .description("Compresses a model in many ways, evaluates every result, and says which mix and method to choose.")
+    .argument("<file>", "YAML or JSON file of the study")
+    .addOption(new Option("--out <folder>", "folder of the study; an interrupted one goes on from it"));
+  addOutputOptions(command).addHelpText("after", EXAMPLES);
+  return command.action(async (file: string, flags: Flags) => {
+    done(await runCommand(flags, (context) => run(file, flags, context), "Interrupted. The same command goes on."));
+  });
+}
+
+async function run(file: string, flags: Flags, { signal, onEvent }: RunContext): Promise<Outcome> {
+  const study = await readStudy(file);
+  const out = flags.out ?? study.out;
+  if (out === undefined) {
+    throw new ReamError("OPTION_MISSING", "no folder was given for the study", {
+      where: file,
+      hint: "Give --out DIR, or out: in the file.",
+    });
+  }
+  const folder = resolve(out);
+  const steps = runStudy(study, folder, localQueue(folder, study.budget, signal), signal);
+  for (let step = await steps.next(); ; step = await steps.next()) {
+    if (step.done) return outcome(step.value);
+    onEvent(step.value);
+  }
+}
+
+function outcome(result: StudyOutcome): Outcome {
+  const { analysis, failures, leftOut, out, search } = result;
+  const lines = [
+    ...analysis.ratios.flatMap((ratio) => describeRatio(ratio, analysis)),
+    ...(search ?? []).map(
+      ({ method, experts, ranked, evaluated, divergence }) =>
+        `search: ${method} ${experts}: ${evaluated} of ${ranked} mixes evaluated` +
+        (divergence?.spearman === undefined ? "" : `; KL ranked them with rho ${divergence.spearman.toFixed(2)}`),
+    ),
+    ...failures.map(({ job, error }) => `failed: ${job.label}: ${error.code}: ${error.message.split("\n")[0]}`),
+    ...(leftOut.length > 0 ? [`${leftOut.length} jobs were left out by the budget.`] : []),
+    `Written to ${out}: results.json, analysis.json`,
+  ];
+  const told = failures.map(({ job, error }) => ({ id: job.id, label: job.label, ...error }));
+  return {
+    json: { out, analysis, failures: told, leftOut: leftOut.map(({ id, label }) => ({ id, label })), search },
+    text: `${lines.join("\n")}\n`,
+  };
+}
+
+function describeRatio(ratio: RatioAnalysis, { original }: Analysis): string[] {
+  const points = ratio.points.map(({ method, mix, scores }, i) => [
+    `${method}${ratio.frontier.includes(i) ? " *" : ""}`,
+    mixKey(mix),
+    ...[scores.mc, scores.gen, scores.avg].map(estimate),
+  ]);
+  const methods = ratio.methods.map(({ method, hypervolume, optimal, mean }) => [
+    method,
+    hypervolume === undefined ? "" : estimate(hypervolume),
+    `${optimal.own}/${optimal.of}`,
+    mean === undefined ? "" : estimate(mean.avg),
+  ]);
+  return [
+    `${ratio.experts} experts`,
+    formatTable([
+      ["method", "mix", "MC", "GEN", "AVG"],
+      ...(original === undefined
+        ? []
+        : [["original", "", ...[original.mc, original.gen, original.avg].map((value) => value.toFixed(1))]]),
+      ...points,
+    ]),
+    "* = Pareto-optimal",
+    "",
+    formatTable([["method", "hypervolume", "optimal mixes", "mean AVG"], ...methods]),
+    "",
+  ];
+}
+
+function estimate({ value, standardError }: Estimate): string {
+  return standardError === undefined ? value.toFixed(1) : `${value.toFixed(1)} ± ${standardError.toFixed(1)}`;
+}

@@ -1,0 +1,145 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { evaluateItems } from "../evaluate/run/evaluate.js";
+import type { EvaluateEvent } from "../evaluate/run/events.js";
+import type { HubEvent } from "../hub/settings.js";
+import { type ObserveEvent, observe } from "../observe/observe.js";
+import { compress } from "../pipeline/compress.js";
+import type { CompressEvent } from "../pipeline/events.js";
+import { openBackend } from "../pipeline/open-backend.js";
+import { openModel } from "../pipeline/open-model.js";
+import { itemsOf, type StudyItems } from "./items.js";
+import type { Job, JobSpec, StudyJudging } from "./job.js";
+import { type JobResult, jobFolder, readResult, writeResult } from "./job-folder.js";
+import { measureOnText } from "./measure-held-out.js";
+import { scoredOf } from "./scored.js";
+
+export type JobEvent = CompressEvent | ObserveEvent | EvaluateEvent | HubEvent;
+
+/** What a job has while it works. */
+export interface JobContext {
+  /** Folder of the study. */
+  readonly out: string;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: JobEvent) => void;
+}
+
+/** Does a job, or takes what an earlier run has made of it. Whoever does it, and however often, the result is the same. */
+export async function executeJob(job: Job, context: JobContext): Promise<JobResult> {
+  const done = await readResult(context.out, job.id);
+  if (done !== undefined) return done;
+  const notes: string[] = [];
+  const noting: JobContext = {
+    ...context,
+    onEvent: (event) => {
+      if (event.type === "note" && !notes.includes(event.message)) notes.push(event.message);
+      context.onEvent(event);
+    },
+  };
+  await mkdir(jobFolder(context.out, job.id), { recursive: true });
+  const began = performance.now();
+  const { items, ...made } = await work(job, noting);
+  const seconds = (performance.now() - began) / 1000;
+  const memoryBytes = process.resourceUsage().maxRSS * 1024;
+  return writeResult(context.out, job, items, { ...made, seconds, memoryBytes, notes });
+}
+
+type Made = Pick<JobResult, "scored" | "heldOut" | "rank" | "outputBytes"> & {
+  readonly items?: StudyItems | undefined;
+};
+
+async function work(job: Job, context: JobContext): Promise<Made> {
+  const { spec, id } = job;
+  switch (spec.kind) {
+    case "original":
+      return judge(spec, spec.model, "original", job, context);
+    case "observe":
+      await follow(
+        observe(
+          {
+            ...textOptions(spec),
+            ...spec.engine,
+            model: spec.model,
+            out: join(jobFolder(context.out, id), "observation"),
+            mix: [...spec.mixes],
+          },
+          context.signal,
+        ),
+        context,
+      );
+      return {};
+    case "compress":
+    case "predict": {
+      const out = join(jobFolder(context.out, id), "model");
+      const { bytes } = await follow(compress(compressOptions(spec, out, context), context.signal), context);
+      const made = await judge(spec, out, spec.name, job, context);
+      if (spec.kind === "predict" || !spec.keepModel) await rm(out, { recursive: true, force: true });
+      return { ...made, outputBytes: bytes.after };
+    }
+  }
+}
+
+function compressOptions(
+  spec: Extract<JobSpec, { kind: "compress" | "predict" }>,
+  out: string,
+  context: JobContext,
+): Parameters<typeof compress>[0] {
+  const { method, settings, experts, mix, observed, engine, model } = spec;
+  const common = { ...settings, ...engine, model, out, experts, method, mix };
+  if (observed === undefined) return { ...common, ...textOptions(spec, mix), restart: true };
+  return { ...common, observed: join(jobFolder(context.out, observed), "observation"), restart: true };
+}
+
+/** Calibration options of a text; of a mix only the domains that it names. */
+function textOptions({ text }: { readonly text: Extract<JobSpec, { kind: "observe" }>["text"] }, mix?: string) {
+  const used = (name: string) =>
+    mix === undefined || mix.split(",").some((share) => share.trim().startsWith(`${name}=`));
+  const list = (values: Readonly<Record<string, string>>) =>
+    Object.entries(values).flatMap(([name, value]) => (used(name) ? [`${name}=${value}`] : []));
+  const { domains, fields, sequences, length, seed } = text;
+  return { domain: list(domains), field: list(fields), sequences, length, seed };
+}
+
+/** Puts a model to the tasks and to held-out text. */
+async function judge(
+  { model, engine, judging }: Extract<JobSpec, { judging: StudyJudging }>,
+  folder: string,
+  label: string,
+  job: Job,
+  context: JobContext,
+): Promise<Made> {
+  const { signal } = context;
+  const original = await openModel(model, { signal, onEvent: context.onEvent });
+  const candidate = folder === model ? original : await openModel(folder);
+  try {
+    const backend = openBackend(engine, original, (message) => context.onEvent({ type: "note", message }));
+    const text = await measureOnText(original, candidate, backend, judging, signal);
+    if (judging.tasks.length === 0) return text;
+    const { evaluation, judged } = await follow(
+      evaluateItems(
+        {
+          models: [`${label}=${folder}`],
+          out: join(jobFolder(context.out, job.id), "evaluation"),
+          tasks: [...judging.tasks],
+          data: [...judging.data],
+          ...(judging.limit !== undefined && { limit: judging.limit }),
+          ...engine,
+        },
+        signal,
+      ),
+      context,
+    );
+    const scored = scoredOf(evaluation.subjects[0]!, text.heldOut);
+    return { ...text, scored, items: itemsOf(judged[0]!) };
+  } finally {
+    if (candidate !== original) await candidate.checkpoint.close();
+    await original.checkpoint.close();
+  }
+}
+
+async function follow<Result>(run: AsyncGenerator<JobEvent, Result>, { onEvent }: JobContext): Promise<Result> {
+  for (let step = await run.next(); ; step = await run.next()) {
+    if (step.done) return step.value;
+    onEvent(step.value);
+  }
+}

@@ -1,0 +1,94 @@
+import { appendFile, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { writeJsonFile } from "../checkpoint/durable.js";
+import { ReamError } from "../errors.js";
+import { relay } from "../pipeline/relay.js";
+import { executeJob, type JobEvent } from "./execute-job.js";
+import type { Job } from "./job.js";
+import { jobFolder, readResult } from "./job-folder.js";
+import type { JobFailure, JobOutcome, JobOutcomes, JobQueue, StudyEvent } from "./job-queue.js";
+import type { Study } from "./study-file.js";
+
+/** Does jobs in this process, one after the other: a job uses all cores. */
+export function localQueue(out: string, budget: Study["budget"], signal: AbortSignal): JobQueue {
+  const began = performance.now();
+  let started = 0;
+  const mayStart = () => {
+    const hours = (performance.now() - began) / 3_600_000;
+    return started < (budget.jobs ?? Number.POSITIVE_INFINITY) && hours < (budget.hours ?? Number.POSITIVE_INFINITY);
+  };
+  return {
+    async *run(jobs, before) {
+      const outcomes = new Map<string, JobOutcome>();
+      for (const job of jobs) {
+        signal.throwIfAborted();
+        if (outcomes.has(job.id)) continue;
+        yield progress(outcomes, jobs);
+        const done = await readResult(out, job.id);
+        if (done !== undefined) {
+          outcomes.set(job.id, { state: "done", job, result: done });
+          yield { type: "job", ...named(job), state: "reused" };
+        } else if (failedNeed(job, outcomes, before)) {
+          outcomes.set(job.id, await failed(out, job, new ReamError("JOB_NEEDS", "what it needs was not done")));
+        } else if (mayStart()) {
+          started += 1;
+          outcomes.set(job.id, yield* execute(out, job, signal));
+        } else {
+          outcomes.set(job.id, { state: "left-out", job });
+        }
+      }
+      yield progress(outcomes, jobs);
+      return outcomes;
+    },
+  };
+}
+
+async function* execute(out: string, job: Job, signal: AbortSignal): AsyncGenerator<StudyEvent, JobOutcome> {
+  yield { type: "job", ...named(job), state: "started" };
+  const folder = jobFolder(out, job.id);
+  await mkdir(folder, { recursive: true });
+  const log = (line: object) => appendFile(join(folder, "log.jsonl"), `${JSON.stringify(line)}\n`);
+  try {
+    const result = yield* relay<StudyEvent, Awaited<ReturnType<typeof executeJob>>>((emit) =>
+      executeJob(job, {
+        out,
+        signal,
+        onEvent: (event: JobEvent) => emit({ type: "job-event", ...named(job), event }),
+      }),
+    );
+    for (const message of result.notes) await log({ note: message });
+    yield { type: "job", ...named(job), state: "done", seconds: result.seconds };
+    return { state: "done", job, result };
+  } catch (error) {
+    signal.throwIfAborted();
+    const failure = await failed(out, job, error);
+    await log(failure.error);
+    yield { type: "job", ...named(job), state: "failed", message: `${failure.error.code}: ${failure.error.message}` };
+    return failure;
+  }
+}
+
+/** Notes why a job came to nothing, in its folder. */
+export async function failed(out: string, job: Job, cause: unknown): Promise<JobFailure> {
+  const error = {
+    code: cause instanceof ReamError ? cause.code : "INTERNAL",
+    message:
+      cause instanceof ReamError ? cause.message : String(cause instanceof Error ? (cause.stack ?? cause) : cause),
+  };
+  await writeJsonFile(join(jobFolder(out, job.id), "failure.json"), { ...named(job), error });
+  return { state: "failed", job, error };
+}
+
+function failedNeed({ needs }: Job, own: JobOutcomes, before: JobOutcomes): boolean {
+  return needs.some((id) => (own.get(id) ?? before.get(id))?.state !== "done");
+}
+
+function named({ id, label }: Job) {
+  return { id, label };
+}
+
+function progress(outcomes: JobOutcomes, jobs: readonly Job[]): StudyEvent {
+  const states = [...outcomes.values()].map(({ state }) => state);
+  const failures = states.filter((state) => state === "failed").length;
+  return { type: "study", done: states.length - failures, failed: failures, total: jobs.length };
+}
