@@ -133,6 +133,8 @@ export interface ModelDescription {
   /** Experts of each MoE layer, and how many of them a token uses. */
   readonly experts: number;
   readonly topK: number;
+  /** Why the number of experts cannot be changed, where it cannot. */
+  readonly incompressible?: string;
   /** How the checkpoint's weights are quantised; undefined: they are not. */
   readonly quantisation?: QuantisationMethod;
 }

@@ -12,7 +12,7 @@ import { expertLimits } from "../pipeline/check-experts.js";
 import type { CompressEvent } from "../pipeline/events.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, openModel } from "../pipeline/open-model.js";
-import { refuseQuantised } from "../pipeline/refuse-quantised.js";
+import { refuseSource } from "../pipeline/refuse-source.js";
 import { relay } from "../pipeline/relay.js";
 import { modelIdentity } from "../pipeline/source-identity.js";
 import { VERSION } from "../version.js";
@@ -48,7 +48,7 @@ export async function* observe(
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     // What is observed is to be compressed.
-    refuseQuantised(opened);
+    refuseSource(opened);
     return yield* observeOpened(options, opened, signal);
   } finally {
     await opened.checkpoint.close();

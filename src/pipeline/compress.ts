@@ -25,8 +25,9 @@ import { type OpenedModel, openModel } from "./open-model.js";
 import { openOutput, recordedPlans } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
 import { readPlan } from "./plan-file.js";
+import { predictionNotes } from "./prediction-layers.js";
 import { recordedSamples } from "./recorded-samples.js";
-import { refuseQuantised } from "./refuse-quantised.js";
+import { refuseSource } from "./refuse-source.js";
 import { relay } from "./relay.js";
 import { writeTrace } from "./trace-files.js";
 import { writeCheckpoint } from "./write-checkpoint.js";
@@ -62,7 +63,7 @@ export async function* compress(
   if (options.out !== undefined && !options.dryRun) await refuseExisting(resolve(options.out));
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
-    refuseQuantised(opened);
+    refuseSource(opened);
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, opened, signal);
     if (options.observed !== undefined) return yield* planObservedAndWrite(options, options.observed, opened, signal);
     return yield* planAndWrite(options, opened, signal);
@@ -164,7 +165,8 @@ async function* writePlanned(
     const recorded = output?.journal.length ?? 0;
     let planned = finished.length;
     yield startEvent(options, opened, kept, calibration, backend, finished.length);
-    for (const message of [...notes, ...calibration.notes]) yield { type: "note", message } as const;
+    const told = [...notes, ...calibration.notes, ...predictionNotes(opened.checkpoint, opened.model)];
+    for (const message of told) yield { type: "note", message } as const;
     const onPlan = async (plan: LayerPlan) => {
       if (planned++ >= recorded) await output?.append({ plan });
     };

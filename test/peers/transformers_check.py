@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 
 def tensors(folder):
     found = {}
-    for path in sorted(Path(folder).glob("*.safetensors")):
+    for path in sorted(Path(folder).glob("model*.safetensors")):
         with safe_open(path, "pt") as file:
             found.update({name: file.get_tensor(name) for name in file.keys()})
     return found
@@ -34,13 +34,15 @@ def main():
         ids, logits = file.get_tensor("input_ids").long(), file.get_tensor("logits")
     with torch.no_grad():
         expected = model.eval()(ids, use_cache=False).logits
-    routed = re.compile(r"\.mlp\.(experts|gate)\.")
+    # Routers with their biases, and routed experts, by the names of all families.
+    routed = re.compile(
+        r"\.(mlp|block_sparse_moe|feed_forward)\.(experts|gate|router|moe_statics|expert_bias|e_score_correction_bias|input_linear|output_linear)\b")
     before, after = tensors(source), tensors(folder)
     print(json.dumps({
         "logits": float((logits - expected).abs().max()),
         "spread": float(expected.std()),
         "unmatched": [str(name) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in info[kind]],
-        "experts": model.config.num_experts,
+        "experts": getattr(model.config.get_text_config(), "num_experts", None),
         "changed": [name for name, tensor in before.items()
                     if not routed.search(name) and not (name in after and torch.equal(tensor, after[name]))],
     }))

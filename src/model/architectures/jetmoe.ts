@@ -29,7 +29,10 @@ export function describeJetmoe(config: ConfigReader, tensors: TensorNames): Mode
         bias: `${prefix}mlp.bias`,
       },
     }),
-    { tied: config.boolean("tie_word_embeddings", true) },
+    {
+      tied: config.boolean("tie_word_embeddings", true),
+      incompressible: "its attention has as many experts as its feed-forward blocks, by the same key of the config",
+    },
   );
 }
 
