@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { evaluateItems } from "../evaluate/run/evaluate.js";
 import type { EvaluateEvent } from "../evaluate/run/events.js";
 import type { HubEvent } from "../hub/settings.js";
+import { MANIFEST_NAME } from "../observe/manifest.js";
 import { type ObserveEvent, observe } from "../observe/observe.js";
+import { exists } from "../observe/partial.js";
 import { compress } from "../pipeline/compress.js";
 import type { CompressEvent } from "../pipeline/events.js";
 import { openBackend } from "../pipeline/open-backend.js";
@@ -53,28 +55,22 @@ async function work(job: Job, context: JobContext): Promise<Made> {
   switch (spec.kind) {
     case "original":
       return judge(spec, spec.model, "original", job, context);
-    case "observe":
-      await follow(
-        observe(
-          {
-            ...textOptions(spec),
-            ...spec.engine,
-            model: spec.model,
-            out: join(jobFolder(context.out, id), "observation"),
-            mix: [...spec.mixes],
-          },
-          context.signal,
-        ),
-        context,
-      );
+    case "observe": {
+      const out = join(jobFolder(context.out, id), "observation");
+      // An attempt that was killed behind its end has left a whole one.
+      if (await exists(join(out, MANIFEST_NAME))) return {};
+      const options = { ...textOptions(spec), ...spec.engine, model: spec.model, out, mix: [...spec.mixes] };
+      await follow(observe(options, context.signal), context);
       return {};
+    }
     case "compress":
     case "predict": {
       const out = join(jobFolder(context.out, id), "model");
-      const { bytes } = await follow(compress(compressOptions(spec, out, context), context.signal), context);
+      if (!(await exists(join(out, "ream.json"))))
+        await follow(compress(compressOptions(spec, out, context), context.signal), context);
       const made = await judge(spec, out, spec.name, job, context);
       if (spec.kind === "predict" || !spec.keepModel) await rm(out, { recursive: true, force: true });
-      return { ...made, outputBytes: bytes.after };
+      return made;
     }
   }
 }
@@ -86,8 +82,8 @@ function compressOptions(
 ): Parameters<typeof compress>[0] {
   const { method, settings, experts, mix, observed, engine, model } = spec;
   const common = { ...settings, ...engine, model, out, experts, method, mix };
-  if (observed === undefined) return { ...common, ...textOptions(spec, mix), restart: true };
-  return { ...common, observed: join(jobFolder(context.out, observed), "observation"), restart: true };
+  if (observed === undefined) return { ...common, ...textOptions(spec, mix) };
+  return { ...common, observed: join(jobFolder(context.out, observed), "observation") };
 }
 
 /** Calibration options of a text; of a mix only the domains that it names. */
@@ -113,7 +109,8 @@ async function judge(
   const candidate = folder === model ? original : await openModel(folder);
   try {
     const backend = openBackend(engine, original, (message) => context.onEvent({ type: "note", message }));
-    const text = await measureOnText(original, candidate, backend, judging, signal);
+    const outputBytes = [...candidate.checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    const text = { outputBytes, ...(await measureOnText(original, candidate, backend, judging, signal)) };
     if (judging.tasks.length === 0) return text;
     const { evaluation, judged } = await follow(
       evaluateItems(
