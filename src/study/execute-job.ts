@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { copyFile, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { evaluateItems } from "../evaluate/run/evaluate.js";
 import type { EvaluateEvent } from "../evaluate/run/events.js";
@@ -46,7 +46,7 @@ export async function executeJob(job: Job, context: JobContext): Promise<JobResu
   return writeResult(context.out, job, items, { ...made, seconds, memoryBytes, notes });
 }
 
-type Made = Pick<JobResult, "scored" | "heldOut" | "rank" | "outputBytes"> & {
+type Made = Pick<JobResult, "scored" | "heldOut" | "rank" | "layerErrors" | "outputBytes"> & {
   readonly items?: StudyItems | undefined;
 };
 
@@ -69,6 +69,8 @@ async function work(job: Job, context: JobContext): Promise<Made> {
       if (!(await exists(join(out, "ream.json"))))
         await follow(compress(compressOptions(spec, out, context), context.signal), context);
       const made = await judge(spec, out, spec.name, job, context);
+      // What was merged is of interest when the checkpoint is gone.
+      await copyFile(join(out, "ream.json"), join(jobFolder(context.out, id), "manifest.json"));
       if (spec.kind === "predict" || !spec.keepModel) await rm(out, { recursive: true, force: true });
       return made;
     }

@@ -18,6 +18,8 @@ const resultSchema = z.strictObject({
   /** Absent where no tasks were asked. */
   scored: scoredSchema.optional(),
   heldOut: scoredSchema.shape.heldOut,
+  /** Distance of the hidden states behind each layer from the original's, relative to their size, on held-out text. */
+  layerErrors: z.array(z.number().min(0)).optional(),
   /** Mean numerical rank of the last hidden states on held-out text. */
   rank: z.number().min(0).optional(),
   seconds: z.number().min(0),

@@ -2,6 +2,7 @@ import { loadCalibration } from "../calibration/load-calibration.js";
 import { calibrationOptions } from "../calibration/options.js";
 import type { Backend } from "../engine/backend.js";
 import { lastHidden, measureHeldOut } from "../evaluate/held-out.js";
+import { forward } from "../model/forward.js";
 import type { TokenBatch } from "../model/layer.js";
 import { WeightLoader } from "../model/weight-loader.js";
 import { makeBatches } from "../pipeline/batches.js";
@@ -17,11 +18,12 @@ export async function measureOnText(
   backend: Backend,
   judging: StudyJudging,
   signal: AbortSignal,
-): Promise<Pick<JobResult, "heldOut" | "rank">> {
+): Promise<Pick<JobResult, "heldOut" | "rank" | "layerErrors">> {
   const domains = Object.entries(judging.heldOut);
   if (domains.length === 0) return {};
   const heldOut: NonNullable<JobResult["heldOut"]> = {};
   const ranks: number[] = [];
+  const errors = new LayerErrors();
   for (const [domain, source] of domains) {
     signal.throwIfAborted();
     const options = calibrationOptions.parse({
@@ -38,8 +40,48 @@ export async function measureOnText(
     const { divergence, agreement, perplexity } = await measureHeldOut(reference, hidden, backend, batches);
     heldOut[domain] = { kl: Math.max(0, divergence), agreement, perplexity };
     ranks.push(...(await ranksOf(candidate, backend, batches, hidden.hidden)));
+    if (candidate !== original) await errors.add(original, candidate, backend, batches[0]!);
   }
-  return { heldOut, rank: ranks.reduce((sum, rank) => sum + rank, 0) / ranks.length };
+  const rank = ranks.reduce((sum, value) => sum + value, 0) / ranks.length;
+  return { heldOut, rank, ...(candidate !== original && { layerErrors: errors.relative }) };
+}
+
+/** Tokens of a domain on which layers are compared: the original's hidden states of all layers are in memory. */
+const COMPARED_TOKENS = 512;
+
+/** Sums of squares over tokens, layer by layer. */
+class LayerErrors {
+  private readonly differences: number[] = [];
+  private readonly sizes: number[] = [];
+
+  async add(original: OpenedModel, candidate: OpenedModel, backend: Backend, batch: TokenBatch): Promise<void> {
+    const sequences = Math.max(1, Math.min(batch.sequences, Math.floor(COMPARED_TOKENS / batch.length)));
+    const some: TokenBatch = {
+      sequences,
+      length: batch.length,
+      ids: batch.ids.subarray(0, sequences * batch.length),
+      mask: batch.mask?.subarray(0, sequences * batch.length),
+    };
+    const states: Float32Array[] = [];
+    const keep = { hidden: (_layer: number, _batch: number, hidden: Float32Array) => void states.push(hidden.slice()) };
+    await forward(original.checkpoint, original.model, backend, [some], keep);
+    const compare = (layer: number, _batch: number, hidden: Float32Array) => {
+      const wanted = states[layer]!;
+      this.differences[layer] = (this.differences[layer] ?? 0) + squares(hidden, (value, i) => value - wanted[i]!);
+      this.sizes[layer] = (this.sizes[layer] ?? 0) + squares(wanted, (value) => value);
+    };
+    await forward(candidate.checkpoint, candidate.model, backend, [some], { hidden: compare });
+  }
+
+  get relative(): number[] {
+    return this.differences.map((sum, layer) => Math.sqrt(sum / this.sizes[layer]!));
+  }
+}
+
+function squares(values: Float32Array, term: (value: number, i: number) => number): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += term(values[i]!, i) ** 2;
+  return sum;
 }
 
 /** Numerical rank of the normed last hidden states of each sequence: what the output matrix sees. */
