@@ -26,26 +26,31 @@ def tensors(folder):
     return found
 
 
-def main():
-    folder, result, source = sys.argv[1:4]
+# Routers with their biases and routed experts, by the names of all families.
+ROUTED = re.compile(
+    r"\.(mlp|block_sparse_moe|feed_forward)\.(experts|gate|router|moe_statics|expert_bias|e_score_correction_bias|"
+    r"input_linear|output_linear)\b")
+COUNTS = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"]
+
+
+def check(folder, result, source):
     model, info = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     with safe_open(result, "pt") as file:
         ids, logits = file.get_tensor("input_ids").long(), file.get_tensor("logits")
     with torch.no_grad():
         expected = model.eval()(ids, use_cache=False).logits
-    # Routers with their biases, and routed experts, by the names of all families.
-    routed = re.compile(
-        r"\.(mlp|block_sparse_moe|feed_forward)\.(experts|gate|router|moe_statics|expert_bias|e_score_correction_bias|input_linear|output_linear)\b")
     before, after = tensors(source), tensors(folder)
-    print(json.dumps({
+    config = model.config.get_text_config()
+    return {
         "logits": float((logits - expected).abs().max()),
         "spread": float(expected.std()),
         "unmatched": [str(name) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in info[kind]],
-        "experts": getattr(model.config.get_text_config(), "num_experts", None),
+        "experts": next(getattr(config, key) for key in COUNTS if hasattr(config, key)),
         "changed": [name for name, tensor in before.items()
-                    if not routed.search(name) and not (name in after and torch.equal(tensor, after[name]))],
-    }))
+                    if not ROUTED.search(name) and not (name in after and torch.equal(tensor, after[name]))],
+    }
 
 
-main()
+if __name__ == "__main__":
+    print(json.dumps(check(*sys.argv[1:4])))

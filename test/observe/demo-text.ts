@@ -1,0 +1,25 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { compress } from "../../src/pipeline/compress.js";
+import type { CompressOptions } from "../../src/pipeline/options.js";
+
+const demo = fileURLToPath(new URL("../../demo/", import.meta.url));
+export const MODEL = join(demo, "model");
+const DOMAINS = ["general", "math", "code"];
+
+/** A little of the demo's calibration text. */
+export const TEXT = {
+  domain: DOMAINS.map((name) => `${name}=${join(demo, "data/calibration", `${name}.jsonl`)}`),
+  sequences: 24,
+  length: 32,
+};
+
+/** The plan of a compression that writes nothing, and the notes it gives. */
+export async function dryPlan(options: Omit<CompressOptions, "model" | "dryRun">) {
+  const run = compress({ ...options, model: MODEL, dryRun: true });
+  const notes: string[] = [];
+  for (let step = await run.next(); ; step = await run.next()) {
+    if (step.done) return { plan: step.value.plan, notes };
+    if (step.value.type === "note") notes.push(step.value.message);
+  }
+}
