@@ -30,6 +30,11 @@ const GROUPS: readonly OptionGroup[] = [
   ENGINE_GROUP,
 ];
 
+interface Flags extends OutputFlags {
+  readonly config?: string;
+  readonly queue?: string;
+}
+
 export function observeCommand(done: (status: number) => void): Command {
   const command = new Command("observe")
     .summary("save what every domain's text shows of a model")
@@ -41,24 +46,23 @@ export function observeCommand(done: (status: number) => void): Command {
     .option("--queue <url>", "have the units observed by `ream worker --queue URL` (docs/study-queue.md)");
   addSchemaOptions(command, observeOptions, GROUPS);
   addOutputOptions(command).addHelpText("after", EXAMPLES);
-  return command.action(
-    async (model: string, flags: OutputFlags & { readonly config?: string; readonly queue?: string }) => {
-      const given = { ...givenOptions(command, observeOptions), model };
-      done(
-        await runCommand(
-          flags,
-          async ({ signal, onEvent }) => {
-            const options = (await readOptions(observeOptions, flags.config, given)) as ObserveOptions;
-            const began = performance.now();
-            const elsewhere = flags.queue ? observeOnQueue(flags.queue, options, { signal, onEvent }) : undefined;
-            const result = await follow(observe(options, signal, elsewhere), onEvent);
-            return outcome(result, (performance.now() - began) / 1000);
-          },
-          "Interrupted. The same command goes on from here; --restart begins anew.",
-        ),
-      );
-    },
-  );
+  return command.action(async (model: string, flags: Flags) => {
+    const given = { ...givenOptions(command, observeOptions), model };
+    const interrupted = "Interrupted. The same command goes on from here; --restart begins anew.";
+    done(await runCommand(flags, (context) => run(given, flags, context), interrupted));
+  });
+}
+
+async function run(
+  given: Readonly<Record<string, unknown>>,
+  { config, queue }: Flags,
+  { signal, onEvent }: RunContext,
+): Promise<Outcome> {
+  const options = (await readOptions(observeOptions, config, given)) as ObserveOptions;
+  const began = performance.now();
+  const elsewhere = queue === undefined ? undefined : await workersOf(queue, options, { signal, onEvent });
+  const result = await follow(observe(options, signal, elsewhere), onEvent);
+  return outcome(result, (performance.now() - began) / 1000);
 }
 
 async function workersOf(url: string, options: ObserveOptions, context: Pick<RunContext, "signal" | "onEvent">) {

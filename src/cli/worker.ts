@@ -94,6 +94,12 @@ async function workOnShare({ study: file = "", out, index, of }: Flags, context:
     }
     const count = (state: string) => step.value.filter((outcome) => outcome.state === state).length;
     const [done, failed, leftOut] = [count("done"), count("failed"), count("left-out")];
-    return { json: { done, failed, leftOut }, text: `${done} jobs done, ${failed} failed, ${leftOut} left out\n` };
+    if (failed > 0) {
+      throw new ReamError("JOBS_FAILED", `${failed} jobs failed, ${done} are done`, {
+        where: path,
+        hint: "jobs/*/failure.json tell why. The same command tries them again.",
+      });
+    }
+    return { json: { done, leftOut }, text: `${done} jobs done, ${leftOut} left out\n` };
   }
 }

@@ -22,7 +22,7 @@ import { type DomainText, loadDomains } from "./load-domains.js";
 import { MANIFEST_NAME, type ObservationManifest, unitPath } from "./manifest.js";
 import { type ObserveLayersOptions, observeLayers } from "./observe-layers.js";
 import { type ObserveOptions, observeOptions, type ResolvedObserveOptions } from "./options.js";
-import { checkClaim, checkUnits, claim, endClaim, missingUnits } from "./partial.js";
+import { checkClaim, checkUnits, claim, endClaim, missingUnits, removeHalves } from "./partial.js";
 import { encodeUnit } from "./unit-file.js";
 
 export type ObserveEvent =
@@ -65,6 +65,7 @@ export async function* observe(
         await elsewhere(out, await missingUnits(out, manifest));
         await checkUnits(out, manifest);
       }
+      await removeHalves(out, manifest);
       await writeJsonFile(join(out, MANIFEST_NAME), manifest);
       await endClaim(out);
       return { out, manifest };

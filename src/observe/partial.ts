@@ -1,4 +1,4 @@
-import { readFile, rm, stat } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
@@ -85,6 +85,14 @@ export async function checkUnits(folder: string, manifest: ObservationManifest, 
       });
     }
     await setTimeout(500);
+  }
+}
+
+/** Deletes halves of files that processes which were killed have left. */
+export async function removeHalves(folder: string, { domains }: ObservationManifest): Promise<void> {
+  for (const domain of Object.keys(domains)) {
+    const names = await readdir(join(folder, domain), { recursive: true });
+    for (const name of names) if (name.endsWith(".partial")) await rm(join(folder, domain, name), { force: true });
   }
 }
 

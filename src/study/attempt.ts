@@ -31,15 +31,15 @@ export class Attempt {
 
   /** Goes on with an attempt that nobody works at any more, else begins one. */
   static async begin(jobFolder: string): Promise<Attempt> {
-    await mkdir(jobFolder, { recursive: true });
-    for (const name of await attemptsIn(jobFolder)) {
-      const folder = join(jobFolder, name);
-      const unlock = await takeLock(folder).catch(busyOrGone);
-      if (unlock !== undefined) return new Attempt(jobFolder, folder, unlock);
+    for (;;) {
+      for (const name of await attemptsIn(jobFolder)) {
+        const folder = join(jobFolder, name);
+        const unlock = await takeLock(folder).catch(busyOrGone);
+        if (unlock !== undefined) return new Attempt(jobFolder, folder, unlock);
+      }
+      // Whoever is faster may go on with it.
+      await mkdir(join(jobFolder, `${PREFIX}${randomUUID()}`), { recursive: true });
     }
-    const folder = join(jobFolder, `${PREFIX}${randomUUID()}`);
-    await mkdir(folder);
-    return new Attempt(jobFolder, folder, await takeLock(folder));
   }
 
   /**

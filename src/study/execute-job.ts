@@ -1,5 +1,6 @@
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { writeJsonFile } from "../checkpoint/durable.js";
 import { evaluateItems } from "../evaluate/run/evaluate.js";
 import type { EvaluateEvent } from "../evaluate/run/events.js";
 import type { HubEvent } from "../hub/settings.js";
@@ -76,19 +77,35 @@ async function work({ spec }: Job, folder: string, context: JobContext): Promise
     case "compress":
     case "predict": {
       const out = join(folder, "model");
-      const { bytes } = await follow(compress(compressOptions(spec, out, context), context.signal), context);
+      const outputBytes = await compressOnce(spec, folder, out, context);
       const made = await judge(spec, out, spec.name, folder, context);
+      await rm(join(folder, COMPRESSED), { force: true });
       if (spec.kind === "predict" || !spec.keepModel) await rm(out, { recursive: true, force: true });
-      return { ...made, outputBytes: bytes.after };
+      return { ...made, outputBytes };
     }
   }
 }
 
-function compressOptions(
-  spec: Extract<JobSpec, { kind: "compress" | "predict" }>,
-  out: string,
-  context: JobContext,
-): Parameters<typeof compress>[0] {
+/** Written when the compression of an attempt is whole. */
+const COMPRESSED = "compressed.json";
+
+/**
+ * Compresses, or takes what an earlier run of the attempt has made; returns the bytes of the checkpoint. Answers belong to
+ * the very files of a model (by the times of their change), so that those of one that is made anew are thrown away.
+ */
+async function compressOnce(spec: CompressSpec, folder: string, out: string, context: JobContext): Promise<number> {
+  const marker = join(folder, COMPRESSED);
+  const text = await readFile(marker, "utf8").catch(() => undefined);
+  if (text !== undefined) return JSON.parse(text).bytes;
+  for (const path of [out, join(folder, "evaluation")]) await rm(path, { recursive: true, force: true });
+  const { bytes } = await follow(compress(compressOptions(spec, out, context), context.signal), context);
+  await writeJsonFile(marker, { bytes: bytes.after });
+  return bytes.after;
+}
+
+type CompressSpec = Extract<JobSpec, { kind: "compress" | "predict" }>;
+
+function compressOptions(spec: CompressSpec, out: string, context: JobContext): Parameters<typeof compress>[0] {
   const { method, settings, experts, mix, observed, engine, model } = spec;
   const common = { ...settings, ...engine, model, out, experts, method, mix };
   if (observed === undefined) return { ...common, ...textOptions(spec, mix), restart: true };

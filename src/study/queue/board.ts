@@ -5,7 +5,7 @@ import type { JobFailure } from "../job-queue.js";
 import { ensureQueueId, queueName, REGISTRY } from "./names.js";
 import { decodeError, type Order } from "./order.js";
 import { connect } from "./redis.js";
-import { sleep } from "./wait.js";
+import { atMost } from "./wait.js";
 
 /** Tries at an order, and milliseconds before the second; each further wait is twice as long. */
 const TRIES = 3;
@@ -90,8 +90,10 @@ export class Board {
         await this.queue.drain(true);
       }
     };
-    await Promise.race([farewell().catch(() => undefined), sleep(FAREWELL)]);
-    await Promise.race([this.queue.close().catch(() => undefined), sleep(FAREWELL)]);
+    const closing = farewell()
+      .then(() => this.queue.close())
+      .catch(() => undefined);
+    await atMost(FAREWELL, closing);
     this.redis.disconnect();
   }
 

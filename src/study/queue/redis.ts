@@ -1,6 +1,6 @@
 import { Redis } from "ioredis";
 import { ReamError } from "../../errors.js";
-import { sleep } from "./wait.js";
+import { atMost } from "./wait.js";
 
 /** Milliseconds within which a server has to answer at first. Later it is waited for, however long it takes. */
 const PATIENCE = 10_000;
@@ -21,8 +21,7 @@ export async function connect(url: string): Promise<Redis> {
   const ready = new Promise<true>((resolve) => redis.once("ready", () => resolve(true)));
   // The promise of connect() ends with the first try; retries go on.
   redis.connect().catch(() => undefined);
-  const answered = await Promise.race([ready, sleep(PATIENCE)]);
-  if (answered === true) return redis;
+  if (await atMost(PATIENCE, ready)) return redis;
   redis.disconnect();
   throw new ReamError("QUEUE_UNREACHABLE", `the server of the queue does not answer: ${reason}`, {
     where,

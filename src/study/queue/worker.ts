@@ -8,11 +8,13 @@ import { runInChild } from "./child.js";
 import { queueName, REGISTRY, readQueueId } from "./names.js";
 import { encodeError, type Order } from "./order.js";
 import { connect } from "./redis.js";
-import { sleep, unlessAborted } from "./wait.js";
+import { atMost, sleep, unlessAborted } from "./wait.js";
 
 /** Milliseconds between two looks for work, and between two reports of progress. */
 const PAUSE = 500;
 const REPORT = 1000;
+/** Milliseconds that a worker which stops waits for a server that is down. */
+const FAREWELL = 2000;
 /** How often a job may lose its worker before it counts as failed: it may be what kills them. */
 const LOSSES = 10;
 
@@ -74,7 +76,7 @@ class OrderTaker {
 
   async close(): Promise<void> {
     const closing = [...this.queues.values()].map(({ queue }) => queue.close(true).catch(() => undefined));
-    await Promise.race([Promise.all(closing), sleep(PAUSE)]);
+    await atMost(FAREWELL, Promise.all(closing));
   }
 
   /** Learns of new queues, and forgets those that are gone. */
@@ -180,12 +182,10 @@ class OrderTaker {
    */
   private async settle(telling: Promise<unknown>): Promise<void> {
     const { signal, note } = this.options;
-    const told = telling.catch((error: Error) => note(`The queue has gone on without this worker: ${error.message}`));
-    const patience = new Promise<void>((resolve) => {
-      const wait = () => setTimeout(resolve, 4 * PAUSE);
-      if (signal.aborted) wait();
-      else signal.addEventListener("abort", wait, { once: true });
-    });
-    await Promise.race([told, patience]);
+    const told = telling.then(
+      () => undefined,
+      (error: Error) => note(`The queue has gone on without this worker: ${error.message}`),
+    );
+    await unlessAborted(told, signal).catch(() => atMost(FAREWELL, told));
   }
 }
