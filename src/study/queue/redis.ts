@@ -6,7 +6,7 @@ import { atMost } from "./wait.js";
 const PATIENCE = 10_000;
 
 /** Connects to redis[s]://[user:password@]host[:port][/db]. Errors: QUEUE_URL, QUEUE_UNREACHABLE. */
-export async function connect(url: string): Promise<Redis> {
+export async function connect(url: string, patience = PATIENCE): Promise<Redis> {
   const where = withoutPassword(url);
   const redis = new Redis(url, {
     lazyConnect: true,
@@ -21,7 +21,7 @@ export async function connect(url: string): Promise<Redis> {
   const ready = new Promise<true>((resolve) => redis.once("ready", () => resolve(true)));
   // The promise of connect() ends with the first try; retries go on.
   redis.connect().catch(() => undefined);
-  if (await atMost(PATIENCE, ready)) return redis;
+  if (await atMost(patience, ready)) return redis;
   redis.disconnect();
   throw new ReamError("QUEUE_UNREACHABLE", `the server of the queue does not answer: ${reason}`, {
     where,
