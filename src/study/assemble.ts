@@ -59,7 +59,7 @@ export async function assemble(
     format: "ream-study-results" as const,
     version: 1 as const,
     title: study.title,
-    model: { name: study.model, experts: jobs.limits.experts },
+    model: { name: study.modelName, experts: jobs.limits.experts },
     note: noteOf(study),
     original: scored,
     rows,

@@ -1,11 +1,11 @@
-import { readFile, rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { writeJsonFile } from "../checkpoint/durable.js";
 import { evaluateItems } from "../evaluate/run/evaluate.js";
 import type { EvaluateEvent } from "../evaluate/run/events.js";
 import type { HubEvent } from "../hub/settings.js";
-import { readManifest } from "../observe/manifest.js";
+import { MANIFEST_NAME } from "../observe/manifest.js";
 import { type ObserveEvent, observe } from "../observe/observe.js";
+import { exists } from "../observe/partial.js";
 import { compress } from "../pipeline/compress.js";
 import type { CompressEvent } from "../pipeline/events.js";
 import { openBackend } from "../pipeline/open-backend.js";
@@ -67,49 +67,42 @@ async function work({ spec }: Job, folder: string, context: JobContext): Promise
       return judge(spec, spec.model, "original", folder, context);
     case "observe": {
       const out = join(folder, "observation");
-      // An attempt may have ended right after it.
-      if ((await readManifest(out).catch(() => undefined)) !== undefined) return {};
-      const { model, engine, mixes } = spec;
-      const options = { ...textOptions(spec), ...engine, model, out, mix: [...mixes] };
+      // An attempt that was killed behind its end has left a whole one.
+      if (await exists(join(out, MANIFEST_NAME))) return {};
+      const options = { ...textOptions(spec), ...spec.engine, model: spec.model, out, mix: [...spec.mixes] };
       await follow(observe(options, context.signal), context);
       return {};
     }
     case "compress":
     case "predict": {
       const out = join(folder, "model");
-      const outputBytes = await compressOnce(spec, folder, out, context);
+      const vain = join(folder, "model-vain");
+      await rm(vain, { recursive: true, force: true });
+      if (!(await exists(join(out, "ream.json")))) {
+        // Answers belong to the very files of a model: one that is made anew is asked anew.
+        await rm(join(folder, "evaluation"), { recursive: true, force: true });
+        await follow(compress(compressOptions(spec, out, context), context.signal), context);
+      }
       const made = await judge(spec, out, spec.name, folder, context);
-      await rm(join(folder, COMPRESSED), { force: true });
-      if (spec.kind === "predict" || !spec.keepModel) await rm(out, { recursive: true, force: true });
-      return { ...made, outputBytes };
+      if (spec.kind === "predict" || !spec.keepModel) {
+        // Under another name first: half a model is none.
+        await rename(out, vain);
+        await rm(vain, { recursive: true, force: true });
+      }
+      return made;
     }
   }
 }
 
-/** Written when the compression of an attempt is whole. */
-const COMPRESSED = "compressed.json";
-
-/**
- * Compresses, or takes what an earlier run of the attempt has made; returns the bytes of the checkpoint. Answers belong to
- * the very files of a model (by the times of their change), so that those of one that is made anew are thrown away.
- */
-async function compressOnce(spec: CompressSpec, folder: string, out: string, context: JobContext): Promise<number> {
-  const marker = join(folder, COMPRESSED);
-  const text = await readFile(marker, "utf8").catch(() => undefined);
-  if (text !== undefined) return JSON.parse(text).bytes;
-  for (const path of [out, join(folder, "evaluation")]) await rm(path, { recursive: true, force: true });
-  const { bytes } = await follow(compress(compressOptions(spec, out, context), context.signal), context);
-  await writeJsonFile(marker, { bytes: bytes.after });
-  return bytes.after;
-}
-
-type CompressSpec = Extract<JobSpec, { kind: "compress" | "predict" }>;
-
-function compressOptions(spec: CompressSpec, out: string, context: JobContext): Parameters<typeof compress>[0] {
+function compressOptions(
+  spec: Extract<JobSpec, { kind: "compress" | "predict" }>,
+  out: string,
+  context: JobContext,
+): Parameters<typeof compress>[0] {
   const { method, settings, experts, mix, observed, engine, model } = spec;
   const common = { ...settings, ...engine, model, out, experts, method, mix };
-  if (observed === undefined) return { ...common, ...textOptions(spec, mix), restart: true };
-  return { ...common, observed: join(jobFolder(context.out, observed), "observation"), restart: true };
+  if (observed === undefined) return { ...common, ...textOptions(spec, mix) };
+  return { ...common, observed: join(jobFolder(context.out, observed), "observation") };
 }
 
 /** Calibration options of a text; of a mix only the domains that it names. */
@@ -135,7 +128,8 @@ async function judge(
   const candidate = judged === model ? original : await openModel(judged);
   try {
     const backend = openBackend(engine, original, (message) => context.onEvent({ type: "note", message }));
-    const text = await measureOnText(original, candidate, backend, judging, signal);
+    const outputBytes = [...candidate.checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    const text = { outputBytes, ...(await measureOnText(original, candidate, backend, judging, signal)) };
     if (judging.tasks.length === 0) return text;
     const detailed = await follow(
       evaluateItems(

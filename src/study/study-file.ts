@@ -73,6 +73,8 @@ export interface StudyMethod {
 /** A study as its file says, with defaults and absolute paths. */
 export type Study = Omit<z.output<typeof fileSchema>, "mixes" | "methods" | "out" | "title"> & {
   readonly title: string;
+  /** The model as the file names it. */
+  readonly modelName: string;
   readonly out: string | undefined;
   readonly mixes: readonly string[];
   readonly methods: readonly StudyMethod[];
@@ -119,6 +121,7 @@ export async function readStudy(path: string): Promise<Study> {
     ...rest,
     title: title ?? `Study of ${rest.model}`,
     out: out && local(out),
+    modelName: rest.model,
     model: local(rest.model),
     domains: relative(rest.domains),
     heldOut: relative(rest.heldOut),
