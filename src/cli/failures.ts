@@ -17,6 +17,8 @@ const USAGE_CODES = new Set([
   "TASK_UNKNOWN",
   "TASK_TWICE",
   "ENDPOINT_URL",
+  "QUEUE_URL",
+  "STUDY_SEARCH",
 ]);
 
 /** An error as programs read it (`--json`, `--events`). */

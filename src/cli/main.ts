@@ -11,6 +11,7 @@ import { planCommand } from "./plan.js";
 import { serveCommand } from "./serve.js";
 import { studyCommand } from "./study.js";
 import { tasksCommand } from "./tasks.js";
+import { workerCommand } from "./worker.js";
 
 /** Runs the command line `argv` (as process.argv) and returns the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -37,6 +38,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     observeCommand,
     planCommand,
     studyCommand,
+    workerCommand,
     evaluateCommand,
     tasksCommand,
     serveCommand,

@@ -7,7 +7,7 @@ import { readOptions } from "./config-file.js";
 import { follow } from "./follow.js";
 import { formatBytes, formatCount, formatDuration, formatTable } from "./format.js";
 import { ENGINE_GROUP } from "./option-groups.js";
-import { addOutputOptions, type Outcome, type OutputFlags, runCommand } from "./run-command.js";
+import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
 import { addSchemaOptions, givenOptions, type OptionGroup } from "./schema-options.js";
 
 const EXAMPLES = `
@@ -30,6 +30,11 @@ const GROUPS: readonly OptionGroup[] = [
   ENGINE_GROUP,
 ];
 
+interface Flags extends OutputFlags {
+  readonly config?: string;
+  readonly queue?: string;
+}
+
 export function observeCommand(done: (status: number) => void): Command {
   const command = new Command("observe")
     .summary("save what every domain's text shows of a model")
@@ -37,24 +42,33 @@ export function observeCommand(done: (status: number) => void): Command {
       "Runs the text of each domain through the model once and saves the sums from which every mix, method and number\nof experts can be planned afterwards (ream plan, ream compress --observed).",
     )
     .argument("<model>", "folder or hub id org/name[@revision]")
-    .option("--config <file>", "JSON file with options as keys; flags win over it");
+    .option("--config <file>", "JSON file with options as keys; flags win over it")
+    .option("--queue <url>", "have the units observed by `ream worker --queue URL` (docs/study-queue.md)");
   addSchemaOptions(command, observeOptions, GROUPS);
   addOutputOptions(command).addHelpText("after", EXAMPLES);
-  return command.action(async (model: string, flags: OutputFlags & { readonly config?: string }) => {
+  return command.action(async (model: string, flags: Flags) => {
     const given = { ...givenOptions(command, observeOptions), model };
-    done(
-      await runCommand(
-        flags,
-        async ({ signal, onEvent }) => {
-          const options = await readOptions(observeOptions, flags.config, given);
-          const began = performance.now();
-          const result = await follow(observe(options as ObserveOptions, signal), onEvent);
-          return outcome(result, (performance.now() - began) / 1000);
-        },
-        "Interrupted. The same command goes on from here; --restart begins anew.",
-      ),
-    );
+    const interrupted = "Interrupted. The same command goes on from here; --restart begins anew.";
+    done(await runCommand(flags, (context) => run(given, flags, context), interrupted));
   });
+}
+
+async function run(
+  given: Readonly<Record<string, unknown>>,
+  { config, queue }: Flags,
+  { signal, onEvent }: RunContext,
+): Promise<Outcome> {
+  const options = (await readOptions(observeOptions, config, given)) as ObserveOptions;
+  const began = performance.now();
+  const elsewhere = queue === undefined ? undefined : await workersOf(queue, options, { signal, onEvent });
+  const result = await follow(observe(options, signal, elsewhere), onEvent);
+  return outcome(result, (performance.now() - began) / 1000);
+}
+
+async function workersOf(url: string, options: ObserveOptions, context: Pick<RunContext, "signal" | "onEvent">) {
+  // Loading what talks to Redis takes longer than all else.
+  const { observeOnQueue } = await import("../study/queue/observe-queue.js");
+  return observeOnQueue(url, options, context);
 }
 
 function outcome({ out, manifest }: ObserveResult, seconds: number): Outcome {

@@ -1,25 +1,37 @@
+import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Command, Option } from "commander";
+import { writeError } from "../checkpoint/durable.js";
 import { ReamError } from "../errors.js";
 import type { Analysis, RatioAnalysis } from "../study/analysis/analysis.js";
 import type { Estimate } from "../study/analysis/estimate.js";
+import { logPath } from "../study/job-folder.js";
 import { localQueue } from "../study/local-queue.js";
 import { mixKey } from "../study/mix.js";
+import { kubernetesJob, slurmScript } from "../study/queue/cluster-files.js";
 import { runStudy, type StudyOutcome } from "../study/run-study.js";
-import { readStudy } from "../study/study-file.js";
+import { readStudy, type Study } from "../study/study-file.js";
+import { follow } from "./follow.js";
 import { formatTable } from "./format.js";
 import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
+import { wholeNumber } from "./whole-number.js";
 
 const EXAMPLES = `
 Examples:
   $ ream study study.yaml
   $ ream study study.yaml --out results --json > study.json
+  $ ream study study.yaml --queue redis://host:6379
+  $ ream study study.yaml --slurm study.sh --workers 8
 
 A study file names model, mixes, methods, numbers of experts and tasks (docs/study.md). What is done is never repeated:
-the same command goes on, and a changed file adds what is new.`;
+the same command goes on, and a changed file adds what is new. On several machines: docs/study-queue.md.`;
 
 interface Flags extends OutputFlags {
   readonly out?: string;
+  readonly queue?: string;
+  readonly slurm?: string;
+  readonly kubernetes?: string;
+  readonly workers: number;
 }
 
 export function studyCommand(done: (status: number) => void): Command {
@@ -28,6 +40,21 @@ export function studyCommand(done: (status: number) => void): Command {
     .description("Compresses a model in many ways, evaluates every result, and says which mix and method to choose.")
     .argument("<file>", "YAML or JSON file of the study")
     .addOption(new Option("--out <folder>", "folder of the study; an interrupted one goes on from it"));
+  const machines = "Several machines:";
+  command
+    .addOption(new Option("--queue <url>", "have the jobs done by `ream worker --queue URL`").helpGroup(machines))
+    .addOption(
+      new Option("--slurm <file>", "write a SLURM job array that does the jobs, and do nothing").helpGroup(machines),
+    )
+    .addOption(
+      new Option("--kubernetes <file>", "write an Indexed Job that does the jobs, and do nothing").helpGroup(machines),
+    )
+    .addOption(
+      new Option("--workers <number>", "workers in such a file")
+        .argParser(wholeNumber(1))
+        .default(4)
+        .helpGroup(machines),
+    );
   addOutputOptions(command).addHelpText("after", EXAMPLES);
   return command.action(async (file: string, flags: Flags) => {
     done(await runCommand(flags, (context) => run(file, flags, context), "Interrupted. The same command goes on."));
@@ -44,11 +71,33 @@ async function run(file: string, flags: Flags, { signal, onEvent }: RunContext):
     });
   }
   const folder = resolve(out);
-  const steps = runStudy(study, folder, localQueue(folder, study.budget, signal), signal);
-  for (let step = await steps.next(); ; step = await steps.next()) {
-    if (step.done) return outcome(step.value);
-    onEvent(step.value);
-  }
+  if (flags.slurm !== undefined || flags.kubernetes !== undefined) return writeClusterFiles(file, study, folder, flags);
+  if (flags.queue === undefined)
+    return outcome(await follow(runStudy(study, folder, localQueue(folder, study.budget, signal), signal), onEvent));
+  // Loading what talks to Redis takes longer than all else.
+  const { onBoard } = await import("../study/queue/on-board.js");
+  return onBoard(flags.queue, folder, async (board) => {
+    const { redisQueue } = await import("../study/queue/redis-queue.js");
+    return outcome(await follow(runStudy(study, folder, redisQueue(board, study.budget, signal), signal), onEvent));
+  });
+}
+
+async function writeClusterFiles(
+  file: string,
+  { title }: Study,
+  out: string,
+  { slurm, kubernetes, workers }: Flags,
+): Promise<Outcome> {
+  const about = { title, file: resolve(file), out, workers };
+  const written: string[] = [];
+  const write = async (path: string | undefined, text: () => string) => {
+    if (path === undefined) return;
+    await writeFile(path, text()).catch((error) => Promise.reject(writeError(error, path)));
+    written.push(path);
+  };
+  await write(slurm, () => slurmScript(about));
+  await write(kubernetes, () => kubernetesJob(about));
+  return { json: { written, workers }, text: `Written to ${written.join(", ")}\n` };
 }
 
 function outcome(result: StudyOutcome): Outcome {
@@ -60,7 +109,10 @@ function outcome(result: StudyOutcome): Outcome {
         `search: ${method} ${experts}: ${evaluated} of ${ranked} mixes evaluated` +
         (divergence?.spearman === undefined ? "" : `; KL ranked them with rho ${divergence.spearman.toFixed(2)}`),
     ),
-    ...failures.map(({ job, error }) => `failed: ${job.label}: ${error.code}: ${error.message.split("\n")[0]}`),
+    ...failures.map(
+      ({ job, error }) =>
+        `failed: ${job.label}: ${error.code}: ${error.message.split("\n")[0]} (${logPath(out, job.id)})`,
+    ),
     ...(leftOut.length > 0 ? [`${leftOut.length} jobs were left out by the budget.`] : []),
     `Written to ${out}: results.json, analysis.json`,
   ];

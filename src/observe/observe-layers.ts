@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { Backend } from "../engine/backend.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
@@ -23,6 +24,8 @@ export interface ObserveLayersOptions {
   readonly manifest: ObservationManifest;
   /** Where files of an interrupted run may be. */
   readonly folder: string;
+  /** The only unit that is observed; default: all. */
+  readonly only?: Unit;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -46,9 +49,10 @@ interface RunningUnit {
 
 /** Runs the original model, one layer's weights in memory at a time, and yields what each layer showed on each unit. */
 export async function* observeLayers(options: ObserveLayersOptions): AsyncGenerator<LayerEvent, void> {
-  const { checkpoint, model, texts, manifest, folder, signal } = options;
+  const { checkpoint, model, texts, manifest, folder, only, signal } = options;
   const units: RunningUnit[] = [];
   for (const unit of unitsOf(new Map(texts.map(({ name, cuts }) => [name, cuts])))) {
+    if (only !== undefined && !isDeepStrictEqual(unit, only)) continue;
     const { calibration } = texts.find(({ name }) => name === unit.domain)!;
     const batches = makeBatches(calibration, { batchSequences: 0 }, [unit.begin, unit.end]);
     units.push({ unit, batches, hidden: await embed(checkpoint, model, batches) });

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { prettifyError } from "zod";
@@ -16,11 +17,12 @@ import { refuseSource } from "../pipeline/refuse-source.js";
 import { relay } from "../pipeline/relay.js";
 import { modelIdentity } from "../pipeline/source-identity.js";
 import { VERSION } from "../version.js";
+import type { Unit } from "./cuts.js";
 import { type DomainText, loadDomains } from "./load-domains.js";
 import { MANIFEST_NAME, type ObservationManifest, unitPath } from "./manifest.js";
-import { observeLayers } from "./observe-layers.js";
+import { type ObserveLayersOptions, observeLayers } from "./observe-layers.js";
 import { type ObserveOptions, observeOptions, type ResolvedObserveOptions } from "./options.js";
-import { claim, endClaim } from "./partial.js";
+import { checkClaim, checkUnits, claim, endClaim, missingUnits, removeHalves } from "./partial.js";
 import { encodeUnit } from "./unit-file.js";
 
 export type ObserveEvent =
@@ -28,6 +30,9 @@ export type ObserveEvent =
   | CalibrationEvent
   | HubEvent
   | { readonly type: "observed"; readonly layer: number; readonly seconds: number };
+
+/** Has units observed by other processes, which write their files to `folder`; ends when all are there. */
+export type ObserveElsewhere = (folder: string, units: readonly Unit[]) => Promise<void>;
 
 export interface ObserveResult {
   readonly out: string;
@@ -37,29 +42,89 @@ export interface ObserveResult {
 /**
  * Observes a model on the text of each domain once and saves the sums from which plans for every mix, method and number of
  * experts are made (docs/observation.md). Interrupted, it goes on when it is called again with the same options.
+ * @param elsewhere has units observed by others; without it they are observed here
  */
 export async function* observe(
   input: ObserveOptions,
   signal?: AbortSignal,
+  elsewhere?: ObserveElsewhere,
 ): AsyncGenerator<ObserveEvent, ObserveResult> {
-  const parsed = observeOptions.safeParse(input);
-  if (!parsed.success) throw new ReamError("OPTION_INVALID", prettifyError(parsed.error));
-  const options = parsed.data;
-  const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
+  const options = parseOptions(input);
+  const opened = yield* openSource(options, signal);
   try {
-    // What is observed is to be compressed.
-    refuseSource(opened);
-    return yield* observeOpened(options, opened, signal);
+    const prepared = yield* prepareObservation(options, opened, signal);
+    const { manifest } = prepared;
+    const out = resolve(options.out);
+    await mkdir(out, { recursive: true });
+    const release = await takeLock(out);
+    try {
+      await claim(out, manifest, options.restart);
+      if (elsewhere === undefined) {
+        yield* writeUnits({ ...prepared, folder: out, signal });
+      } else {
+        await elsewhere(out, await missingUnits(out, manifest));
+        await checkUnits(out, manifest);
+      }
+      await removeHalves(out, manifest);
+      await writeJsonFile(join(out, MANIFEST_NAME), manifest);
+      await endClaim(out);
+      return { out, manifest };
+    } finally {
+      await release();
+    }
   } finally {
     await opened.checkpoint.close();
   }
 }
 
-async function* observeOpened(
+/**
+ * Observes one unit of an observation that another process began in `input.out`, and writes the files that are missing.
+ * Errors: OBSERVATION_OTHER where model, text or engine are not those of that process.
+ */
+export async function* observeUnit(
+  input: ObserveOptions,
+  unit: Unit,
+  signal?: AbortSignal,
+): AsyncGenerator<ObserveEvent, void> {
+  const options = parseOptions(input);
+  const opened = yield* openSource(options, signal);
+  try {
+    const prepared = yield* prepareObservation(options, opened, signal);
+    const folder = resolve(options.out);
+    await checkClaim(folder, prepared.manifest);
+    yield* writeUnits({ ...prepared, folder, only: unit, signal });
+  } finally {
+    await opened.checkpoint.close();
+  }
+}
+
+function parseOptions(input: ObserveOptions): ResolvedObserveOptions {
+  const parsed = observeOptions.safeParse(input);
+  if (parsed.success) return parsed.data;
+  throw new ReamError("OPTION_INVALID", prettifyError(parsed.error));
+}
+
+async function* openSource(
+  { model }: ResolvedObserveOptions,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<ObserveEvent, OpenedModel> {
+  const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(model, { onEvent, signal }));
+  try {
+    // What is observed is to be compressed.
+    refuseSource(opened);
+    return opened;
+  } catch (error) {
+    await opened.checkpoint.close();
+    throw error;
+  }
+}
+
+/** Everything that observing needs: the text, the backend, and what the observation is going to be. */
+async function* prepareObservation(
   options: ResolvedObserveOptions,
   opened: OpenedModel,
   signal: AbortSignal | undefined,
-): AsyncGenerator<ObserveEvent, ObserveResult> {
+): AsyncGenerator<ObserveEvent, Omit<ObserveLayersOptions, "folder" | "signal">> {
   const notes: string[] = [];
   const backend = openBackend(options, opened, (note) => notes.push(note));
   const { checkpoint, model, folder } = opened;
@@ -73,26 +138,19 @@ async function* observeOpened(
   );
   for (const message of [...notes, ...texts.flatMap(({ calibration }) => calibration.notes)])
     yield { type: "note", message };
-  const manifest = await describe(options, opened, backend, texts);
-  const out = resolve(options.out);
-  await mkdir(out, { recursive: true });
-  const release = await takeLock(out);
-  try {
-    await claim(out, manifest, options.restart);
-    for await (const event of observeLayers({ checkpoint, model, backend, texts, manifest, folder: out, signal })) {
-      if (event.type !== "unit") {
-        yield event;
-        continue;
-      }
-      const path = join(out, unitPath(event.unit, event.layer));
-      const content = encodeUnit(event.statistics, event.about);
-      await writeDurably(path, `${path}.partial`, (handle) => writeFully(handle, content));
+  return { checkpoint, model, backend, texts, manifest: await describe(options, opened, backend, texts) };
+}
+
+async function* writeUnits(options: ObserveLayersOptions): AsyncGenerator<ObserveEvent, void> {
+  for await (const event of observeLayers(options)) {
+    if (event.type !== "unit") {
+      yield event;
+      continue;
     }
-    await writeJsonFile(join(out, MANIFEST_NAME), manifest);
-    await endClaim(out);
-    return { out, manifest };
-  } finally {
-    await release();
+    const path = join(options.folder, unitPath(event.unit, event.layer));
+    const content = encodeUnit(event.statistics, event.about);
+    // A name of its own: another process may be writing the same file.
+    await writeDurably(path, `${path}.${randomUUID()}.partial`, (handle) => writeFully(handle, content));
   }
 }
 

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, rm } from "node:fs/promises";
+import { copyFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { evaluateItems } from "../evaluate/run/evaluate.js";
 import type { EvaluateEvent } from "../evaluate/run/events.js";
@@ -10,9 +10,10 @@ import { compress } from "../pipeline/compress.js";
 import type { CompressEvent } from "../pipeline/events.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { openModel } from "../pipeline/open-model.js";
+import { Attempt } from "./attempt.js";
 import { itemsOf, type StudyItems } from "./items.js";
 import type { Job, JobSpec, StudyJudging } from "./job.js";
-import { type JobResult, jobFolder, readResult, writeResult } from "./job-folder.js";
+import { forgetFailure, type JobResult, jobFolder, readResult, writeResult } from "./job-folder.js";
 import { measureOnText } from "./measure-held-out.js";
 import { scoredOf } from "./scored.js";
 
@@ -38,25 +39,34 @@ export async function executeJob(job: Job, context: JobContext): Promise<JobResu
       context.onEvent(event);
     },
   };
-  await mkdir(jobFolder(context.out, job.id), { recursive: true });
-  const began = performance.now();
-  const { items, ...made } = await work(job, noting);
-  const seconds = (performance.now() - began) / 1000;
-  const memoryBytes = process.resourceUsage().maxRSS * 1024;
-  return writeResult(context.out, job, items, { ...made, seconds, memoryBytes, notes });
+  const attempt = await Attempt.begin(jobFolder(context.out, job.id));
+  try {
+    const began = performance.now();
+    const { items, ...made } = await work(job, attempt.folder, noting);
+    const seconds = (performance.now() - began) / 1000;
+    const memoryBytes = process.resourceUsage().maxRSS * 1024;
+    await writeResult(attempt.folder, job, items, { ...made, seconds, memoryBytes, notes });
+    await attempt.publish();
+  } catch (error) {
+    // Another attempt was faster, and deleted this one.
+    if ((await readResult(context.out, job.id)) === undefined) throw error;
+  } finally {
+    await attempt.leave();
+  }
+  await forgetFailure(context.out, job.id);
+  return (await readResult(context.out, job.id))!;
 }
 
 type Made = Pick<JobResult, "scored" | "heldOut" | "rank" | "layerErrors" | "outputBytes"> & {
   readonly items?: StudyItems | undefined;
 };
 
-async function work(job: Job, context: JobContext): Promise<Made> {
-  const { spec, id } = job;
+async function work({ spec }: Job, folder: string, context: JobContext): Promise<Made> {
   switch (spec.kind) {
     case "original":
-      return judge(spec, spec.model, "original", job, context);
+      return judge(spec, spec.model, "original", folder, context);
     case "observe": {
-      const out = join(jobFolder(context.out, id), "observation");
+      const out = join(folder, "observation");
       // An attempt that was killed behind its end has left a whole one.
       if (await exists(join(out, MANIFEST_NAME))) return {};
       const options = { ...textOptions(spec), ...spec.engine, model: spec.model, out, mix: [...spec.mixes] };
@@ -65,13 +75,22 @@ async function work(job: Job, context: JobContext): Promise<Made> {
     }
     case "compress":
     case "predict": {
-      const out = join(jobFolder(context.out, id), "model");
-      if (!(await exists(join(out, "ream.json"))))
+      const out = join(folder, "model");
+      const vain = join(folder, "model-vain");
+      await rm(vain, { recursive: true, force: true });
+      if (!(await exists(join(out, "ream.json")))) {
+        // Answers belong to the very files of a model: one that is made anew is asked anew.
+        await rm(join(folder, "evaluation"), { recursive: true, force: true });
         await follow(compress(compressOptions(spec, out, context), context.signal), context);
-      const made = await judge(spec, out, spec.name, job, context);
+      }
+      const made = await judge(spec, out, spec.name, folder, context);
       // What was merged is of interest when the checkpoint is gone.
-      await copyFile(join(out, "ream.json"), join(jobFolder(context.out, id), "manifest.json"));
-      if (spec.kind === "predict" || !spec.keepModel) await rm(out, { recursive: true, force: true });
+      await copyFile(join(out, "ream.json"), join(folder, "manifest.json"));
+      if (spec.kind === "predict" || !spec.keepModel) {
+        // Under another name first: half a model is none.
+        await rename(out, vain);
+        await rm(vain, { recursive: true, force: true });
+      }
       return made;
     }
   }
@@ -98,27 +117,27 @@ function textOptions({ text }: { readonly text: Extract<JobSpec, { kind: "observ
   return { domain: list(domains), field: list(fields), sequences, length, seed };
 }
 
-/** Puts a model to the tasks and to held-out text. */
+/** Puts the model in `judged` to the tasks and to held-out text. */
 async function judge(
   { model, engine, judging }: Extract<JobSpec, { judging: StudyJudging }>,
-  folder: string,
+  judged: string,
   label: string,
-  job: Job,
+  folder: string,
   context: JobContext,
 ): Promise<Made> {
   const { signal } = context;
   const original = await openModel(model, { signal, onEvent: context.onEvent });
-  const candidate = folder === model ? original : await openModel(folder);
+  const candidate = judged === model ? original : await openModel(judged);
   try {
     const backend = openBackend(engine, original, (message) => context.onEvent({ type: "note", message }));
     const outputBytes = [...candidate.checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
     const text = { outputBytes, ...(await measureOnText(original, candidate, backend, judging, signal)) };
     if (judging.tasks.length === 0) return text;
-    const { evaluation, judged } = await follow(
+    const detailed = await follow(
       evaluateItems(
         {
-          models: [`${label}=${folder}`],
-          out: join(jobFolder(context.out, job.id), "evaluation"),
+          models: [`${label}=${judged}`],
+          out: join(folder, "evaluation"),
           tasks: [...judging.tasks],
           data: [...judging.data],
           ...(judging.limit !== undefined && { limit: judging.limit }),
@@ -128,8 +147,8 @@ async function judge(
       ),
       context,
     );
-    const scored = scoredOf(evaluation.subjects[0]!, text.heldOut);
-    return { ...text, scored, items: itemsOf(judged[0]!) };
+    const scored = scoredOf(detailed.evaluation.subjects[0]!, text.heldOut);
+    return { ...text, scored, items: itemsOf(detailed.judged[0]!) };
   } finally {
     if (candidate !== original) await candidate.checkpoint.close();
     await original.checkpoint.close();

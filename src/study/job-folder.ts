@@ -1,4 +1,5 @@
-import { readFile, rm } from "node:fs/promises";
+import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { writeJsonFile } from "../checkpoint/durable.js";
@@ -49,19 +50,33 @@ export async function readResult(out: string, id: string): Promise<JobResult | u
   });
 }
 
-/** Writes a job's result as its last act: from then on the job is done. */
+/** Writes a job's result to the folder of an attempt, as its last act. */
 export async function writeResult(
-  out: string,
+  folder: string,
   { id, label, spec }: Job,
   items: StudyItems | undefined,
   result: Omit<JobResult, "format" | "version" | "id" | "label" | "spec">,
-): Promise<JobResult> {
-  const folder = jobFolder(out, id);
+): Promise<void> {
   if (items !== undefined) await writeJsonFile(join(folder, "items.json"), items);
   const whole: JobResult = { format: "ream-study-job", version: 1, id, label, spec: spec satisfies JobSpec, ...result };
   await writeJsonFile(join(folder, "result.json"), whole);
-  await rm(join(folder, "failure.json"), { force: true });
-  return whole;
+}
+
+/** Deletes what an earlier run noted. */
+export async function forgetFailure(out: string, id: string): Promise<void> {
+  await rm(join(jobFolder(out, id), "failure.json"), { force: true });
+}
+
+/** Adds a line to a job's log, beside what every line tells: when and where. */
+export async function appendLog(out: string, id: string, line: object): Promise<void> {
+  const told = { time: new Date().toISOString(), host: hostname(), ...line };
+  await mkdir(jobFolder(out, id), { recursive: true });
+  await appendFile(logPath(out, id), `${JSON.stringify(told)}\n`);
+}
+
+/** Notes and failures of all attempts at a job, a line of JSON each. */
+export function logPath(out: string, id: string): string {
+  return join(jobFolder(out, id), "log.jsonl");
 }
 
 /** Scores of a job's items; undefined where it has none. */

@@ -1,11 +1,10 @@
-import { appendFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeJsonFile } from "../checkpoint/durable.js";
 import { ReamError } from "../errors.js";
 import { relay } from "../pipeline/relay.js";
 import { executeJob, type JobEvent } from "./execute-job.js";
 import type { Job } from "./job.js";
-import { jobFolder, readResult } from "./job-folder.js";
+import { appendLog, jobFolder, readResult } from "./job-folder.js";
 import type { JobFailure, JobOutcome, JobOutcomes, JobQueue, StudyEvent } from "./job-queue.js";
 import type { Study } from "./study-file.js";
 
@@ -45,9 +44,6 @@ export function localQueue(out: string, budget: Study["budget"], signal: AbortSi
 
 async function* execute(out: string, job: Job, signal: AbortSignal): AsyncGenerator<StudyEvent, JobOutcome> {
   yield { type: "job", ...named(job), state: "started" };
-  const folder = jobFolder(out, job.id);
-  await mkdir(folder, { recursive: true });
-  const log = (line: object) => appendFile(join(folder, "log.jsonl"), `${JSON.stringify(line)}\n`);
   try {
     const result = yield* relay<StudyEvent, Awaited<ReturnType<typeof executeJob>>>((emit) =>
       executeJob(job, {
@@ -56,13 +52,13 @@ async function* execute(out: string, job: Job, signal: AbortSignal): AsyncGenera
         onEvent: (event: JobEvent) => emit({ type: "job-event", ...named(job), event }),
       }),
     );
-    for (const message of result.notes) await log({ note: message });
+    for (const message of result.notes) await appendLog(out, job.id, { note: message });
     yield { type: "job", ...named(job), state: "done", seconds: result.seconds };
     return { state: "done", job, result };
   } catch (error) {
     signal.throwIfAborted();
     const failure = await failed(out, job, error);
-    await log(failure.error);
+    await appendLog(out, job.id, { error: failure.error });
     yield { type: "job", ...named(job), state: "failed", message: `${failure.error.code}: ${failure.error.message}` };
     return failure;
   }
@@ -70,24 +66,26 @@ async function* execute(out: string, job: Job, signal: AbortSignal): AsyncGenera
 
 /** Notes why a job came to nothing, in its folder. */
 export async function failed(out: string, job: Job, cause: unknown): Promise<JobFailure> {
-  const error = {
-    code: cause instanceof ReamError ? cause.code : "INTERNAL",
-    message:
-      cause instanceof ReamError ? cause.message : String(cause instanceof Error ? (cause.stack ?? cause) : cause),
-  };
+  const error = errorOf(cause);
   await writeJsonFile(join(jobFolder(out, job.id), "failure.json"), { ...named(job), error });
   return { state: "failed", job, error };
 }
 
-function failedNeed({ needs }: Job, own: JobOutcomes, before: JobOutcomes): boolean {
+/** What is noted of an error; of those that nobody expected the stack, too. */
+export function errorOf(cause: unknown): JobFailure["error"] {
+  if (cause instanceof ReamError) return { code: cause.code, message: cause.message };
+  return { code: "INTERNAL", message: String(cause instanceof Error ? (cause.stack ?? cause) : cause) };
+}
+
+export function failedNeed({ needs }: Job, own: JobOutcomes, before: JobOutcomes): boolean {
   return needs.some((id) => (own.get(id) ?? before.get(id))?.state !== "done");
 }
 
-function named({ id, label }: Job) {
+export function named({ id, label }: Job) {
   return { id, label };
 }
 
-function progress(outcomes: JobOutcomes, jobs: readonly Job[]): StudyEvent {
+export function progress(outcomes: JobOutcomes, jobs: readonly Job[]): StudyEvent {
   const states = [...outcomes.values()].map(({ state }) => state);
   const failures = states.filter((state) => state === "failed").length;
   return { type: "study", done: states.length - failures, failed: failures, total: jobs.length };

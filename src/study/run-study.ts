@@ -36,7 +36,7 @@ export async function* runStudy(
   queue: JobQueue,
   signal: AbortSignal,
 ): AsyncGenerator<StudyEvent, StudyOutcome> {
-  const jobs = await expand(study, signal);
+  const jobs = await jobsOf(study, signal);
   await mkdir(out, { recursive: true });
   const release = await takeLock(out);
   try {
@@ -63,7 +63,8 @@ export async function* runStudy(
   }
 }
 
-async function expand(study: Study, signal: AbortSignal): Promise<StudyJobs> {
+/** All jobs of a study, which depend on its file and on the files of its model alone. */
+export async function jobsOf(study: Study, signal: AbortSignal): Promise<StudyJobs> {
   const opened = await openModel(study.model, { signal });
   try {
     return expandStudy(study, await modelIdentity(opened), expertLimits(opened.model));

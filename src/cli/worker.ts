@@ -1,0 +1,105 @@
+import { resolve } from "node:path";
+import { Command, Option } from "commander";
+import { ReamError } from "../errors.js";
+import { localQueue } from "../study/local-queue.js";
+import { doShare } from "../study/queue/share.js";
+import { jobsOf } from "../study/run-study.js";
+import { readStudy } from "../study/study-file.js";
+import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
+import { wholeNumber } from "./whole-number.js";
+
+const EXAMPLES = `
+Examples:
+  $ ream worker --queue redis://host:6379
+  $ ream worker --queue redis://host:6379 --out /mnt/shared/study
+  $ ream worker --study study.yaml --index 2 --of 8
+
+With a queue it works until it is stopped: Ctrl-C or SIGTERM gives back what it is at. See docs/study-queue.md.`;
+
+interface Flags extends OutputFlags {
+  readonly queue?: string;
+  readonly out?: string;
+  readonly lockSeconds: number;
+  readonly study?: string;
+  readonly index?: number;
+  readonly of?: number;
+}
+
+export function workerCommand(done: (status: number) => void): Command {
+  const queue = "With a queue:";
+  const share = "Without one:";
+  const command = new Command("worker")
+    .summary("does jobs of studies and observations that run on several machines")
+    .description("Does the jobs of `ream study --queue` and `ream observe --queue`, or a share of a study's jobs.")
+    .addOption(new Option("--out <folder>", "the study's or observation's folder as this machine sees it"))
+    .addOption(
+      new Option("--queue <url>", "Redis or Valkey: redis[s]://[user:password@]host[:port][/db]").helpGroup(queue),
+    )
+    .addOption(
+      new Option("--lock-seconds <number>", "after so long without a sign of a worker its job is given to another")
+        .argParser(wholeNumber(1))
+        .default(30)
+        .helpGroup(queue),
+    )
+    .addOption(new Option("--study <file>", "YAML or JSON file of a study").helpGroup(share))
+    .addOption(new Option("--index <number>", "which share, counted from 0").argParser(wholeNumber(0)).helpGroup(share))
+    .addOption(new Option("--of <number>", "number of shares").argParser(wholeNumber(1)).helpGroup(share));
+  addOutputOptions(command).addHelpText("after", EXAMPLES);
+  return command.action(async (flags: Flags) => {
+    done(await runCommand(flags, (context) => run(flags, context), "Interrupted. The same command goes on."));
+  });
+}
+
+async function run(flags: Flags, context: RunContext): Promise<Outcome> {
+  if ((flags.queue === undefined) === (flags.study === undefined)) {
+    throw new ReamError("OPTION_MISSING", "a worker takes its jobs from a queue or from a study's file", {
+      hint: "Give --queue URL, or --study FILE --index N --of M.",
+    });
+  }
+  return flags.queue === undefined ? workOnShare(flags, context) : workOnQueue(flags.queue, flags, context);
+}
+
+async function workOnQueue(url: string, { out, lockSeconds }: Flags, { signal, onEvent, note }: RunContext) {
+  const folder = out === undefined ? undefined : resolve(out);
+  // Loading what talks to Redis takes longer than all else.
+  const { runWorker } = await import("../study/queue/worker.js");
+  const { done, failed } = await runWorker({
+    ...{ url, folder, lockSeconds, signal, note },
+    onEvent: (label, event) => onEvent({ type: "job-event", id: "", label, event }),
+  });
+  return { json: { done, failed }, text: `${done} jobs done, ${failed} failed\n` };
+}
+
+async function workOnShare({ study: file = "", out, index, of }: Flags, context: RunContext): Promise<Outcome> {
+  const { signal, onEvent } = context;
+  const study = await readStudy(file);
+  const folder = out ?? study.out;
+  const missing = (what: string, hint: string) => new ReamError("OPTION_MISSING", what, { where: file, hint });
+  if (folder === undefined) throw missing("no folder was given for the study", "Give --out DIR, or out: in the file.");
+  if (index === undefined || of === undefined || index >= of)
+    throw missing("it is not said which share of the jobs is meant", "Give --index N --of M, where N is less than M.");
+  if (study.search !== undefined) {
+    throw new ReamError("STUDY_SEARCH", "what a search evaluates follows from what it measures before", {
+      where: file,
+      hint: "Use a queue (ream study --queue), or a study without search.",
+    });
+  }
+  const path = resolve(folder);
+  const queue = localQueue(path, { hours: study.budget.hours }, signal);
+  const steps = doShare(await jobsOf(study, signal), { out: path, queue, signal, index, of });
+  for (let step = await steps.next(); ; step = await steps.next()) {
+    if (!step.done) {
+      onEvent(step.value);
+      continue;
+    }
+    const count = (state: string) => step.value.filter((outcome) => outcome.state === state).length;
+    const [done, failed, leftOut] = [count("done"), count("failed"), count("left-out")];
+    if (failed > 0) {
+      throw new ReamError("JOBS_FAILED", `${failed} jobs failed, ${done} are done`, {
+        where: path,
+        hint: "jobs/*/failure.json tell why. The same command tries them again.",
+      });
+    }
+    return { json: { done, leftOut }, text: `${done} jobs done, ${leftOut} left out\n` };
+  }
+}

@@ -1,0 +1,58 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { type Program, REDIS_MISSING, RedisServer, ream } from "./processes.js";
+import { calibration, MODEL } from "./small-study.js";
+
+const folder = mkdtempSync(join(tmpdir(), "ream-observe-queue-"));
+const programs: Program[] = [];
+afterAll(() => {
+  for (const program of programs) program.kill("SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function files(out: string): Map<string, string> {
+  const names = readdirSync(out, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const paths = names.map((entry) => join(entry.parentPath, entry.name));
+  const kept = paths.filter((path) => !/lock\.\d+$|queue\.json$/.test(path)).sort();
+  return new Map(kept.map((path) => [path.slice(out.length), readFileSync(path).toString("base64")]));
+}
+
+test.skipIf(REDIS_MISSING)("units that several workers observe are those of one, to the last bit", async () => {
+  const server = await RedisServer.start(join(folder, "redis"));
+  const start = (...args: readonly string[]) => {
+    const program = ream(...args);
+    programs.push(program);
+    return program;
+  };
+  try {
+    const text = ["general", "math"].flatMap((name) => ["--domain", `${name}=${calibration(name)}`]);
+    const options = [
+      ...text,
+      "--sequences",
+      "48",
+      "--length",
+      "64",
+      "--mix",
+      "general=0.5,math=0.5",
+      "--mix",
+      "general=1",
+    ];
+    const observe = (out: string, ...more: readonly string[]) =>
+      start("observe", MODEL, "--out", join(folder, out), ...options, "--mix", "math=1", ...more);
+    const worker = () => start("worker", "--queue", server.url, "--lock-seconds", "2");
+    expect(await observe("alone").ended).toBe(0);
+    const [first] = [worker(), worker()];
+    const driver = observe("split", "--queue", server.url);
+    await first!.shows(/Began: /);
+    first!.kill("SIGKILL");
+    worker();
+    expect(await driver.ended, driver.output).toBe(0);
+    const alone = files(join(folder, "alone"));
+    expect(alone.size).toBeGreaterThan(8);
+    expect(files(join(folder, "split"))).toEqual(alone);
+  } finally {
+    await server.kill();
+  }
+});
