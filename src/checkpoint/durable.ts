@@ -62,7 +62,11 @@ export async function writeJsonLines(handle: FileHandle, values: Iterable<unknow
 
 /** Writes a value as an indented JSON file, durably. */
 export async function writeJsonFile(path: string, value: unknown): Promise<void> {
-  const text = `${JSON.stringify(value, null, 2)}\n`;
+  await writeTextFile(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** Writes a text file, durably. */
+export async function writeTextFile(path: string, text: string): Promise<void> {
   await writeDurably(path, `${path}.partial`, (handle) => writeFully(handle, Buffer.from(text)));
 }
 

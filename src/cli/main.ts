@@ -8,6 +8,7 @@ import { forwardCommand } from "./forward.js";
 import { inspectCommand } from "./inspect.js";
 import { observeCommand } from "./observe.js";
 import { planCommand } from "./plan.js";
+import { reportCommand } from "./report.js";
 import { serveCommand } from "./serve.js";
 import { studyCommand } from "./study.js";
 import { tasksCommand } from "./tasks.js";
@@ -38,6 +39,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     observeCommand,
     planCommand,
     studyCommand,
+    reportCommand,
     workerCommand,
     evaluateCommand,
     tasksCommand,

@@ -114,7 +114,7 @@ function outcome(result: StudyOutcome): Outcome {
         `failed: ${job.label}: ${error.code}: ${error.message.split("\n")[0]} (${logPath(out, job.id)})`,
     ),
     ...(leftOut.length > 0 ? [`${leftOut.length} jobs were left out by the budget.`] : []),
-    `Written to ${out}: results.json, analysis.json`,
+    `Written to ${out}: results.json, analysis.json, report.html`,
   ];
   const told = failures.map(({ job, error }) => ({ id: job.id, label: job.label, ...error }));
   return {

@@ -89,6 +89,13 @@ export class Observation {
   /** What a layer's plan is made from. Errors: OBSERVATION_STATISTICS, OBSERVATION_DAMAGED. */
   async layer(layer: number, mix: ObservedMix, settings: Settings): Promise<LayerObservation> {
     this.checkSettings(settings);
+    const total = await this.sums(layer, mix);
+    const wanted = settings.merging === "saliency" && settings.alignActivations;
+    return observationOf(total, settings, wanted ? await this.samples(layer, mix) : undefined);
+  }
+
+  /** Sums of a mix's tokens in a layer. Errors: OBSERVATION_DAMAGED. */
+  async sums(layer: number, mix: ObservedMix): Promise<StatisticSums> {
     const total = this.emptySums();
     const unitSums = this.emptySums();
     for (const { units, factor } of mix.parts) {
@@ -97,8 +104,7 @@ export class Observation {
         addStatistics(total, unitSums, factor);
       }
     }
-    const wanted = settings.merging === "saliency" && settings.alignActivations;
-    return observationOf(total, settings, wanted ? await this.samples(layer, mix) : undefined);
+    return total;
   }
 
   /** Inputs sampled from the mix's sequences. */

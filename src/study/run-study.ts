@@ -50,6 +50,9 @@ export async function* runStudy(
     await writeResults(path, results);
     const analysis = analyse(results, { items: await readItems(results, path) });
     await writeJsonFile(join(out, "analysis.json"), analysis);
+    // Drawing takes a while to load.
+    const { writeStudyReport } = await import("./write-report.js");
+    await writeStudyReport(join(out, "report.html"), results, analysis, out);
     return {
       out,
       results,

@@ -1,0 +1,180 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { observationOf as observationOfSums } from "../compress/observer.js";
+import { resolveSettings } from "../compress/settings.js";
+import { Observation } from "../observe/observation.js";
+import type {
+  Correlations,
+  Fact,
+  Front,
+  Grouping,
+  LayerObservation,
+  Scores,
+  StudyReport,
+  StudyRow,
+} from "../report/data.js";
+import type { Analysis, MethodAnalysis } from "./analysis/analysis.js";
+import type { MixCorrelations } from "./analysis/correlation.js";
+import { jobFolder, readResult } from "./job-folder.js";
+import { mixKey } from "./mix.js";
+import type { Row, Scored, StudyResults } from "./results.js";
+
+/** Groups of so many compressions are drawn: each is a picture of every layer. */
+const GROUPINGS = 4;
+
+/** Of a job's spec and of `ream.json`: what is read here. */
+const planned = z.object({ observed: z.string() });
+const manifestPlan = z.object({
+  plan: z.object({
+    layers: z.array(
+      z.object({
+        layer: z.int(),
+        groups: z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) })),
+      }),
+    ),
+  }),
+});
+
+/** What the page of a study shows. `out`: its folder, where results alone are not all there is. */
+export async function studyReport(
+  results: StudyResults,
+  analysis: Analysis,
+  provenance: readonly Fact[],
+  out: string | undefined,
+): Promise<StudyReport> {
+  const rows = await Promise.all(results.rows.map((row) => rowOf(row, out)));
+  const tasks = new Map<string, { suite: "mc" | "gen"; items: number | undefined }>();
+  for (const scored of [results.original, ...results.rows]) {
+    for (const [name, { suite, items }] of Object.entries(scored?.tasks ?? {}))
+      if (suite !== undefined) tasks.set(name, { suite, items });
+  }
+  const observation = out === undefined ? undefined : await observationOf(results, out);
+  const groupings = out === undefined ? [] : await groupingsOf(results, analysis, out);
+  return {
+    model: results.model,
+    methods: [...new Set(rows.map(({ method }) => method))],
+    domains: [...new Set(results.rows.flatMap(({ mix }) => Object.keys(mix)))],
+    tasks: [...tasks].map(([name, { suite, items }]) => ({ name, suite, ...(items !== undefined && { items }) })),
+    ...(results.original && { original: scoresOf(results.original) }),
+    rows,
+    fronts: frontsOf(analysis),
+    ...(observation && { observation }),
+    ...(groupings.length > 0 && { groupings }),
+    provenance: [
+      ...(results.source === undefined ? [] : [{ name: "source", value: results.source }]),
+      ...(results.note === undefined ? [] : [{ name: "note", value: results.note }]),
+      ...provenance,
+    ],
+  };
+}
+
+function scoresOf({ mc, gen, avg, tasks, heldOut }: Scored): Scores {
+  const measured = Object.entries(heldOut ?? {}).flatMap(([domain, { perplexity, agreement, kl }]) =>
+    perplexity === undefined || agreement === undefined || kl === undefined
+      ? []
+      : [[domain, { perplexity, agreement, divergence: kl }] as const],
+  );
+  return {
+    ...{ mc, gen, avg },
+    tasks: Object.fromEntries(Object.entries(tasks).map(([name, { score }]) => [name, score])),
+    ...(measured.length > 0 && { heldOut: Object.fromEntries(measured) }),
+  };
+}
+
+async function rowOf(row: Row, out: string | undefined): Promise<StudyRow> {
+  const { method, experts, mix, seconds, memoryBytes, job } = row;
+  const result = out === undefined || job === undefined ? undefined : await readResult(out, job);
+  const differences = Object.entries(row.differences ?? {}).map(
+    ([name, { points, low, high, p }]) => [name, { value: points, interval: [low, high] as const, p }] as const,
+  );
+  return {
+    ...scoresOf(row),
+    ...{ method, experts, mix },
+    ...(differences.length > 0 && { differences: Object.fromEntries(differences) }),
+    ...(result?.layerErrors && { layerErrors: result.layerErrors.map((error, layer) => ({ layer, error })) }),
+    ...(seconds !== undefined && { seconds }),
+    ...(memoryBytes !== undefined && { memoryBytes }),
+  };
+}
+
+/** Indices of rows in place of those of points; of a point with several seeds the first. */
+function frontsOf({ ratios }: Analysis): Front[] {
+  return ratios.flatMap(({ experts, points, methods }) =>
+    methods.map((own: MethodAnalysis): Front => {
+      const { method, frontier, hypervolume, optimal, correlations } = own;
+      const known = correlationsOf(correlations);
+      return {
+        method,
+        experts,
+        frontier: frontier.map((point) => points[point]!.rows[0]!),
+        ...(hypervolume && { hypervolume: hypervolume.value }),
+        ...(hypervolume?.interval && { interval: hypervolume.interval }),
+        ...(optimal.of > 0 && { optimal: [optimal.own, optimal.of] as const }),
+        ...(known && { correlations: known }),
+      };
+    }),
+  );
+}
+
+/** Pearson's r where both suites have one. */
+function correlationsOf({ shares, mcGen }: MixCorrelations): Correlations | undefined {
+  if (mcGen === undefined) return undefined;
+  const known = Object.entries(shares).flatMap(([domain, { mc, gen }]) =>
+    mc === undefined || gen === undefined ? [] : [[domain, { mc: mc.r, gen: gen.r }] as const],
+  );
+  return { shares: Object.fromEntries(known), mcGen: mcGen.r };
+}
+
+/** What the study's first observation saw of all its text: each expert's saliency (REAP), and each domain's use of it. */
+async function observationOf(results: StudyResults, out: string): Promise<LayerObservation[] | undefined> {
+  const observed = await firstObserved(results, out);
+  if (observed === undefined) return undefined;
+  const observation = await Observation.open(join(jobFolder(out, observed), "observation"));
+  const { layers, domains } = observation.manifest;
+  const all = observation.mix(undefined);
+  return Promise.all(
+    layers.map(async (layer): Promise<LayerObservation> => {
+      const used = Object.keys(domains).map(
+        async (domain) => [domain, sharesOf((await observation.sums(layer, observation.mix(domain))).weight)] as const,
+      );
+      const { saliency } = observationOfSums(await observation.sums(layer, all), resolveSettings("reap"), undefined);
+      return { layer, saliency: Array.from(saliency), usage: Object.fromEntries(await Promise.all(used)) };
+    }),
+  );
+}
+
+async function firstObserved(results: StudyResults, out: string): Promise<string | undefined> {
+  for (const { job } of results.rows) {
+    const { spec } = (job === undefined ? undefined : await readResult(out, job)) ?? {};
+    const parsed = planned.safeParse(spec);
+    if (parsed.success) return parsed.data.observed;
+  }
+  return undefined;
+}
+
+function sharesOf(weight: Float64Array): number[] {
+  const total = weight.reduce((sum, value) => sum + value, 0);
+  return Array.from(weight, (value) => (total === 0 ? 0 : value / total));
+}
+
+/** Groups of each method's best row, at the fewest experts first. */
+async function groupingsOf({ rows, model }: StudyResults, { ratios }: Analysis, out: string): Promise<Grouping[]> {
+  if (model.experts === undefined) return [];
+  const found: Grouping[] = [];
+  for (const { points, methods } of [...ratios].reverse()) {
+    for (const { best } of methods) {
+      const row = best === undefined ? undefined : rows[points[best]!.rows[0]!];
+      if (row?.job === undefined || found.length === GROUPINGS) continue;
+      const text = await readFile(join(jobFolder(out, row.job), "manifest.json"), "utf8").catch(() => undefined);
+      if (text === undefined) continue;
+      const { layers } = manifestPlan.parse(JSON.parse(text)).plan;
+      found.push({
+        title: `${row.method}, ${row.experts} experts, ${mixKey(row.mix)}`,
+        experts: model.experts,
+        layers,
+      });
+    }
+  }
+  return found;
+}
