@@ -65,6 +65,25 @@ describe("a study", () => {
     expect(readFileSync(join(out, "results.json"), "utf8")).toBe(before);
   });
 
+  test("has a page, which is drawn again from the folder to the same bytes, and from results alone", async () => {
+    const page = readFileSync(join(out, "report.html"), "utf8");
+    const shown = ["Hypervolume", "What the experts do", "How experts were grouped"];
+    expect(shown.filter((text) => !page.includes(text))).toEqual([]);
+    const again = join(folder, "again.html");
+    expect((await ream(["report", out, "--out", again])).code).toBe(0);
+    expect(readFileSync(again, "utf8")).toBe(page);
+    const results = JSON.parse(readFileSync(join(out, "results.json"), "utf8"));
+    const bare = results.rows.map(({ items, job, ...row }: Record<string, unknown>) => row);
+    const path = join(folder, "bare.json");
+    writeFileSync(
+      path,
+      JSON.stringify({ ...results, original: { ...results.original, items: undefined }, rows: bare }),
+    );
+    expect((await ream(["report", path])).code).toBe(0);
+    const alone = readFileSync(join(folder, "bare.html"), "utf8");
+    expect(shown.filter((text) => alone.includes(text))).toEqual(["Hypervolume"]);
+  });
+
   test("that grows does only what is new", async () => {
     const { states, results } = await run(writeStudy("b.json", { methods: ["reap", "ream", "frequency"] }), out);
     expect(states.filter((state) => state.endsWith("started"))).toEqual([
