@@ -50,6 +50,7 @@ test("a job that was stopped comes to the same result, wherever it was", async (
   expect(readdirSync(jobFolder(join(folder, "stopped"), compression.id)).sort()).toEqual([
     "evaluation",
     "items.json",
+    "manifest.json",
     "result.json",
   ]);
 });
@@ -61,6 +62,7 @@ test("two that do the same job at once have one result", async () => {
   expect(readdirSync(jobFolder(join(folder, "twice"), compression.id)).sort()).toEqual([
     "evaluation",
     "items.json",
+    "manifest.json",
     "result.json",
   ]);
 });
