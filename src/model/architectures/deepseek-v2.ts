@@ -2,10 +2,10 @@ import type { ConfigReader } from "../config.js";
 import type { ModelDescription, RouterDescription } from "../description.js";
 import { deepseekMoe, latentAttention } from "./deepseek-parts.js";
 import {
+  denseBlock,
   describeDecoder,
   expectOption,
   type Frame,
-  gatedBlock,
   preNorm,
   readFrame,
   type TensorNames,
@@ -22,10 +22,7 @@ export function describeDeepseekV2(config: ConfigReader, tensors: TensorNames): 
     aroundMixer: preNorm(`${prefix}input_layernorm.weight`, frame),
     mixer: latentAttention(`${prefix}self_attn.`, frame, true),
     aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
-    feedForward:
-      index >= firstMoe
-        ? deepseekMoe(prefix, frame, router(prefix, frame))
-        : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
+    feedForward: index >= firstMoe ? deepseekMoe(prefix, frame, router(prefix, frame)) : denseBlock(prefix, frame),
   }));
 }
 

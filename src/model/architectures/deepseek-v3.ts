@@ -1,7 +1,7 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription } from "../description.js";
 import { correctedRouter, deepseekMoe, latentAttention } from "./deepseek-parts.js";
-import { describeDecoder, expectOption, gatedBlock, preNorm, readFrame, type TensorNames } from "./parts.js";
+import { denseBlock, describeDecoder, expectOption, preNorm, readFrame, type TensorNames } from "./parts.js";
 
 /**
  * DeepSeek-V3 and R1, Moonlight, Kimi K2 (`kimi_k2`): latent attention, sigmoid router with correction bias and groups,
@@ -19,8 +19,6 @@ export function describeDeepseekV3(config: ConfigReader, tensors: TensorNames): 
     mixer: latentAttention(`${prefix}self_attn.`, frame, adjacent),
     aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
     feedForward:
-      index >= firstMoe
-        ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame))
-        : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
+      index >= firstMoe ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame)) : denseBlock(prefix, frame),
   }));
 }

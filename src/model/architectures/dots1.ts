@@ -3,8 +3,8 @@ import type { ModelDescription } from "../description.js";
 import { readRope } from "../rope.js";
 import { correctedRouter, deepseekMoe } from "./deepseek-parts.js";
 import {
+  denseBlock,
   describeDecoder,
-  gatedBlock,
   groupedQueryAttention,
   headNorms,
   layerTypes,
@@ -35,8 +35,6 @@ export function describeDots1(config: ConfigReader, tensors: TensorNames): Model
     },
     aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
     feedForward:
-      index >= firstMoe
-        ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame))
-        : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
+      index >= firstMoe ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame)) : denseBlock(prefix, frame),
   }));
 }

@@ -2,6 +2,7 @@ import type { ConfigReader } from "../config.js";
 import type { ModelDescription } from "../description.js";
 import { readRope } from "../rope.js";
 import {
+  denseBlock,
   describeDecoder,
   gatedBlock,
   groupedQueryAttention,
@@ -46,7 +47,7 @@ export function describeErnie45Moe(config: ConfigReader, tensors: TensorNames): 
             ? { shared: gatedBlock(`${prefix}mlp.shared_experts.`, width * shared, frame, { bias }) }
             : {}),
         }
-      : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame, { bias }) },
+      : denseBlock(prefix, frame, { bias }),
   }));
   return bias ? { ...model, outputHead: { ...model.outputHead, bias: "lm_head.bias" } } : model;
 }

@@ -4,10 +4,10 @@ import { readRope } from "../rope.js";
 import {
   describeDecoder,
   groupedQueryAttention,
-  readExperts,
   readFrame,
   readHeads,
   rmsNorm,
+  softmaxMoe,
   type TensorNames,
   wholeNorms,
 } from "./parts.js";
@@ -24,17 +24,12 @@ export function describeFlexOlmo(config: ConfigReader, tensors: TensorNames): Mo
       aroundMixer: postNorm(`${prefix}post_attention_layernorm.weight`),
       mixer: { ...attention, ...wholeNorms(`${prefix}self_attn.`, attention, frame.epsilon) },
       aroundFeedForward: postNorm(`${prefix}post_feedforward_layernorm.weight`),
-      feedForward: {
-        kind: "moe",
-        activation: frame.activation,
-        router: {
-          weight: `${prefix}mlp.gate.weight`,
-          scores: "softmax",
-          topK: frame.topK,
-          normalise: config.boolean("norm_topk_prob", false),
-        },
-        experts: readExperts(`${prefix}mlp.experts.`, config.count("intermediate_size"), frame),
-      },
+      feedForward: softmaxMoe(
+        prefix,
+        config.count("intermediate_size"),
+        frame,
+        config.boolean("norm_topk_prob", false),
+      ),
     };
   });
 }

@@ -1,7 +1,7 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription } from "../description.js";
 import { correctedRouter, deepseekMoe, latentAttention } from "./deepseek-parts.js";
-import { describeDecoder, gatedBlock, preNorm, readFrame, type TensorNames } from "./parts.js";
+import { denseBlock, describeDecoder, preNorm, readFrame, type TensorNames } from "./parts.js";
 
 /** GLM-4.7-Flash: DeepSeek-V3 whose dense layers are named by `mlp_layer_types`. */
 export function describeGlm4MoeLite(config: ConfigReader, tensors: TensorNames): ModelDescription {
@@ -14,8 +14,6 @@ export function describeGlm4MoeLite(config: ConfigReader, tensors: TensorNames):
     aroundMixer: preNorm(`${prefix}input_layernorm.weight`, frame),
     mixer: latentAttention(`${prefix}self_attn.`, frame, adjacent),
     aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
-    feedForward: isMoe(index)
-      ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame))
-      : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
+    feedForward: isMoe(index) ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame)) : denseBlock(prefix, frame),
   }));
 }

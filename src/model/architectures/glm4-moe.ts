@@ -3,8 +3,8 @@ import type { ModelDescription } from "../description.js";
 import { readRope } from "../rope.js";
 import { correctedRouter, deepseekMoe } from "./deepseek-parts.js";
 import {
+  denseBlock,
   describeDecoder,
-  gatedBlock,
   groupedQueryAttention,
   headNorms,
   preNorm,
@@ -29,8 +29,6 @@ export function describeGlm4Moe(config: ConfigReader, tensors: TensorNames): Mod
     },
     aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
     feedForward:
-      index >= firstMoe
-        ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame))
-        : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
+      index >= firstMoe ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame)) : denseBlock(prefix, frame),
   }));
 }

@@ -5,9 +5,8 @@ import {
   describeDecoder,
   expectOption,
   groupedQueryAttention,
-  MIXTRAL_NAMES,
+  mixtralMoe,
   preNorm,
-  readExperts,
   readFrame,
   readHeads,
   type TensorNames,
@@ -29,23 +28,11 @@ export function describeMinimaxM2(config: ConfigReader, tensors: TensorNames): M
       aroundMixer: preNorm(`${prefix}input_layernorm.weight`, frame),
       mixer: { ...attention, ...wholeNorms(`${prefix}self_attn.`, attention, frame.epsilon) },
       aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
-      feedForward: {
-        kind: "moe",
-        activation: frame.activation,
-        router: {
-          weight: `${prefix}block_sparse_moe.gate.weight`,
-          selectionBias: `${prefix}block_sparse_moe.e_score_correction_bias`,
-          scores: "sigmoid",
-          topK: frame.topK,
-          normalise: true,
-        },
-        experts: readExperts(
-          `${prefix}block_sparse_moe.experts.`,
-          config.count("intermediate_size"),
-          frame,
-          MIXTRAL_NAMES,
-        ),
-      },
+      feedForward: mixtralMoe(prefix, frame, {
+        selectionBias: `${prefix}block_sparse_moe.e_score_correction_bias`,
+        scores: "sigmoid",
+        normalise: true,
+      }),
     };
   });
 }

@@ -8,9 +8,8 @@ import {
   groupedQueryAttention,
   layerTypes,
   linear,
-  MIXTRAL_NAMES,
+  mixtralMoe,
   preNorm,
-  readExperts,
   readFrame,
   readHeads,
   rmsNorm,
@@ -45,22 +44,7 @@ export function describeMinimax(config: ConfigReader, tensors: TensorNames): Mod
         ? lightningAttention(`${prefix}self_attn.`, index, frame)
         : { ...groupedQueryAttention(`${prefix}self_attn.`, frame, rope), window },
       aroundFeedForward: sublayer(`${prefix}post_attention_layernorm.weight`, "mlp"),
-      feedForward: {
-        kind: "moe",
-        activation: frame.activation,
-        router: {
-          weight: `${prefix}block_sparse_moe.gate.weight`,
-          scores: "softmax",
-          topK: frame.topK,
-          normalise: true,
-        },
-        experts: readExperts(
-          `${prefix}block_sparse_moe.experts.`,
-          config.count("intermediate_size"),
-          frame,
-          MIXTRAL_NAMES,
-        ),
-      },
+      feedForward: mixtralMoe(prefix, frame, { scores: "softmax", normalise: true }),
     };
   });
 }

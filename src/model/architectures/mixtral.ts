@@ -4,9 +4,8 @@ import { readRope } from "../rope.js";
 import {
   describeDecoder,
   groupedQueryAttention,
-  MIXTRAL_NAMES,
+  mixtralMoe,
   preNorm,
-  readExperts,
   readFrame,
   readHeads,
   type TensorNames,
@@ -21,21 +20,6 @@ export function describeMixtral(config: ConfigReader, tensors: TensorNames): Mod
     aroundMixer: preNorm(`${prefix}input_layernorm.weight`, frame),
     mixer: { ...groupedQueryAttention(`${prefix}self_attn.`, frame, rope), window },
     aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
-    feedForward: {
-      kind: "moe",
-      activation: frame.activation,
-      router: {
-        weight: `${prefix}block_sparse_moe.gate.weight`,
-        scores: "softmax",
-        topK: frame.topK,
-        normalise: true,
-      },
-      experts: readExperts(
-        `${prefix}block_sparse_moe.experts.`,
-        config.count("intermediate_size"),
-        frame,
-        MIXTRAL_NAMES,
-      ),
-    },
+    feedForward: mixtralMoe(prefix, frame, { scores: "softmax", normalise: true }),
   }));
 }

@@ -5,9 +5,9 @@ import {
   describeDecoder,
   groupedQueryAttention,
   preNorm,
-  readExperts,
   readFrame,
   readHeads,
+  softmaxMoe,
   type TensorNames,
   wholeNorms,
 } from "./parts.js";
@@ -24,17 +24,12 @@ export function describeOlmoe(config: ConfigReader, tensors: TensorNames): Model
       aroundMixer: preNorm(`${prefix}input_layernorm.weight`, frame),
       mixer: { ...attention, ...wholeNorms(`${prefix}self_attn.`, attention, frame.epsilon), clip },
       aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
-      feedForward: {
-        kind: "moe",
-        activation: frame.activation,
-        router: {
-          weight: `${prefix}mlp.gate.weight`,
-          scores: "softmax",
-          topK: frame.topK,
-          normalise: config.boolean("norm_topk_prob", false),
-        },
-        experts: readExperts(`${prefix}mlp.experts.`, config.count("intermediate_size"), frame),
-      },
+      feedForward: softmaxMoe(
+        prefix,
+        config.count("intermediate_size"),
+        frame,
+        config.boolean("norm_topk_prob", false),
+      ),
     };
   });
 }

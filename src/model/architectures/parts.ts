@@ -2,7 +2,16 @@ import type { Activation } from "../../engine/backend.js";
 import { ReamError } from "../../errors.js";
 import { readActivation } from "../activation.js";
 import { type ConfigReader, MOST_EXPERTS, MOST_LAYERS } from "../config.js";
-import type { LayerDescription, ModelDescription, Norm, Projection, Sublayer } from "../description.js";
+import type {
+  DenseDescription,
+  LayerDescription,
+  ModelDescription,
+  MoeDescription,
+  Norm,
+  Projection,
+  RouterDescription,
+  Sublayer,
+} from "../description.js";
 import { type ExpertPart, type ExpertStorage, separateExperts } from "../expert-storage.js";
 import type { AttentionDescription } from "../mixers/descriptions.js";
 import type { RopeDescription } from "../rope.js";
@@ -126,6 +135,37 @@ export function readExperts(
 
 /** Names of Mixtral's matrices. */
 export const MIXTRAL_NAMES = { gate: "w1", up: "w3", down: "w2" } as const;
+
+/** A dense block in the customary names `mlp.gate_proj`, `mlp.up_proj`, `mlp.down_proj`. */
+export function denseBlock(prefix: string, frame: Frame, { bias = false } = {}): DenseDescription {
+  const width = frame.config.count("intermediate_size");
+  return { kind: "dense", ...gatedBlock(`${prefix}mlp.`, width, frame, { bias }) };
+}
+
+/** Routed experts below `mlp.`, chosen by softmax over `mlp.gate`. */
+export function softmaxMoe(prefix: string, width: number, frame: Frame, normalise: boolean): MoeDescription {
+  return {
+    kind: "moe",
+    activation: frame.activation,
+    router: { weight: `${prefix}mlp.gate.weight`, scores: "softmax", topK: frame.topK, normalise },
+    experts: readExperts(`${prefix}mlp.experts.`, width, frame),
+  };
+}
+
+/** Routed experts below Mixtral's `block_sparse_moe.`; `rule` says how its router, `gate`, chooses. */
+export function mixtralMoe(
+  prefix: string,
+  frame: Frame,
+  rule: Omit<RouterDescription, "weight" | "topK">,
+): MoeDescription {
+  const width = frame.config.count("intermediate_size");
+  return {
+    kind: "moe",
+    activation: frame.activation,
+    router: { weight: `${prefix}block_sparse_moe.gate.weight`, topK: frame.topK, ...rule },
+    experts: readExperts(`${prefix}block_sparse_moe.experts.`, width, frame, MIXTRAL_NAMES),
+  };
+}
 
 /** Sizes of grouped-query attention in the customary keys. */
 export function readHeads({ config, hidden }: Frame) {

@@ -1,15 +1,7 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription, Norm } from "../description.js";
 import { readRope } from "../rope.js";
-import {
-  describeDecoder,
-  groupedQueryAttention,
-  MIXTRAL_NAMES,
-  readExperts,
-  readFrame,
-  readHeads,
-  type TensorNames,
-} from "./parts.js";
+import { describeDecoder, groupedQueryAttention, mixtralMoe, readFrame, readHeads, type TensorNames } from "./parts.js";
 
 /** Phi-3.5-MoE: layer norms with biases, biases in attention and output, SparseMixer routing to two experts. */
 export function describePhimoe(config: ConfigReader, tensors: TensorNames): ModelDescription {
@@ -26,23 +18,11 @@ export function describePhimoe(config: ConfigReader, tensors: TensorNames): Mode
     aroundMixer: { inputNorm: norm(`${prefix}input_layernorm`) },
     mixer: { ...groupedQueryAttention(`${prefix}self_attn.`, frame, rope, { bias }), window },
     aroundFeedForward: { inputNorm: norm(`${prefix}post_attention_layernorm`) },
-    feedForward: {
-      kind: "moe",
-      activation: frame.activation,
-      router: {
-        weight: `${prefix}block_sparse_moe.gate.weight`,
-        scores: "softmax",
-        topK: frame.topK,
-        normalise: false,
-        sparseMixer: { jitter: config.number("router_jitter_noise", 0.01) },
-      },
-      experts: readExperts(
-        `${prefix}block_sparse_moe.experts.`,
-        config.count("intermediate_size"),
-        frame,
-        MIXTRAL_NAMES,
-      ),
-    },
+    feedForward: mixtralMoe(prefix, frame, {
+      scores: "softmax",
+      normalise: false,
+      sparseMixer: { jitter: config.number("router_jitter_noise", 0.01) },
+    }),
   }));
   const head = config.boolean("lm_head_bias", false) ? { bias: "lm_head.bias" } : {};
   return { ...model, finalNorm: norm("model.norm"), outputHead: { ...model.outputHead, ...head } };

@@ -1,15 +1,37 @@
-import type { Norm } from "../description.js";
+import type { LayerDescription, Norm } from "../description.js";
 import type { AttentionDescription, DeltaRuleDescription } from "../mixers/descriptions.js";
 import { readRope } from "../rope.js";
-import { type Frame, groupedQueryAttention, linear, readHeads, rmsNorm } from "./parts.js";
+import { type Frame, groupedQueryAttention, layerTypes, linear, readHeads, rmsNorm } from "./parts.js";
 
 /** RMS norm whose factors are stored less one. */
 export function plusOneNorm(weight: string, size: number, epsilon: number): Norm {
   return { ...rmsNorm(weight, size, epsilon), plusOne: true };
 }
 
+/** Layers with the gated delta rule, and gated attention in every `full_attention_interval`-th. */
+export function hybridLayers(
+  frame: Frame,
+  deltaRule: (prefix: string, frame: Frame) => DeltaRuleDescription,
+  feedForward: (index: number, prefix: string) => LayerDescription["feedForward"],
+): (index: number, prefix: string) => Omit<LayerDescription, "index" | "prefix"> {
+  const interval = frame.config.count("full_attention_interval", 4);
+  const types = layerTypes(frame, ["full_attention", "linear_attention"], (layer) =>
+    (layer + 1) % interval === 0 ? "full_attention" : "linear_attention",
+  );
+  const norm = (name: string): Norm => plusOneNorm(name, frame.hidden, frame.epsilon);
+  return (index, prefix) => ({
+    aroundMixer: { inputNorm: norm(`${prefix}input_layernorm.weight`) },
+    mixer:
+      types[index] === "full_attention"
+        ? gatedAttention(`${prefix}self_attn.`, frame)
+        : deltaRule(`${prefix}linear_attn.`, frame),
+    aroundFeedForward: { inputNorm: norm(`${prefix}post_attention_layernorm.weight`) },
+    feedForward: feedForward(index, prefix),
+  });
+}
+
 /** Attention of Qwen3-Next: `q_proj` has [query, gate] of each head; partly rotated, normed heads. */
-export function gatedAttention(prefix: string, frame: Frame): AttentionDescription {
+function gatedAttention(prefix: string, frame: Frame): AttentionDescription {
   const { config, hidden, epsilon } = frame;
   const { heads, headSize } = readHeads(frame);
   const rope = readRope(config, headSize, 10_000, { partial: 0.25 });

@@ -3,16 +3,14 @@ import type { ModelDescription } from "../description.js";
 import { readRope } from "../rope.js";
 import {
   describeDecoder,
-  gatedBlock,
   groupedQueryAttention,
   layerTypes,
   preNorm,
-  readExperts,
   readFrame,
   readHeads,
   type TensorNames,
 } from "./parts.js";
-import { sharedExpert, sparseLayers } from "./qwen-layers.js";
+import { qwenFeedForward, sparseLayers } from "./qwen-layers.js";
 
 /** Qwen2-MoE: biases on queries, keys and values, a weighted shared expert, every other early layer with a window on request. */
 export function describeQwen2Moe(config: ConfigReader, tensors: TensorNames): ModelDescription {
@@ -32,19 +30,6 @@ export function describeQwen2Moe(config: ConfigReader, tensors: TensorNames): Mo
       window: types[index] === "sliding_attention" ? config.count("sliding_window", 4096) : undefined,
     },
     aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
-    feedForward: isMoe(index)
-      ? {
-          kind: "moe",
-          activation: frame.activation,
-          router: {
-            weight: `${prefix}mlp.gate.weight`,
-            scores: "softmax",
-            topK: frame.topK,
-            normalise: config.boolean("norm_topk_prob", false),
-          },
-          experts: readExperts(`${prefix}mlp.experts.`, config.count("moe_intermediate_size"), frame),
-          shared: sharedExpert(prefix, frame),
-        }
-      : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
+    feedForward: qwenFeedForward(prefix, frame, isMoe(index), { normalise: false, shared: true }),
   }));
 }

@@ -3,16 +3,14 @@ import type { ModelDescription } from "../description.js";
 import { readRope } from "../rope.js";
 import {
   describeDecoder,
-  gatedBlock,
   groupedQueryAttention,
   headNorms,
   preNorm,
-  readExperts,
   readFrame,
   readHeads,
   type TensorNames,
 } from "./parts.js";
-import { sparseLayers } from "./qwen-layers.js";
+import { qwenFeedForward, sparseLayers } from "./qwen-layers.js";
 
 /**
  * Qwen3-MoE: grouped-query attention with RMS norm on each query and key head, softmax router with optional
@@ -34,18 +32,6 @@ export function describeQwen3Moe(config: ConfigReader, tensors: TensorNames): Mo
       window,
     },
     aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
-    feedForward: isMoe(index)
-      ? {
-          kind: "moe",
-          activation: frame.activation,
-          router: {
-            weight: `${prefix}mlp.gate.weight`,
-            scores: "softmax",
-            topK: frame.topK,
-            normalise: config.boolean("norm_topk_prob", false),
-          },
-          experts: readExperts(`${prefix}mlp.experts.`, config.count("moe_intermediate_size"), frame),
-        }
-      : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
+    feedForward: qwenFeedForward(prefix, frame, isMoe(index), { normalise: false, shared: false }),
   }));
 }

@@ -1,54 +1,21 @@
 import type { ConfigReader } from "../config.js";
-import type { ModelDescription, Norm, Projection } from "../description.js";
+import type { ModelDescription, Projection } from "../description.js";
 import type { DeltaRuleDescription } from "../mixers/descriptions.js";
-import {
-  describeDecoder,
-  type Frame,
-  gatedBlock,
-  layerTypes,
-  linear,
-  readExperts,
-  readFrame,
-  type TensorNames,
-} from "./parts.js";
-import { deltaRuleSizes, gatedAttention, plusOneNorm } from "./qwen-hybrid.js";
-import { sharedExpert, sparseLayers } from "./qwen-layers.js";
+import { describeDecoder, type Frame, linear, readFrame, type TensorNames } from "./parts.js";
+import { deltaRuleSizes, hybridLayers, plusOneNorm } from "./qwen-hybrid.js";
+import { qwenFeedForward, sparseLayers } from "./qwen-layers.js";
 
 /** Qwen3-Next: three of four layers have the gated delta rule, the others gated attention; shared expert. */
 export function describeQwen3Next(config: ConfigReader, tensors: TensorNames): ModelDescription {
   const frame = readFrame(config, tensors);
   const isMoe = sparseLayers(config);
-  const interval = config.count("full_attention_interval", 4);
-  const types = layerTypes(frame, ["full_attention", "linear_attention"], (layer) =>
-    (layer + 1) % interval === 0 ? "full_attention" : "linear_attention",
-  );
-  const norm = (name: string): Norm => plusOneNorm(name, frame.hidden, frame.epsilon);
   return describeDecoder(
     "qwen3_next",
     frame,
-    (index, prefix) => ({
-      aroundMixer: { inputNorm: norm(`${prefix}input_layernorm.weight`) },
-      mixer:
-        types[index] === "full_attention"
-          ? gatedAttention(`${prefix}self_attn.`, frame)
-          : packedDeltaRule(`${prefix}linear_attn.`, frame),
-      aroundFeedForward: { inputNorm: norm(`${prefix}post_attention_layernorm.weight`) },
-      feedForward: isMoe(index)
-        ? {
-            kind: "moe",
-            activation: frame.activation,
-            router: {
-              weight: `${prefix}mlp.gate.weight`,
-              scores: "softmax",
-              topK: frame.topK,
-              normalise: config.boolean("norm_topk_prob", true),
-            },
-            experts: readExperts(`${prefix}mlp.experts.`, config.count("moe_intermediate_size"), frame),
-            shared: sharedExpert(prefix, frame),
-          }
-        : { kind: "dense", ...gatedBlock(`${prefix}mlp.`, config.count("intermediate_size"), frame) },
-    }),
-    { finalNorm: norm("model.norm.weight") },
+    hybridLayers(frame, packedDeltaRule, (index, prefix) =>
+      qwenFeedForward(prefix, frame, isMoe(index), { normalise: true, shared: true }),
+    ),
+    { finalNorm: plusOneNorm("model.norm.weight", frame.hidden, frame.epsilon) },
   );
 }
 
