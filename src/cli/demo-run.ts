@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,10 +14,11 @@ import type { TokenBatch } from "../model/layer.js";
 import { packageFolder } from "../package-folder.js";
 import { makeBatches } from "../pipeline/batches.js";
 import { compress } from "../pipeline/compress.js";
+import { follow } from "../pipeline/follow.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, openModel } from "../pipeline/open-model.js";
 import type { CompressOptions } from "../pipeline/options.js";
-import { follow } from "./follow.js";
+import { sha256 } from "../sha256.js";
 import type { RunContext } from "./run-command.js";
 
 export const DEMO_DOMAINS = ["general", "math", "code"] as const;
@@ -149,9 +149,7 @@ async function findDemo(): Promise<{ folder: string; model: string; digest: stri
   const folder = join(packageFolder(), "demo");
   const weights = join(folder, "model", "model.safetensors");
   try {
-    const digest = createHash("sha256")
-      .update(await readFile(weights))
-      .digest("hex");
+    const digest = sha256(await readFile(weights));
     return { folder, model: join(folder, "model"), digest };
   } catch (cause) {
     throw new ReamError("DEMO_MISSING", "the demo's model is not there", {

@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Command, Option } from "commander";
 import { writeError } from "../checkpoint/durable.js";
-import { ReamError } from "../errors.js";
+import { follow } from "../pipeline/follow.js";
 import type { Analysis, RatioAnalysis } from "../study/analysis/analysis.js";
 import type { Estimate } from "../study/analysis/estimate.js";
 import { logPath } from "../study/job-folder.js";
@@ -11,9 +11,9 @@ import { mixKey } from "../study/mix.js";
 import { kubernetesJob, slurmScript } from "../study/queue/cluster-files.js";
 import { runStudy, type StudyOutcome } from "../study/run-study.js";
 import { readStudy, type Study } from "../study/study-file.js";
-import { follow } from "./follow.js";
 import { formatTable } from "./format.js";
 import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
+import { studyFolder } from "./study-folder.js";
 import { wholeNumber } from "./whole-number.js";
 
 const EXAMPLES = `
@@ -63,14 +63,7 @@ export function studyCommand(done: (status: number) => void): Command {
 
 async function run(file: string, flags: Flags, { signal, onEvent }: RunContext): Promise<Outcome> {
   const study = await readStudy(file);
-  const out = flags.out ?? study.out;
-  if (out === undefined) {
-    throw new ReamError("OPTION_MISSING", "no folder was given for the study", {
-      where: file,
-      hint: "Give --out DIR, or out: in the file.",
-    });
-  }
-  const folder = resolve(out);
+  const folder = studyFolder(file, study, flags.out);
   if (flags.slurm !== undefined || flags.kubernetes !== undefined) return writeClusterFiles(file, study, folder, flags);
   if (flags.queue === undefined)
     return outcome(await follow(runStudy(study, folder, localQueue(folder, study.budget, signal), signal), onEvent));

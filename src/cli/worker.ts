@@ -1,11 +1,13 @@
 import { resolve } from "node:path";
 import { Command, Option } from "commander";
 import { ReamError } from "../errors.js";
+import { follow } from "../pipeline/follow.js";
 import { localQueue } from "../study/local-queue.js";
 import { doShare } from "../study/queue/share.js";
 import { jobsOf } from "../study/run-study.js";
 import { readStudy } from "../study/study-file.js";
 import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
+import { studyFolder } from "./study-folder.js";
 import { wholeNumber } from "./whole-number.js";
 
 const EXAMPLES = `
@@ -73,33 +75,31 @@ async function workOnQueue(url: string, { out, lockSeconds }: Flags, { signal, o
 async function workOnShare({ study: file = "", out, index, of }: Flags, context: RunContext): Promise<Outcome> {
   const { signal, onEvent } = context;
   const study = await readStudy(file);
-  const folder = out ?? study.out;
-  const missing = (what: string, hint: string) => new ReamError("OPTION_MISSING", what, { where: file, hint });
-  if (folder === undefined) throw missing("no folder was given for the study", "Give --out DIR, or out: in the file.");
-  if (index === undefined || of === undefined || index >= of)
-    throw missing("it is not said which share of the jobs is meant", "Give --index N --of M, where N is less than M.");
+  const folder = studyFolder(file, study, out);
+  if (index === undefined || of === undefined || index >= of) {
+    throw new ReamError("OPTION_MISSING", "it is not said which share of the jobs is meant", {
+      where: file,
+      hint: "Give --index N --of M, where N is less than M.",
+    });
+  }
   if (study.search !== undefined) {
     throw new ReamError("STUDY_SEARCH", "what a search evaluates follows from what it measures before", {
       where: file,
       hint: "Use a queue (ream study --queue), or a study without search.",
     });
   }
-  const path = resolve(folder);
-  const queue = localQueue(path, { hours: study.budget.hours }, signal);
-  const steps = doShare(await jobsOf(study, signal), { out: path, queue, signal, index, of });
-  for (let step = await steps.next(); ; step = await steps.next()) {
-    if (!step.done) {
-      onEvent(step.value);
-      continue;
-    }
-    const count = (state: string) => step.value.filter((outcome) => outcome.state === state).length;
-    const [done, failed, leftOut] = [count("done"), count("failed"), count("left-out")];
-    if (failed > 0) {
-      throw new ReamError("JOBS_FAILED", `${failed} jobs failed, ${done} are done`, {
-        where: path,
-        hint: "jobs/*/failure.json tell why. The same command tries them again.",
-      });
-    }
-    return { json: { done, leftOut }, text: `${done} jobs done, ${leftOut} left out\n` };
+  const queue = localQueue(folder, { hours: study.budget.hours }, signal);
+  const outcomes = await follow(
+    doShare(await jobsOf(study, signal), { out: folder, queue, signal, index, of }),
+    onEvent,
+  );
+  const count = (state: string) => outcomes.filter((outcome) => outcome.state === state).length;
+  const [done, failed, leftOut] = [count("done"), count("failed"), count("left-out")];
+  if (failed > 0) {
+    throw new ReamError("JOBS_FAILED", `${failed} jobs failed, ${done} are done`, {
+      where: folder,
+      hint: "jobs/*/failure.json tell why. The same command tries them again.",
+    });
   }
+  return { json: { done, leftOut }, text: `${done} jobs done, ${leftOut} left out\n` };
 }

@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ReamError } from "../errors.js";
 import type { RouterDescription } from "../model/description.js";
 import { expertCounts } from "../model/router.js";
+import { sha256 } from "../sha256.js";
 import { settingsSchema } from "./settings.js";
 
 const index = z.int().min(0);
@@ -148,5 +148,5 @@ function isPermutation(values: readonly number[], size: number): boolean {
 
 /** SHA-256 of a layer's plan, permutations included. */
 export function planDigest(layers: readonly LayerPlan[]): string {
-  return createHash("sha256").update(JSON.stringify(layers)).digest("hex");
+  return sha256(JSON.stringify(layers));
 }

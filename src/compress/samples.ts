@@ -1,5 +1,6 @@
 import { Random } from "../random.js";
 import { pickRows } from "./rows.js";
+import type { Settings } from "./settings.js";
 
 /** The sequences of a batch: how many tokens of each count, and numbers that tell them apart. */
 export interface SampledBatch {
@@ -74,11 +75,16 @@ export class TokenSamples {
       yield order === undefined ? inputs : pickRows(inputs, order, this.hidden);
     }
   }
+}
 
-  /** All inputs that were kept, part by part. */
-  get kept(): readonly Float32Array[] {
-    return this.parts.map(({ inputs }) => inputs);
-  }
+/** Whether a method aligns neurons by the activations of sampled tokens. */
+export function needsSamples({ merging, alignActivations }: Pick<Settings, "merging" | "alignActivations">): boolean {
+  return merging === "saliency" && alignActivations;
+}
+
+/** The seed of a layer's sampled tokens. */
+export function layerSeed(seed: number, layer: number): number {
+  return seed + layer * 1_000_003;
 }
 
 /** Tokens of a sequence that are sampled, in ascending order. They follow from the seed and the sequence's key. */

@@ -36,9 +36,9 @@ export function limitCuts(cuts: readonly number[], available: number): number[] 
   return [...new Set(cuts.map((cut) => Math.min(cut, available)))];
 }
 
-/** The ranges between the cuts, domain by domain. */
-export function unitsOf(cuts: Cuts): Unit[] {
-  return [...cuts].flatMap(([domain, ends]) => ends.map((end, i) => ({ domain, begin: ends[i - 1] ?? 0, end })));
+/** The ranges between the cuts of one domain. */
+export function unitsOf(domain: string, ends: readonly number[]): Unit[] {
+  return ends.map((end, i) => ({ domain, begin: ends[i - 1] ?? 0, end }));
 }
 
 /** Cuts at every tenth of the sequences in every domain, for mixes that nobody has named yet. */

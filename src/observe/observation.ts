@@ -1,14 +1,14 @@
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { DescribedCalibration } from "../calibration/calibration.js";
 import { type MixShare, parseMix } from "../calibration/mix.js";
 import { type LayerObservation, observationOf } from "../compress/observer.js";
-import { TokenSamples } from "../compress/samples.js";
+import { needsSamples, TokenSamples } from "../compress/samples.js";
 import type { Settings } from "../compress/settings.js";
-import { addStatistics, emptyStatistics, type StatisticSums } from "../compress/statistics.js";
+import { addStatistics, emptyStatistics, type StatisticSums, wantedBy } from "../compress/statistics.js";
 import { ReamError } from "../errors.js";
 import type { OpenedModel } from "../pipeline/open-model.js";
 import { modelIdentity } from "../pipeline/source-identity.js";
+import { sha256 } from "../sha256.js";
 import { sequencesOf, type Unit, unitsOf } from "./cuts.js";
 import { type ObservationManifest, readManifest, unitPath } from "./manifest.js";
 import { readSamples, readSums } from "./unit-file.js";
@@ -51,7 +51,7 @@ export class Observation {
 
   /** SHA-256 of the manifest, which names everything that the sums depend on. */
   get identity(): string {
-    return createHash("sha256").update(JSON.stringify(this.manifest)).digest("hex");
+    return sha256(JSON.stringify(this.manifest));
   }
 
   /** Makes sure that a model is the one that was observed. Errors: OBSERVATION_MODEL. */
@@ -77,7 +77,7 @@ export class Observation {
       .map(([domain, sequences]): DomainPart => {
         const cuts = domains[domain]?.cuts;
         if (cuts === undefined) throw this.unknown(domain);
-        const units = unitsOf(new Map([[domain, cuts]]));
+        const units = unitsOf(domain, cuts);
         const exact = cuts.includes(sequences);
         const within = exact ? units.filter(({ end }) => end <= sequences) : units;
         return { domain, sequences, units: within, factor: exact ? 1 : sequences / cuts.at(-1)! };
@@ -90,8 +90,7 @@ export class Observation {
   async layer(layer: number, mix: ObservedMix, settings: Settings): Promise<LayerObservation> {
     this.checkSettings(settings);
     const total = await this.sums(layer, mix);
-    const wanted = settings.merging === "saliency" && settings.alignActivations;
-    return observationOf(total, settings, wanted ? await this.samples(layer, mix) : undefined);
+    return observationOf(total, settings, needsSamples(settings) ? await this.samples(layer, mix) : undefined);
   }
 
   /** Sums of a mix's tokens in a layer. Errors: OBSERVATION_DAMAGED. */
@@ -111,7 +110,7 @@ export class Observation {
   private async samples(layer: number, { parts }: ObservedMix): Promise<TokenSamples> {
     const inputs: Float32Array[] = [];
     for (const { domain, sequences } of parts) {
-      for (const unit of unitsOf(new Map([[domain, this.manifest.domains[domain]!.cuts]]))) {
+      for (const unit of unitsOf(domain, this.manifest.domains[domain]!.cuts)) {
         const count = Math.min(unit.end, sequences) - unit.begin;
         if (count > 0)
           inputs.push(await readSamples(join(this.folder, unitPath(unit, layer)), count, this.manifest.hidden));
@@ -139,19 +138,18 @@ export class Observation {
         "Use --statistics sums, or compress directly.",
       );
     }
-    const outputs = settings.outputSimilarity === "mean-cosine" || settings.grouping === "hierarchical";
-    const kind = settings.gatedOutputs ? "gated" : "plain";
-    if (outputs && statistics.activations !== kind) {
+    const wanted = wantedBy(settings);
+    if (wanted.activations !== "none" && statistics.activations !== wanted.activations) {
       fail(
-        `mean outputs of the kind "${kind}" were not observed`,
+        `mean outputs of the kind "${wanted.activations}" were not observed`,
         `Observe again with --gated-outputs ${settings.gatedOutputs}.`,
       );
     }
-    if (settings.outputSimilarity === "token-cosine" && !statistics.tokenCosines)
+    if (wanted.tokenCosines && !statistics.tokenCosines)
       fail("cosines token by token were not observed", "Observe again with --token-cosines.");
-    if (settings.gateSimilarity !== "none" && !statistics.gateGram)
+    if (wanted.gateGram && !statistics.gateGram)
       fail("router logits were not observed", "Observe again without --pruning-only.");
-    if (settings.merging === "saliency" && settings.alignActivations && calibration.samplesPerSequence === 0)
+    if (needsSamples(settings) && calibration.samplesPerSequence === 0)
       fail("inputs of the experts were not sampled", "Observe again without --pruning-only.");
   }
 
@@ -169,9 +167,7 @@ export class Observation {
         source,
       };
     });
-    const digest = createHash("sha256")
-      .update(JSON.stringify([this.manifest, parts]))
-      .digest("hex");
+    const digest = sha256(JSON.stringify([this.manifest, parts]));
     const sequences = parts.reduce((sum, part) => sum + part.sequences, 0);
     return { sequences, length, domains: described, digest, notes: [] };
   }

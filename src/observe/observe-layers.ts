@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import { layerSeed } from "../compress/samples.js";
 import type { Backend } from "../engine/backend.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
 import { embed } from "../model/embedding.js";
@@ -51,7 +52,7 @@ interface RunningUnit {
 export async function* observeLayers(options: ObserveLayersOptions): AsyncGenerator<LayerEvent, void> {
   const { checkpoint, model, texts, manifest, folder, only, signal } = options;
   const units: RunningUnit[] = [];
-  for (const unit of unitsOf(new Map(texts.map(({ name, cuts }) => [name, cuts])))) {
+  for (const unit of texts.flatMap(({ name, cuts }) => unitsOf(name, cuts))) {
     if (only !== undefined && !isDeepStrictEqual(unit, only)) continue;
     const { calibration } = texts.find(({ name }) => name === unit.domain)!;
     const batches = makeBatches(calibration, { batchSequences: 0 }, [unit.begin, unit.end]);
@@ -156,9 +157,4 @@ class LayerWork {
     this.layer.dispose();
     this.block?.dispose();
   }
-}
-
-/** The seed of a layer's sampled tokens. */
-export function layerSeed(seed: number, layer: number): number {
-  return seed + layer * 1_000_003;
 }

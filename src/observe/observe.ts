@@ -1,18 +1,17 @@
 import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { prettifyError } from "zod";
 import type { CalibrationEvent } from "../calibration/load-calibration.js";
 import { writeDurably, writeFully, writeJsonFile } from "../checkpoint/durable.js";
 import { takeLock } from "../checkpoint/lock.js";
 import type { Backend } from "../engine/backend.js";
-import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import { isMoe } from "../model/description.js";
 import { expertLimits } from "../pipeline/check-experts.js";
 import type { CompressEvent } from "../pipeline/events.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, openModel } from "../pipeline/open-model.js";
+import { parseOptions } from "../pipeline/parse-options.js";
 import { refuseSource } from "../pipeline/refuse-source.js";
 import { relay } from "../pipeline/relay.js";
 import { modelIdentity } from "../pipeline/source-identity.js";
@@ -49,7 +48,7 @@ export async function* observe(
   signal?: AbortSignal,
   elsewhere?: ObserveElsewhere,
 ): AsyncGenerator<ObserveEvent, ObserveResult> {
-  const options = parseOptions(input);
+  const options = parseOptions(observeOptions, input);
   const opened = yield* openSource(options, signal);
   try {
     const prepared = yield* prepareObservation(options, opened, signal);
@@ -86,7 +85,7 @@ export async function* observeUnit(
   unit: Unit,
   signal?: AbortSignal,
 ): AsyncGenerator<ObserveEvent, void> {
-  const options = parseOptions(input);
+  const options = parseOptions(observeOptions, input);
   const opened = yield* openSource(options, signal);
   try {
     const prepared = yield* prepareObservation(options, opened, signal);
@@ -96,12 +95,6 @@ export async function* observeUnit(
   } finally {
     await opened.checkpoint.close();
   }
-}
-
-function parseOptions(input: ObserveOptions): ResolvedObserveOptions {
-  const parsed = observeOptions.safeParse(input);
-  if (parsed.success) return parsed.data;
-  throw new ReamError("OPTION_INVALID", prettifyError(parsed.error));
 }
 
 async function* openSource(

@@ -61,7 +61,7 @@ export async function checkClaim(folder: string, manifest: ObservationManifest):
 /** Units of which files are missing. */
 export async function missingUnits(folder: string, { domains, layers }: ObservationManifest): Promise<Unit[]> {
   const missing: Unit[] = [];
-  for (const unit of unitsOf(new Map(Object.entries(domains).map(([name, { cuts }]) => [name, cuts])))) {
+  for (const unit of Object.entries(domains).flatMap(([name, { cuts }]) => unitsOf(name, cuts))) {
     const found = await Promise.all(layers.map((layer) => exists(join(folder, unitPath(unit, layer)))));
     if (found.includes(false)) missing.push(unit);
   }

@@ -1,10 +1,10 @@
-import { prettifyError, z } from "zod";
+import { z } from "zod";
 import { checkRoom } from "../compress/group.js";
 import type { Plan } from "../compress/plan.js";
 import { METHOD_NAMES, type Settings, settingsSchema } from "../compress/settings.js";
-import { ReamError } from "../errors.js";
 import { checkExperts } from "../pipeline/check-experts.js";
 import type { CompressEvent } from "../pipeline/events.js";
+import { parseOptions } from "../pipeline/parse-options.js";
 import { Observation, type ObservedMix } from "./observation.js";
 import { observedNotes, observedSettings } from "./observed-settings.js";
 import { planObserved } from "./plan-observed.js";
@@ -29,9 +29,7 @@ export interface PlanResult {
 
 /** Plans a compression from an observation alone, in the time that reading its sums takes. */
 export async function* plan(input: PlanOptions, signal?: AbortSignal): AsyncGenerator<CompressEvent, PlanResult> {
-  const parsed = planOptions.safeParse(input);
-  if (!parsed.success) throw new ReamError("OPTION_INVALID", prettifyError(parsed.error));
-  const options = parsed.data;
+  const options = parseOptions(planOptions, input);
   const observation = await Observation.open(options.observed);
   const { manifest } = observation;
   const settings = observedSettings(options.method, options);

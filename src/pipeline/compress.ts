@@ -1,5 +1,4 @@
 import { resolve } from "node:path";
-import { prettifyError } from "zod";
 import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
 import { refuseExisting } from "../checkpoint/output-checks.js";
@@ -24,6 +23,7 @@ import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
 import { openOutput, recordedPlans } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
+import { parseOptions } from "./parse-options.js";
 import { readPlan } from "./plan-file.js";
 import { predictionNotes } from "./prediction-layers.js";
 import { recordedSamples } from "./recorded-samples.js";
@@ -51,9 +51,7 @@ export async function* compress(
   input: CompressOptions,
   signal?: AbortSignal,
 ): AsyncGenerator<CompressEvent | HubEvent, CompressResult> {
-  const parsed = compressOptions.safeParse(input);
-  if (!parsed.success) throw new ReamError("OPTION_INVALID", prettifyError(parsed.error));
-  const options = parsed.data;
+  const options = parseOptions(compressOptions, input);
   if (options.out === undefined && !options.dryRun) {
     throw new ReamError("OPTION_MISSING", "no output folder was given", {
       hint: "Give --out DIR, or --dry-run for the plan alone.",

@@ -6,7 +6,7 @@ import { mergeGroup, pickRouter } from "../compress/merge.js";
 import { LayerObserver } from "../compress/observer.js";
 import { groupOf, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
-import { TokenSamples } from "../compress/samples.js";
+import { layerSeed, needsSamples, TokenSamples } from "../compress/samples.js";
 import type { Settings } from "../compress/settings.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { Backend } from "../engine/backend.js";
@@ -170,18 +170,18 @@ class LayerRun {
 
   private async samples(): Promise<TokenSamples | undefined> {
     const { settings, model, seed, recorded } = this.options;
-    if (settings.merging !== "saliency" || !settings.alignActivations) return undefined;
+    if (!needsSamples(settings)) return undefined;
     if (recorded !== undefined) {
       const found = await recorded(this.index);
       this.checkRecorded(found);
       return TokenSamples.recorded(model.hiddenSize, found.indices, model.experts, found.samples);
     }
-    const layerSeed = seed + this.index * 1_000_003;
+    const ownSeed = layerSeed(seed, this.index);
     const share = (parts: number) => Math.max(1, Math.floor(settings.samples / parts));
     if (settings.sampling === "per-expert")
-      return TokenSamples.perExpert(model.hiddenSize, share(batchCount(this.options)), layerSeed);
+      return TokenSamples.perExpert(model.hiddenSize, share(batchCount(this.options)), ownSeed);
     const sequences = this.options.batches.reduce((sum, batch) => sum + batch.sequences, 0);
-    return TokenSamples.shared(model.hiddenSize, share(sequences), layerSeed);
+    return TokenSamples.shared(model.hiddenSize, share(sequences), ownSeed);
   }
 
   private checkRecorded({ indices, samples }: RecordedSamples): void {

@@ -1,9 +1,9 @@
-import { createHash } from "node:crypto";
 import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
 import type { Settings } from "../compress/settings.js";
 import type { Backend } from "../engine/backend.js";
 import type { ModelDescription } from "../model/description.js";
+import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
 import type { FileIdentity } from "./source-identity.js";
 
@@ -59,7 +59,7 @@ function withoutPermutations(layer: LayerPlan) {
       members,
       weights,
       ...(Object.keys(permutations).length > 0 && {
-        permutations: createHash("sha256").update(JSON.stringify(permutations)).digest("hex"),
+        permutations: sha256(JSON.stringify(permutations)),
       }),
     })),
   };

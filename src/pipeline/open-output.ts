@@ -1,10 +1,10 @@
-import { createHash } from "node:crypto";
 import { OutputFolder } from "../checkpoint/output.js";
 import { type LayerPlan, type Plan, parseLayerPlan } from "../compress/plan.js";
 import type { Settings } from "../compress/settings.js";
 import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
+import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
@@ -32,7 +32,7 @@ export async function openOutput(
     sampled: sampledTokens === undefined ? undefined : await fileDigest(sampledTokens),
     engine: [backend.name, backend.precision, backend.variant],
   };
-  const fingerprint = createHash("sha256").update(JSON.stringify(work)).digest("hex");
+  const fingerprint = sha256(JSON.stringify(work));
   return OutputFolder.create(out!, { fingerprint, source: folder, restart });
 }
 

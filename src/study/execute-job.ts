@@ -8,6 +8,7 @@ import { type ObserveEvent, observe } from "../observe/observe.js";
 import { exists } from "../observe/partial.js";
 import { compress } from "../pipeline/compress.js";
 import type { CompressEvent } from "../pipeline/events.js";
+import { follow } from "../pipeline/follow.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { openModel } from "../pipeline/open-model.js";
 import { Attempt } from "./attempt.js";
@@ -70,7 +71,7 @@ async function work({ spec }: Job, folder: string, context: JobContext): Promise
       // An attempt that was killed behind its end has left a whole one.
       if (await exists(join(out, MANIFEST_NAME))) return {};
       const options = { ...textOptions(spec), ...spec.engine, model: spec.model, out, mix: [...spec.mixes] };
-      await follow(observe(options, context.signal), context);
+      await follow(observe(options, context.signal), context.onEvent);
       return {};
     }
     case "compress":
@@ -81,7 +82,7 @@ async function work({ spec }: Job, folder: string, context: JobContext): Promise
       if (!(await exists(join(out, "ream.json")))) {
         // Answers belong to the very files of a model: one that is made anew is asked anew.
         await rm(join(folder, "evaluation"), { recursive: true, force: true });
-        await follow(compress(compressOptions(spec, out, context), context.signal), context);
+        await follow(compress(compressOptions(spec, out, context), context.signal), context.onEvent);
       }
       const made = await judge(spec, out, spec.name, folder, context);
       // What was merged is of interest when the checkpoint is gone.
@@ -145,19 +146,12 @@ async function judge(
         },
         signal,
       ),
-      context,
+      context.onEvent,
     );
     const scored = scoredOf(detailed.evaluation.subjects[0]!, text.heldOut);
     return { ...text, scored, items: itemsOf(detailed.judged[0]!) };
   } finally {
     if (candidate !== original) await candidate.checkpoint.close();
     await original.checkpoint.close();
-  }
-}
-
-async function follow<Result>(run: AsyncGenerator<JobEvent, Result>, { onEvent }: JobContext): Promise<Result> {
-  for (let step = await run.next(); ; step = await run.next()) {
-    if (step.done) return step.value;
-    onEvent(step.value);
   }
 }

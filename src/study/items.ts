@@ -4,7 +4,7 @@ import { z } from "zod";
 import { decodeUtf8, parseJson } from "../checkpoint/json.js";
 import { ReamError } from "../errors.js";
 import type { JudgedTask } from "../evaluate/compare/judged.js";
-import { sha256 } from "../evaluate/data/canonical.js";
+import { sha256 } from "../sha256.js";
 import type { StudyResults } from "./results.js";
 
 const score = z.number().min(0).max(1);

@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import type { Method, Settings } from "../compress/settings.js";
+import { sha256 } from "../sha256.js";
 
 /** The text that jobs calibrate on. */
 export interface StudyText {
@@ -68,7 +68,7 @@ export function makeJob(spec: JobSpec): Job {
   // The number of threads changes no number, and what is kept of the model neither.
   const { threads: _, ...engine } = spec.engine;
   const content = { ...spec, engine, ...("keepModel" in spec && { keepModel: undefined }) };
-  const id = createHash("sha256").update(JSON.stringify(content)).digest("hex").slice(0, 16);
+  const id = sha256(JSON.stringify(content)).slice(0, 16);
   const needs = "observed" in spec && spec.observed !== undefined ? [spec.observed] : [];
   return { id, label: labelOf(spec), spec, needs };
 }

@@ -6,16 +6,12 @@ import { executeJob, type JobEvent } from "./execute-job.js";
 import type { Job } from "./job.js";
 import { appendLog, jobFolder, readResult } from "./job-folder.js";
 import type { JobFailure, JobOutcome, JobOutcomes, JobQueue, StudyEvent } from "./job-queue.js";
+import { Spending } from "./spending.js";
 import type { Study } from "./study-file.js";
 
 /** Does jobs in this process, one after the other: a job uses all cores. */
 export function localQueue(out: string, budget: Study["budget"], signal: AbortSignal): JobQueue {
-  const began = performance.now();
-  let started = 0;
-  const mayStart = () => {
-    const hours = (performance.now() - began) / 3_600_000;
-    return started < (budget.jobs ?? Number.POSITIVE_INFINITY) && hours < (budget.hours ?? Number.POSITIVE_INFINITY);
-  };
+  const spending = new Spending(budget);
   return {
     async *run(jobs, before) {
       const outcomes = new Map<string, JobOutcome>();
@@ -29,8 +25,7 @@ export function localQueue(out: string, budget: Study["budget"], signal: AbortSi
           yield { type: "job", ...named(job), state: "reused" };
         } else if (failedNeed(job, outcomes, before)) {
           outcomes.set(job.id, await failed(out, job, new ReamError("JOB_NEEDS", "what it needs was not done")));
-        } else if (mayStart()) {
-          started += 1;
+        } else if (spending.start()) {
           outcomes.set(job.id, yield* execute(out, job, signal));
         } else {
           outcomes.set(job.id, { state: "left-out", job });

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { observationOf as observationOfSums } from "../compress/observer.js";
+import { saliencyOf } from "../compress/saliency.js";
 import { resolveSettings } from "../compress/settings.js";
 import { Observation } from "../observe/observation.js";
 import type {
@@ -16,7 +16,7 @@ import type {
 } from "../report/data.js";
 import type { Analysis, MethodAnalysis } from "./analysis/analysis.js";
 import type { MixCorrelations } from "./analysis/correlation.js";
-import { jobFolder, readResult } from "./job-folder.js";
+import { type JobResult, jobFolder, readResult } from "./job-folder.js";
 import { mixKey } from "./mix.js";
 import type { Row, Scored, StudyResults } from "./results.js";
 
@@ -43,13 +43,16 @@ export async function studyReport(
   provenance: readonly Fact[],
   out: string | undefined,
 ): Promise<StudyReport> {
-  const rows = await Promise.all(results.rows.map((row) => rowOf(row, out)));
+  const made = await Promise.all(
+    results.rows.map(({ job }) => (out === undefined || job === undefined ? undefined : readResult(out, job))),
+  );
+  const rows = results.rows.map((row, i) => rowOf(row, made[i]));
   const tasks = new Map<string, { suite: "mc" | "gen"; items: number | undefined }>();
   for (const scored of [results.original, ...results.rows]) {
     for (const [name, { suite, items }] of Object.entries(scored?.tasks ?? {}))
       if (suite !== undefined) tasks.set(name, { suite, items });
   }
-  const observation = out === undefined ? undefined : await observationOf(results, out);
+  const observation = out === undefined ? undefined : await observationOf(made, out);
   const groupings = out === undefined ? [] : await groupingsOf(results, analysis, out);
   return {
     model: results.model,
@@ -82,9 +85,8 @@ function scoresOf({ mc, gen, avg, tasks, heldOut }: Scored): Scores {
   };
 }
 
-async function rowOf(row: Row, out: string | undefined): Promise<StudyRow> {
-  const { method, experts, mix, seconds, memoryBytes, job } = row;
-  const result = out === undefined || job === undefined ? undefined : await readResult(out, job);
+function rowOf(row: Row, result: JobResult | undefined): StudyRow {
+  const { method, experts, mix, seconds, memoryBytes } = row;
   const differences = Object.entries(row.differences ?? {}).map(
     ([name, { points, low, high, p }]) => [name, { value: points, interval: [low, high] as const, p }] as const,
   );
@@ -127,8 +129,11 @@ function correlationsOf({ shares, mcGen }: MixCorrelations): Correlations | unde
 }
 
 /** What the study's first observation saw of all its text: each expert's saliency (REAP), and each domain's use of it. */
-async function observationOf(results: StudyResults, out: string): Promise<LayerObservation[] | undefined> {
-  const observed = await firstObserved(results, out);
+async function observationOf(
+  made: readonly (JobResult | undefined)[],
+  out: string,
+): Promise<LayerObservation[] | undefined> {
+  const observed = made.map((result) => planned.safeParse(result?.spec).data?.observed).find((id) => id !== undefined);
   if (observed === undefined) return undefined;
   const observation = await Observation.open(join(jobFolder(out, observed), "observation"));
   const { layers, domains } = observation.manifest;
@@ -138,19 +143,10 @@ async function observationOf(results: StudyResults, out: string): Promise<LayerO
       const used = Object.keys(domains).map(
         async (domain) => [domain, sharesOf((await observation.sums(layer, observation.mix(domain))).weight)] as const,
       );
-      const { saliency } = observationOfSums(await observation.sums(layer, all), resolveSettings("reap"), undefined);
+      const saliency = saliencyOf(await observation.sums(layer, all), resolveSettings("reap"));
       return { layer, saliency: Array.from(saliency), usage: Object.fromEntries(await Promise.all(used)) };
     }),
   );
-}
-
-async function firstObserved(results: StudyResults, out: string): Promise<string | undefined> {
-  for (const { job } of results.rows) {
-    const { spec } = (job === undefined ? undefined : await readResult(out, job)) ?? {};
-    const parsed = planned.safeParse(spec);
-    if (parsed.success) return parsed.data.observed;
-  }
-  return undefined;
 }
 
 function sharesOf(weight: Float64Array): number[] {

@@ -7,7 +7,7 @@ import type { Plan } from "../../src/compress/plan.js";
 import { observe } from "../../src/observe/observe.js";
 import type { ObserveOptions } from "../../src/observe/options.js";
 import { plan } from "../../src/observe/plan.js";
-import { ream } from "../support/command.js";
+import { reamKilled } from "../support/command.js";
 import { folderDigest } from "../support/folder-digest.js";
 import { dryPlan, MODEL, TEXT } from "./demo-text.js";
 
@@ -127,15 +127,8 @@ test("an observation that is killed goes on, to the same bytes", async () => {
   const out = join(folder, "killed");
   const args = ["observe", MODEL, "--out", out, "--sequences", "24", "--length", "32", "-q"];
   for (const domain of TEXT.domain) args.push("--domain", domain);
-  let killed = 0;
-  for (let kill = 700; ; kill += 350) {
-    const { signal, code, stderr } = await ream(args, { kill });
-    if (signal === "SIGKILL") killed += 1;
-    else {
-      expect(code, stderr).toBe(0);
-      break;
-    }
-  }
+  const { killed, code, stderr } = await reamKilled(args, 700, 350);
+  expect(code, stderr).toBe(0);
   expect(killed).toBeGreaterThan(0);
   const files = (digest: Record<string, string>) => Object.entries(digest).filter(([name]) => !name.includes("lock"));
   expect(files(folderDigest(out))).toEqual(files(folderDigest(observed)));

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { localQueue } from "../../src/study/local-queue.js";
 import { runStudy } from "../../src/study/run-study.js";
 import { readStudy } from "../../src/study/study-file.js";
-import { ream } from "../support/command.js";
+import { ream, reamKilled } from "../support/command.js";
 
 const demo = fileURLToPath(new URL("../../demo/", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "ream-study-"));
@@ -128,15 +128,8 @@ test("a search evaluates the mixes that stay nearest on held-out text, and tells
 test("a study that is killed goes on and ends as one that was not", async () => {
   const out = join(folder, "killed");
   const args = ["study", writeStudy("f.json", { methods: ["reap"] }), "--out", out, "-q"];
-  let killed = 0;
-  for (let kill = 1500; ; kill += 1000) {
-    const { signal, code, stderr } = await ream(args, { kill });
-    if (signal === "SIGKILL") killed += 1;
-    else {
-      expect(code, stderr).toBe(0);
-      break;
-    }
-  }
+  const { killed, code, stderr } = await reamKilled(args, 1500, 1000);
+  expect(code, stderr).toBe(0);
   expect(killed).toBeGreaterThan(0);
   const whole = await run(join(folder, "f.json"), join(folder, "whole"));
   const rows = JSON.parse(readFileSync(join(out, "results.json"), "utf8")).rows as object[];

@@ -31,3 +31,14 @@ export function ream(
     });
   });
 }
+
+/**
+ * Runs the command again and again, each time killed some milliseconds later than before, until it ends by itself. Returns
+ * how it ended, and how often it was killed.
+ */
+export async function reamKilled(args: readonly string[], first: number, step: number) {
+  for (let killed = 0; ; killed++) {
+    const outcome = await ream(args, { kill: first + killed * step });
+    if (outcome.signal !== "SIGKILL") return { ...outcome, killed };
+  }
+}

@@ -1,5 +1,5 @@
 import { ReamError } from "../../errors.js";
-import { sha256 } from "../data/canonical.js";
+import { sha256 } from "../../sha256.js";
 import type { Doc } from "../judge.js";
 import { isSpace } from "../judges/python-text.js";
 import type { LanguageModel } from "../language-model.js";

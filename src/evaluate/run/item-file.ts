@@ -4,7 +4,7 @@ import { writeDurably, writeJsonLines } from "../../checkpoint/durable.js";
 import { Journal } from "../../checkpoint/journal.js";
 import type { JsonObject } from "../../checkpoint/json.js";
 import { ReamError } from "../../errors.js";
-import { sha256 } from "../data/canonical.js";
+import { sha256 } from "../../sha256.js";
 import type { Verdict } from "../judge.js";
 import type { Generation, Scored } from "../language-model.js";
 import { requestRecord } from "../requests/request-record.js";

@@ -1,7 +1,8 @@
 import { availableParallelism } from "node:os";
 import { ReamError } from "../../errors.js";
+import { sha256 } from "../../sha256.js";
 import { VERSION } from "../../version.js";
-import { canonicalJson, sha256 } from "../data/canonical.js";
+import { canonicalJson } from "../data/canonical.js";
 import type { JudgeContext, Verdict } from "../judge.js";
 import { answerOf, opensThinking } from "../judges/thinking.js";
 import { judgeChoice } from "../metrics/multiple-choice.js";

@@ -1,5 +1,5 @@
+import { sha256 } from "../../sha256.js";
 import { type JudgedTask, joinGroups, judgedTask } from "../compare/judged.js";
-import { sha256 } from "../data/canonical.js";
 import type { ItemOutcome, TaskResult } from "./results.js";
 
 /** The tasks as the comparison and the averages need them: those of a group as one. */

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { writeDurably, writeJsonFile, writeJsonLines } from "../../checkpoint/durable.js";
+import { sha256 } from "../../sha256.js";
 import { VERSION } from "../../version.js";
-import { sha256 } from "../data/canonical.js";
 import type { Verdict } from "../judge.js";
 import { itemParts, type Summary } from "../metrics/summary.js";
 import type { Task } from "../task.js";

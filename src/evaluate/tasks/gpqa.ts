@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { Random } from "../../random.js";
-import { sha256 } from "../data/canonical.js";
+import { sha256 } from "../../sha256.js";
 import { letterJudge } from "../judges/letter.js";
 import { strip } from "../judges/python-text.js";
 import { generateTask } from "../task.js";

@@ -1,7 +1,7 @@
 import { inflateSync } from "node:zlib";
 import { z } from "zod";
 import { ReamError } from "../../errors.js";
-import { sha256 } from "../data/canonical.js";
+import { sha256 } from "../../sha256.js";
 import { pickledText } from "../data/pickled-text.js";
 import type { Doc } from "../judge.js";
 

@@ -5,8 +5,7 @@
 
 export type Colours = Readonly<Record<string, string>>;
 
-/** Steps of the palettes. */
-export const SEQUENTIAL_STEPS = 7;
+/** Steps of the diverging palette, and colours of methods. */
 export const DIVERGING_STEPS = 9;
 export const METHOD_COLOURS = 8;
 
@@ -52,11 +51,6 @@ export const DARK: Colours = {
 
 function numbered(prefix: string, colours: string): Colours {
   return Object.fromEntries(colours.split(" ").map((colour, i) => [`${prefix}${i}`, colour]));
-}
-
-/** The step of a sequential palette for a value from 0 to 1. */
-export function sequentialStep(value: number): number {
-  return Math.max(0, Math.min(SEQUENTIAL_STEPS - 1, Math.floor(value * SEQUENTIAL_STEPS)));
 }
 
 /** The step of the diverging palette for a value from -1 to 1. */

@@ -3,6 +3,7 @@ import type { Job } from "../job.js";
 import { type JobResult, readResult } from "../job-folder.js";
 import type { JobOutcome, JobOutcomes, JobQueue, StudyEvent } from "../job-queue.js";
 import { failed, failedNeed, named, progress } from "../local-queue.js";
+import { Spending } from "../spending.js";
 import type { Study } from "../study-file.js";
 import type { Board, OrderState } from "./board.js";
 import { sleep, unlessAborted } from "./wait.js";
@@ -14,13 +15,8 @@ const VISIBLE = 60_000;
 
 /** Has jobs done by the workers of a board. */
 export function redisQueue(board: Board, budget: Study["budget"], signal: AbortSignal): JobQueue {
-  const began = performance.now();
-  const late = () => performance.now() - began >= (budget.hours ?? Number.POSITIVE_INFINITY) * 3_600_000;
-  let started = 0;
-  const mayStart = () => !late() && started++ < (budget.jobs ?? Number.POSITIVE_INFINITY);
-  return {
-    run: (jobs, before) => new Run(board, jobs, before, mayStart, late, signal).events(),
-  };
+  const spending = new Spending(budget);
+  return { run: (jobs, before) => new Run(board, jobs, before, spending, signal).events() };
 }
 
 /** Some jobs on their way. */
@@ -35,8 +31,7 @@ class Run {
     private readonly board: Board,
     private readonly jobs: readonly Job[],
     private readonly before: JobOutcomes,
-    private readonly mayStart: () => boolean,
-    private readonly late: () => boolean,
+    private readonly spending: Spending,
     private readonly signal: AbortSignal,
   ) {}
 
@@ -65,7 +60,7 @@ class Run {
     this.waiting.delete(job.id);
     if (failedNeed(job, this.outcomes, this.before)) {
       yield* this.fail(job, new ReamError("JOB_NEEDS", "what it needs was not done"));
-    } else if (this.mayStart()) {
+    } else if (this.spending.start()) {
       const order = { work: { kind: "job" as const, job }, label: job.label, workingFolder: process.cwd() };
       await unlessAborted(this.board.put(job.id, order), this.signal);
       this.put.set(job.id, { job });
@@ -78,7 +73,7 @@ class Run {
     const state = await unlessAborted(this.board.look(job.id), this.signal);
     switch (state.state) {
       case "waiting":
-        if (this.late() && (await unlessAborted(this.board.withdraw(job.id), this.signal)))
+        if (this.spending.late && (await unlessAborted(this.board.withdraw(job.id), this.signal)))
           yield* this.end({ state: "left-out", job });
         break;
       case "active":

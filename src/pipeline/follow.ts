@@ -1,9 +1,7 @@
-import type { RunEvent } from "./progress.js";
-
 /** Runs a generator to its end, hands every event on, and returns what it returns. */
-export async function follow<Result>(
-  run: AsyncGenerator<RunEvent, Result>,
-  onEvent: (event: RunEvent) => void,
+export async function follow<Event, Result>(
+  run: AsyncGenerator<Event, Result>,
+  onEvent: (event: Event) => void,
 ): Promise<Result> {
   for (;;) {
     const step = await run.next();
