@@ -18,6 +18,12 @@ export interface ModelSizes {
   readonly vocabulary: number;
 }
 
+/** The model that is measured: 4.33 B weights, 1.04 B of them active. */
+export const SIZES: ModelSizes = {
+  ...{ layers: 16, hidden: 2048, heads: 16, keyValueHeads: 4, headSize: 128 },
+  ...{ experts: 40, topK: 8, width: 1024, vocabulary: 32_000 },
+};
+
 /** Numbers of all weights, and of those that one token touches: all but the experts not chosen and the embedding. */
 export function countWeights(sizes: ModelSizes): { readonly all: number; readonly active: number } {
   const { layers, hidden, heads, keyValueHeads, headSize, experts, topK, width, vocabulary } = sizes;

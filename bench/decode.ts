@@ -1,14 +1,12 @@
 /**
- * Speed of decoding, beside what the memory's bandwidth allows and beside transformers:
+ * Speed of the steps of decoding, beside what the memory's bandwidth allows (whole answers, beside transformers: answers.ts):
  *
- *     npm run build && node dist/bench/decode.js [--threads N] [--python PATH] [--rounds N] [--model FOLDER]
+ *     npm run build && node dist/bench/decode.js [--threads N] [--rounds N] [--layers N] [--model FOLDER]
  *
  * Writes a model of random weights (8.6 GB, or takes the one that an earlier run left in FOLDER), measures how fast the
  * machine reads memory, then tokens per second of answers one at a time and sixteen at a time; all of them in turns, so
- * that other work on the machine disturbs all alike, and with the best of the rounds told. With --python, transformers
- * generates sixteen answers of the same model before (bench/transformers_generate.py).
+ * that other work on the machine disturbs all alike, and with the best of the rounds told.
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,12 +19,8 @@ import type { Engine } from "../src/generate/contract.js";
 import { openEngine } from "../src/generate/engine.js";
 import { describeModel } from "../src/model/describe.js";
 import { Random } from "../src/random.js";
-import { countWeights, type ModelSizes, writeModel } from "./decode-checkpoint.js";
+import { countWeights, SIZES, writeModel } from "./decode-checkpoint.js";
 
-const SIZES: ModelSizes = {
-  ...{ layers: 16, hidden: 2048, heads: 16, keyValueHeads: 4, headSize: 128 },
-  ...{ experts: 40, topK: 8, width: 1024, vocabulary: 32_000 },
-};
 const PROMPT = 64;
 /** Tokens of an answer; the first comes with the prompt and is not timed. */
 const TOKENS = 33;
@@ -78,30 +72,25 @@ async function decode(engine: Engine, batch: number, seed: number): Promise<Spee
 const { values: options } = parseArgs({
   options: {
     threads: { type: "string", default: String(availableParallelism()) },
-    python: { type: "string" },
     rounds: { type: "string", default: "4" },
+    layers: { type: "string", default: String(SIZES.layers) },
     model: { type: "string" },
   },
 });
 const threads = Number(options.threads);
+const sizes = { ...SIZES, layers: Number(options.layers) };
 const folder = options.model ?? mkdtempSync(join(tmpdir(), "ream-decode-"));
 try {
-  if (!existsSync(join(folder, "model.safetensors.index.json"))) writeModel(folder, SIZES);
-  const weights = countWeights(SIZES);
+  if (!existsSync(join(folder, "model.safetensors.index.json"))) writeModel(folder, sizes);
+  const weights = countWeights(sizes);
   const billions = (count: number) => (count / 1e9).toFixed(2);
   console.log(`${billions(weights.all)} B weights, ${billions(weights.active)} B active`);
-  // First: its memory is free again when the own engine takes its own.
-  const others = options.python === undefined ? {} : measureTransformers(options.python);
-  const own = await measureOwn(weights.active * BFLOAT16);
-  for (const [name, { median, best }] of Object.entries(others)) {
-    const ratios = `${(own.median / median).toFixed(1)} (best steps ${(own.best / best).toFixed(1)})`;
-    console.log(`ream / transformers, experts ${name}: ${ratios}`);
-  }
+  await measure(weights.active * BFLOAT16);
 } finally {
   if (options.model === undefined) rmSync(folder, { recursive: true });
 }
 
-async function measureOwn(activeBytes: number): Promise<Speed> {
+async function measure(activeBytes: number): Promise<void> {
   const backend = createNativeBackend({ precision: "bf16", threads });
   console.log(backend.description);
   const checkpoint = await Checkpoint.open(folder);
@@ -121,7 +110,6 @@ async function measureOwn(activeBytes: number): Promise<Speed> {
   report("best", all, activeBytes);
   await engine.close();
   await checkpoint.close();
-  return all.many;
 }
 
 function larger(a: Speed, b: Speed): Speed {
@@ -139,18 +127,4 @@ function report(
     `${name.padEnd(8)} memory ${(read / 1e9).toFixed(1)} GB/s; 1 answer ${numbers(one)}, ${share(one.median)} ` +
       `(${share(one.best)}) of what the memory allows; ${BATCH} answers ${numbers(many)}`,
   );
-}
-
-/** Runs transformers on the same model; returns the speed with each of its ways to compute experts. */
-function measureTransformers(python: string): Record<string, Speed> {
-  const script = join(import.meta.dirname, "../../bench/transformers_generate.py");
-  const numbers = [BATCH, PROMPT, TOKENS, threads].map(String);
-  const stdio: ["ignore", "pipe", "inherit"] = ["ignore", "pipe", "inherit"];
-  const child = spawnSync(python, [script, folder, ...numbers], { encoding: "utf8", stdio });
-  if (child.status !== 0) throw new Error(`transformers ended with ${child.status ?? child.signal}`);
-  const speeds = JSON.parse(child.stdout) as Record<string, Speed>;
-  for (const [name, { median, best }] of Object.entries(speeds)) {
-    console.log(`transformers, experts ${name}: ${median.toFixed(2)} tokens/s (best step ${best.toFixed(2)})`);
-  }
-  return speeds;
 }

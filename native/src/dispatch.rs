@@ -6,6 +6,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variant {
     #[cfg(target_arch = "x86_64")]
+    Amx,
+    #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -17,6 +19,8 @@ enum Variant {
 }
 
 const ALL: &[Variant] = &[
+    #[cfg(target_arch = "x86_64")]
+    Variant::Amx,
     #[cfg(target_arch = "x86_64")]
     Variant::Avx512Bf16,
     #[cfg(target_arch = "x86_64")]
@@ -32,6 +36,8 @@ impl Variant {
     fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Self::Amx => "amx",
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => "avx512bf16",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "avx512",
@@ -45,6 +51,8 @@ impl Variant {
 
     fn supported(self) -> bool {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Self::Avx512.supported() && crate::amx::supported(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => Self::Avx512.supported() && is_x86_feature_detected!("avx512bf16"),
             #[cfg(target_arch = "x86_64")]
@@ -77,8 +85,10 @@ impl Cpu {
     pub fn supported() -> Vec<Self> {
         let mut supported: Vec<_> = ALL.iter().copied().filter(|variant| variant.supported()).map(Self).collect();
         #[cfg(target_arch = "x86_64")]
-        if made_by_intel() && supported[0].has_bfloat16_products() {
-            supported.swap(0, 1);
+        if let Some(index) = supported.iter().position(|cpu| cpu.0 == Variant::Avx512Bf16)
+            && made_by_intel()
+        {
+            supported.swap(index, index + 1);
         }
         supported
     }
@@ -100,14 +110,19 @@ impl Cpu {
 
     /// Whether products multiply pairs of bfloat16 numbers in one instruction.
     pub fn has_bfloat16_products(self) -> bool {
-        self.name() == "avx512bf16"
+        self.has_matrix_unit() || self.name() == "avx512bf16"
+    }
+
+    /// Whether these products are those of AMX.
+    pub fn has_matrix_unit(self) -> bool {
+        self.name() == "amx"
     }
 
     /// Which float32 vectors it has. See `multiversion!`.
     pub(crate) fn level(self) -> Level {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Variant::Avx512Bf16 | Variant::Avx512 => Level::Avx512,
+            Variant::Amx | Variant::Avx512Bf16 | Variant::Avx512 => Level::Avx512,
             #[cfg(target_arch = "x86_64")]
             Variant::Avx2 => Level::Avx2,
             #[cfg(target_arch = "aarch64")]

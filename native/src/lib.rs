@@ -3,6 +3,8 @@
 //! Kernels only: no policy, no input or output. `bindings` is the border to JavaScript; everything below it is plain
 //! Rust. `docs/engine.md` tells the layouts and the reasons.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod assignment;
 mod attention;
 pub mod bindings;

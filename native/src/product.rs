@@ -8,7 +8,7 @@ use crate::math::to_bfloat16;
 use crate::memory::{Buffer, Disjoint, bytes_of};
 use crate::packed::{Format, PANEL, Packed};
 use crate::threads::Threads;
-use crate::tile::{Ahead, TILE_ROWS, kernel};
+use crate::tile::{Ahead, TILE_ROWS, kernel, tile_rows};
 
 /// Most rows that share a panel while it is in the cache; a multiple of the rows of a tile.
 pub const BLOCK_ROWS: usize = 96;
@@ -173,17 +173,18 @@ impl Tile {
             tile[..count * PANEL].fill(0.0);
         }
         let kernel = kernel(cpu, format);
-        let passes = count.div_ceil(TILE_ROWS);
+        let most = tile_rows(cpu, format);
+        let passes = count.div_ceil(most);
         for from in (0..depth).step_by(DEPTH_BLOCK) {
             let steps = DEPTH_BLOCK.min(depth - from);
             let (panel, next) =
                 panel[from * PANEL * format.panel_bytes()..].split_at(steps * PANEL * format.panel_bytes());
-            for first in (0..count).step_by(TILE_ROWS) {
-                let height = TILE_ROWS.min(count - first);
+            for first in (0..count).step_by(most) {
+                let height = most.min(count - first);
                 let a = std::array::from_fn(|r| {
                     starts[first + r.min(height - 1)].wrapping_add(from * format.input_bytes())
                 });
-                let ahead = ahead(panel, next, from == 0, first / TILE_ROWS, passes);
+                let ahead = ahead(panel, next, from == 0, first / most, passes);
                 let out = tile[first * PANEL..].as_mut_ptr();
                 // SAFETY: each row has `depth` numbers and the panel `depth` steps, of which steps from..from + steps
                 // are read; the tile has 96 rows. The format belongs to the instruction set.

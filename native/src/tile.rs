@@ -1,4 +1,4 @@
-//! The innermost loops: a tile of up to 6 rows times 64 columns of a product, over one block of the depth.
+//! The innermost loops: a tile of up to 6 rows (16 with AMX) times 64 columns of a product, over one block of the depth.
 //!
 //! The second operand is a panel (see `packed.rs`); the first is read in place by one pointer for each row. All sums of
 //! a tile stay in registers while the loop runs.
@@ -9,6 +9,8 @@ use crate::vector::{Four, Vector, prefetch};
 
 /// Rows of a full tile: 6 x 4 vectors of 16 sums leave 8 of the 32 AVX-512 registers for the operands.
 pub const TILE_ROWS: usize = 6;
+/// Most rows of a tile of any kernel: those of AMX.
+pub const MOST_ROWS: usize = 16;
 
 /// Computes `tile[r][c] (+)= sum over k < depth of a[r][k] * panel[k][c]` for the first `rows` rows.
 ///
@@ -17,7 +19,7 @@ pub const TILE_ROWS: usize = 6;
 /// - `tile`: rows of 64 sums, overwritten or, with `add`, added to
 /// - `ahead`: what to fetch meanwhile
 pub type TileKernel = unsafe fn(
-    a: &[*const u8; TILE_ROWS],
+    a: &[*const u8; MOST_ROWS],
     rows: usize,
     panel: *const u8,
     depth: usize,
@@ -59,6 +61,8 @@ pub fn kernel(cpu: Cpu, format: Format) -> TileKernel {
     assert!(format != Format::Bf16Pairs || cpu.has_bfloat16_products(), "the format belongs to the instruction set");
     match (cpu.level(), format) {
         #[cfg(target_arch = "x86_64")]
+        (_, Format::Bf16Pairs) if cpu.has_matrix_unit() => crate::amx::multiply,
+        #[cfg(target_arch = "x86_64")]
         (Level::Avx512, Format::Bf16Pairs) => avx512_bfloat16,
         #[cfg(target_arch = "x86_64")]
         (Level::Avx512, Format::Bf16Widened) => avx512_widened,
@@ -75,6 +79,11 @@ pub fn kernel(cpu: Cpu, format: Format) -> TileKernel {
         (Level::Portable, Format::F32) => portable_float32,
         (Level::Portable, _) => portable_widened,
     }
+}
+
+/// Rows of a full tile of that kernel.
+pub fn tile_rows(cpu: Cpu, format: Format) -> usize {
+    if cpu.has_matrix_unit() && format == Format::Bf16Pairs { MOST_ROWS } else { TILE_ROWS }
 }
 
 /// Calls `$call` with `ROWS` a constant, so that the sums have registers.
@@ -96,7 +105,7 @@ macro_rules! kernels {
     ($float32:ident, $widened:ident, $vector:ty, $vectors:literal $(, $feature:literal)?) => {
         $(#[target_feature(enable = $feature)])?
         unsafe fn $float32(
-            a: &[*const u8; TILE_ROWS], rows: usize, panel: *const u8, depth: usize, tile: *mut f32, add: bool, ahead: Ahead,
+            a: &[*const u8; MOST_ROWS], rows: usize, panel: *const u8, depth: usize, tile: *mut f32, add: bool, ahead: Ahead,
         ) {
             // SAFETY: the caller keeps the promises of `TileKernel` and chose an instruction set that is present.
             unsafe { with_constant_rows!(rows, float32::<$vectors, $vector>(a, panel.cast(), depth, tile, add, ahead)) }
@@ -104,7 +113,7 @@ macro_rules! kernels {
 
         $(#[target_feature(enable = $feature)])?
         unsafe fn $widened(
-            a: &[*const u8; TILE_ROWS], rows: usize, panel: *const u8, depth: usize, tile: *mut f32, add: bool, ahead: Ahead,
+            a: &[*const u8; MOST_ROWS], rows: usize, panel: *const u8, depth: usize, tile: *mut f32, add: bool, ahead: Ahead,
         ) {
             // SAFETY: as above.
             unsafe { with_constant_rows!(rows, widened::<$vectors, $vector>(a, panel.cast(), depth, tile, add, ahead)) }
@@ -126,7 +135,7 @@ kernels!(portable_float32, portable_widened, Four, 2);
 /// See `TileKernel` and `Vector`.
 #[inline(always)]
 unsafe fn float32<const ROWS: usize, const VECTORS: usize, V: Vector>(
-    a: &[*const u8; TILE_ROWS],
+    a: &[*const u8; MOST_ROWS],
     panel: *const f32,
     depth: usize,
     tile: *mut f32,
@@ -165,7 +174,7 @@ unsafe fn float32<const ROWS: usize, const VECTORS: usize, V: Vector>(
 /// See `TileKernel` and `Vector`.
 #[inline(always)]
 unsafe fn widened<const ROWS: usize, const VECTORS: usize, V: Vector>(
-    a: &[*const u8; TILE_ROWS],
+    a: &[*const u8; MOST_ROWS],
     panel: *const u16,
     depth: usize,
     tile: *mut f32,
@@ -226,7 +235,7 @@ unsafe fn store<const ROWS: usize, const VECTORS: usize, V: Vector>(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
 unsafe fn avx512_bfloat16(
-    a: &[*const u8; TILE_ROWS],
+    a: &[*const u8; MOST_ROWS],
     rows: usize,
     panel: *const u8,
     depth: usize,
@@ -245,7 +254,7 @@ unsafe fn avx512_bfloat16(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
 unsafe fn bfloat16_pairs<const ROWS: usize, const VECTORS: usize>(
-    a: &[*const u8; TILE_ROWS],
+    a: &[*const u8; MOST_ROWS],
     panel: *const u8,
     depth: usize,
     tile: *mut f32,
