@@ -1,11 +1,11 @@
 import { Command } from "commander";
 import { isMerged, type Plan, planDigest } from "../compress/plan.js";
 import { METHODS } from "../compress/settings.js";
+import { formatBytes, formatDuration } from "../format.js";
 import { type CompressResult, compress } from "../pipeline/compress.js";
 import { follow } from "../pipeline/follow.js";
 import { type CompressOptions, compressOptions } from "../pipeline/options.js";
 import { readOptions } from "./config-file.js";
-import { formatBytes, formatDuration } from "./format.js";
 import { COMPRESS_GROUPS } from "./option-groups.js";
 import { addOutputOptions, type Outcome, type OutputFlags, runCommand } from "./run-command.js";
 import { addSchemaOptions, givenOptions } from "./schema-options.js";

@@ -1,10 +1,10 @@
 import { Command } from "commander";
 import { dumpEvaluation, evaluate } from "../evaluate/run/evaluate.js";
 import { type EvaluateOptions, evaluateOptions } from "../evaluate/run/options.js";
+import { formatCount } from "../format.js";
 import { follow } from "../pipeline/follow.js";
 import { readOptions } from "./config-file.js";
 import { describeEvaluation } from "./evaluation-table.js";
-import { formatCount } from "./format.js";
 import { ENGINE_GROUP } from "./option-groups.js";
 import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
 import { addSchemaOptions, givenOptions, type OptionGroup } from "./schema-options.js";

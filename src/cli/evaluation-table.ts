@@ -1,7 +1,7 @@
 import type { AverageComparison } from "../evaluate/compare/runs.js";
 import type { Mean } from "../evaluate/metrics/mean.js";
 import type { Comparison, Evaluation, SubjectResult } from "../evaluate/run/evaluation.js";
-import { formatTable } from "./format.js";
+import { formatTable } from "../format.js";
 import type { Style } from "./style.js";
 
 /** Names of the averages in tables. */

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { calibrationOptions } from "../calibration/options.js";
+import { formatBytes, formatCount, formatShare, formatTable } from "../format.js";
 import { type Inspection, inspect } from "../pipeline/inspect.js";
-import { formatBytes, formatCount, formatShare, formatTable } from "./format.js";
 import { addOutputOptions, type OutputFlags, runCommand } from "./run-command.js";
 import { addSchemaOptions } from "./schema-options.js";
 

@@ -1,11 +1,11 @@
 import { Command } from "commander";
 import { calibrationOptions } from "../calibration/options.js";
+import { formatBytes, formatCount, formatDuration, formatTable } from "../format.js";
 import { type ObserveResult, observe } from "../observe/observe.js";
 import { type ObserveOptions, observeOptions } from "../observe/options.js";
 import { follow } from "../pipeline/follow.js";
 import { peakMemory } from "./compress.js";
 import { readOptions } from "./config-file.js";
-import { formatBytes, formatCount, formatDuration, formatTable } from "./format.js";
 import { ENGINE_GROUP } from "./option-groups.js";
 import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
 import { addSchemaOptions, givenOptions, type OptionGroup } from "./schema-options.js";

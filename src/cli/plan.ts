@@ -1,10 +1,10 @@
 import { Command } from "commander";
 import { isMerged } from "../compress/plan.js";
 import { settingsSchema } from "../compress/settings.js";
+import { formatDuration, formatTable } from "../format.js";
 import { type PlanOptions, type PlanResult, plan, planOptions } from "../observe/plan.js";
 import { follow } from "../pipeline/follow.js";
 import { readOptions } from "./config-file.js";
-import { formatDuration, formatTable } from "./format.js";
 import { addOutputOptions, type Outcome, type OutputFlags, runCommand } from "./run-command.js";
 import { addSchemaOptions, givenOptions, type OptionGroup } from "./schema-options.js";
 

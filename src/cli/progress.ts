@@ -1,9 +1,9 @@
 import type { EvaluateEvent } from "../evaluate/run/events.js";
+import { formatBytes, formatCount, formatDuration, formatShare } from "../format.js";
 import type { HubEvent } from "../hub/settings.js";
 import type { ObserveEvent } from "../observe/observe.js";
 import type { CompressEvent } from "../pipeline/events.js";
 import type { StudyEvent } from "../study/job-queue.js";
-import { formatBytes, formatCount, formatDuration, formatShare } from "./format.js";
 import { type Progress, ProgressState } from "./progress-state.js";
 
 export type RunEvent = CompressEvent | EvaluateEvent | HubEvent | ObserveEvent | StudyEvent;

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { Task } from "../evaluate/task.js";
 import { findTasks, listTasks } from "../evaluate/tasks/registry.js";
-import { formatTable } from "./format.js";
+import { formatTable } from "../format.js";
 import { addOutputOptions, type OutputFlags, runCommand } from "./run-command.js";
 import { styleFor } from "./style.js";
 

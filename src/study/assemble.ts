@@ -3,20 +3,20 @@ import { ReamError } from "../errors.js";
 import type { JudgedTask } from "../evaluate/compare/judged.js";
 import { compareTask } from "../evaluate/compare/task.js";
 import type { StudyJobs } from "./expand.js";
-import type { StudyItems } from "./items.js";
+import type { ItemsOfStudy, StudyItems } from "./items.js";
 import type { Job } from "./job.js";
 import { readJobItems } from "./job-folder.js";
 import type { JobOutcomes } from "./job-queue.js";
 import { checkResults, type Row, type Scored, type StudyResults } from "./results.js";
 import type { Study } from "./study-file.js";
 
-/** The results of all jobs that are done, as one file says them. Errors: STUDY_ORIGINAL. */
+/** The results of all jobs that are done, as one file says them, and the scores of their items. Errors: STUDY_ORIGINAL. */
 export async function assemble(
   study: Study,
   jobs: StudyJobs,
   outcomes: JobOutcomes,
   out: string,
-): Promise<StudyResults> {
+): Promise<{ readonly results: StudyResults; readonly items: ItemsOfStudy }> {
   const result = ({ id }: Job) => {
     const outcome = outcomes.get(id);
     return outcome?.state === "done" ? outcome.result : undefined;
@@ -33,6 +33,7 @@ export async function assemble(
   }
   const originalItems = await readJobItems(out, jobs.original.id);
   const rows: Row[] = [];
+  const itemsOfRows: ItemsOfStudy["rows"][number][] = [];
   for (const job of jobs.compressions) {
     const made = result(job);
     if (made?.scored === undefined || job.spec.kind !== "compress") continue;
@@ -40,6 +41,7 @@ export async function assemble(
     const { seconds, memoryBytes, outputBytes } = made;
     const items = await readJobItems(out, job.id);
     const differences = originalItems && items && differencesOf(originalItems, items);
+    itemsOfRows.push(items);
     rows.push({
       method: name,
       experts,
@@ -63,8 +65,9 @@ export async function assemble(
     note: noteOf(study),
     original: scored,
     rows,
+    ...(study.references !== undefined && { references: study.references }),
   };
-  return checkResults(results, "results.json");
+  return { results: checkResults(results, "results.json"), items: { original: originalItems, rows: itemsOfRows } };
 }
 
 function itemsPath({ id }: Job): string {

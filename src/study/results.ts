@@ -51,6 +51,12 @@ const difference = z.strictObject({
   p: z.number().min(0).max(1),
 });
 
+/** Reference points of the hypervolume by number of experts, where the usual one is not wanted. */
+export const referencesSchema = z.record(
+  z.string().regex(/^[1-9]\d*$/, "is no number of experts"),
+  z.strictObject({ mc: z.number(), gen: z.number() }),
+);
+
 const row = scoredSchema.extend({
   method: name,
   experts: count,
@@ -75,6 +81,7 @@ const studyResults = z.strictObject({
   /** The model before compression. */
   original: scoredSchema.optional(),
   rows: z.array(row),
+  references: referencesSchema.optional(),
 });
 
 /** What a model scored. */

@@ -9,7 +9,6 @@ import { analyse } from "./analysis/analyse.js";
 import type { Analysis } from "./analysis/analysis.js";
 import { assemble } from "./assemble.js";
 import { expandStudy, type StudyJobs } from "./expand.js";
-import { readItems } from "./items.js";
 import type { Job } from "./job.js";
 import type { JobFailure, JobOutcomes, JobQueue, StudyEvent } from "./job-queue.js";
 import { type StudyResults, writeResults } from "./results.js";
@@ -45,10 +44,9 @@ export async function* runStudy(
     const chosen = study.search && (yield* search(study, jobs.compressions, before, queue));
     const done = yield* queue.run(chosen?.jobs ?? jobs.compressions, before);
     const outcomes: JobOutcomes = new Map([...before, ...done]);
-    const results = await assemble(study, jobs, outcomes, out);
-    const path = join(out, "results.json");
-    await writeResults(path, results);
-    const analysis = analyse(results, { items: await readItems(results, path) });
+    const { results, items } = await assemble(study, jobs, outcomes, out);
+    await writeResults(join(out, "results.json"), results);
+    const analysis = analyse(results, { items });
     await writeJsonFile(join(out, "analysis.json"), analysis);
     // Drawing takes a while to load.
     const { writeStudyReport } = await import("./write-report.js");

@@ -8,6 +8,7 @@ import { METHOD_NAMES, settingsSchema } from "../compress/settings.js";
 import { ReamError } from "../errors.js";
 import { computeOptions } from "../pipeline/options.js";
 import { listMixes } from "./mixes.js";
+import { referencesSchema } from "./results.js";
 
 const place = z.string().min(1);
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/, "letters, digits, _ . and - only");
@@ -60,6 +61,9 @@ const fileSchema = z.strictObject({
     .strictObject({ budget: count.describe("mixes of each method and number of experts that are evaluated in full") })
     .optional()
     .describe("rank all mixes by held-out text, and evaluate only the most promising"),
+  references: referencesSchema
+    .optional()
+    .describe("reference point of the hypervolume by number of experts, to compare it with another study's"),
   ...computeOptions.shape,
 });
 

@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration } from "../../cli/format.js";
+import { formatBytes, formatDuration } from "../../format.js";
 import type { CompressionReport, SizeChange } from "../data.js";
 import { type Html, html } from "../parts/html.js";
 import { fixed, signed } from "../parts/numbers.js";

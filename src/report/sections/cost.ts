@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration } from "../../cli/format.js";
+import { formatBytes, formatDuration } from "../../format.js";
 import type { StudyReport, StudyRow } from "../data.js";
 import { figure, figures } from "../parts/figure.js";
 import type { Html } from "../parts/html.js";

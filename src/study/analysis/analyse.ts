@@ -55,14 +55,15 @@ function analyseRatio(
   const shared = sharedMixes(points);
   const indices = points.flatMap((point, i) => (shared.has(mixKey(point.mix)) ? [i] : []));
   const compared = indices.map((i) => points[i]!);
-  const reference = compared.length === 0 ? undefined : referencePoint(compared);
+  const { experts } = points[0]!;
+  const given = results.references?.[experts];
+  const reference = compared.length === 0 ? undefined : (given ?? referencePoint(compared));
   const optimal = optimalMixes(compared);
   const methods = methodsOf(points).map((method): Comparable => {
     const own = indices.filter((i) => points[i]!.method === method);
     const members = own.map((i) => points[i]!);
     return { method, indices: own, points: members, redrawn: redrawn && own.map((i) => redrawn.points[i]!) };
   });
-  const { experts } = points[0]!;
   return {
     experts,
     share: experts / results.model.experts,

@@ -3,8 +3,6 @@ import { describe, expect, test } from "vitest";
 import { analyse } from "../../../src/study/analysis/analyse.js";
 import type { Correlation } from "../../../src/study/analysis/correlation.js";
 import { hypervolume } from "../../../src/study/analysis/hypervolume.js";
-import { paretoFrontier } from "../../../src/study/analysis/pareto.js";
-import { mean } from "../../../src/study/analysis/points.js";
 import { referencePoint } from "../../../src/study/analysis/reference.js";
 import { paperResults } from "../../../src/study/paper-results.js";
 import { GOLDENS, readJson } from "../../support/goldens.js";
@@ -33,7 +31,8 @@ describe("the paper's tables", () => {
       [64, 0.5, 41, 10],
     ]);
     expect(ratio(96).methods.map((one) => one.method)).toEqual(["Freq", "REAP", "HC-SMoE", "REAM"]);
-    expect(analysis.original).toEqual({ mc: 69.7, gen: 70.9, avg: 70.3 });
+    // GEN is printed as 70.9.
+    expect(analysis.original).toMatchObject({ mc: 69.7, gen: expect.closeTo(70.9, 1) });
     // The mixes of one domain were tried with REAM alone.
     const alone = ratio(96).points.filter(({ compared }) => !compared);
     expect(alone.map((point) => [point.method, Math.max(...Object.values(point.mix))])).toEqual([
@@ -47,29 +46,13 @@ describe("the paper's tables", () => {
   test.each(hypervolumes)(
     "$name with $experts experts has the published hypervolume $volume",
     ({ experts, name, volume }) => {
-      // HC-SMoE with 96 experts is 0.54 off: its best MC and GEN, 67.2 each, have one digit. See the next test.
-      const tolerance = name === "HC-SMoE" && experts === 96 ? 0.55 : 0.5;
-      expect(Math.abs(method(experts, name).hypervolume!.value - volume)).toBeLessThan(tolerance);
+      expect(Math.abs(method(experts, name).hypervolume!.value - volume)).toBeLessThan(0.4);
     },
   );
 
   test.each(hypervolumes)("$name with $experts experts has $optimal optimal mixes", ({ experts, name, optimal }) => {
-    // REAM with 96 experts: .0/.7/.3 and .1/.1/.8 have the same GEN as printed, 69.5, but 69.55 and 69.48 by their tasks.
-    const expected = name === "REAM" && experts === 96 ? optimal - 1 : optimal;
-    expect(method(experts, name).optimal).toMatchObject({ own: expected, of: 10 });
+    expect(method(experts, name).optimal).toMatchObject({ own: optimal, of: 10 });
   });
-
-  test.each(hypervolumes)(
-    "$name with $experts experts has both where GEN is the mean of the printed tasks",
-    ({ experts, name, volume, optimal }) => {
-      const places = method(experts, name).points.map((i) => {
-        const { scores, tasks } = ratio(experts).points[i]!;
-        return { mc: scores.mc.value, gen: mean(Object.values(tasks).map(({ score }) => score)) };
-      });
-      expect(Math.abs(hypervolume(places, ratio(experts).reference!) - volume)).toBeLessThan(0.4);
-      expect(paretoFrontier(places)).toHaveLength(optimal);
-    },
-  );
 
   const correlations = Object.entries(published.correlations["96"]!).flatMap(([name, values]) =>
     Object.entries(values).map(([pair, r]) => ({ name, pair, r })),
@@ -101,7 +84,7 @@ describe("other readings of the reference point do not give the published hyperv
   test("the chosen one does", () => {
     expect(ratio(96).reference).toEqual({ mc: 45.6, gen: 27.9 });
     expect(ratio(64).reference).toEqual({ mc: 35.5, gen: 17.5 });
-    for (const experts of [96, 64]) expect(furthest(experts, ratio(experts).reference!)).toBeLessThan(0.55);
+    for (const experts of [96, 64]) expect(furthest(experts, ratio(experts).reference!)).toBeLessThan(0.4);
   });
 
   test("over both ratios", () => {

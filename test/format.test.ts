@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatBytes, formatCount, formatDuration, formatShare, formatTable } from "../../src/cli/format.js";
-import { styleFor } from "../../src/cli/style.js";
+import { styleFor } from "../src/cli/style.js";
+import { formatBytes, formatCount, formatDuration, formatShare, formatTable } from "../src/format.js";
 
 test.each<[number, string]>([
   [0, "0 B"],
