@@ -62,6 +62,7 @@ function evaluationSection(data: CompressionReport, name: string): Section | und
     ...averages,
     ...tasks.map((task) => ({ name: task.name, value: (scores: Scores) => scores.tasks[task.name] })),
   ].filter(({ value }) => value(compressed) !== undefined);
+  if (lines.length === 0) return undefined;
   type Line = (typeof lines)[number];
   const change = ({ value }: Line) => (value(compressed) ?? Number.NaN) - (value(original) ?? Number.NaN);
   const scores = html`<div class="panel"><h3>Scores in per cent</h3>${table<Line>({

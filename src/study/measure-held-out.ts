@@ -16,7 +16,7 @@ export async function measureOnText(
   original: OpenedModel,
   candidate: OpenedModel,
   backend: Backend,
-  judging: StudyJudging,
+  judging: Pick<StudyJudging, "heldOut" | "heldOutSequences" | "length">,
   signal: AbortSignal,
 ): Promise<Pick<JobResult, "heldOut" | "rank" | "layerErrors">> {
   const domains = Object.entries(judging.heldOut);

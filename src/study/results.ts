@@ -93,7 +93,11 @@ export type StudyResults = z.infer<typeof studyResults>;
 /** Errors: RESULTS_READ, RESULTS_INVALID, JSON_ENCODING, JSON_SYNTAX, JSON_DUPLICATE_KEY, JSON_DEPTH. */
 export async function readResults(path: string): Promise<StudyResults> {
   const bytes = await readFile(path).catch((cause: Error) => {
-    throw new ReamError("RESULTS_READ", `the results cannot be read: ${cause.message}`, { where: path, cause });
+    throw new ReamError("RESULTS_READ", `the results cannot be read: ${cause.message}`, {
+      where: path,
+      hint: "Give the folder of a study or of a compressed model, or a file of results (docs/study-analysis.md).",
+      cause,
+    });
   });
   return checkResults(parseJson(decodeUtf8(bytes, path), path), path);
 }

@@ -79,6 +79,7 @@ function isWide(lines: readonly ErrorLine[]): boolean {
 
 function drawErrors(strong: readonly ErrorLine[], lines: readonly ErrorLine[], { width, narrow }: PlotSize): Html {
   const place = { x: "layer", y: "error" };
+  const layers = Math.max(...lines.map(({ errors }) => errors.length));
   return drawPlot({
     width,
     height: narrow ? 260 : 320,
@@ -86,7 +87,8 @@ function drawErrors(strong: readonly ErrorLine[], lines: readonly ErrorLine[], {
     marginBottom: 42,
     marginTop: 26,
     marginRight: 12,
-    x: axis("layer", { nice: false, ticks: narrow ? 5 : 10, tickFormat: "d" }),
+    // No more ticks than layers: there are none between two.
+    x: axis("layer", { nice: false, ticks: Math.min(narrow ? 5 : 10, layers - 1), tickFormat: "d" }),
     y: axis("relative error", { ticks: 5, ...(isWide(lines) ? { type: "log" } : { zero: true }) }),
     color: { type: "identity" },
     marks: [

@@ -1,43 +1,24 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { saliencyOf } from "../compress/saliency.js";
-import { resolveSettings } from "../compress/settings.js";
-import { Observation } from "../observe/observation.js";
-import type {
-  Correlations,
-  Fact,
-  Front,
-  Grouping,
-  LayerObservation,
-  Scores,
-  StudyReport,
-  StudyRow,
-} from "../report/data.js";
-import type { Analysis, MethodAnalysis } from "./analysis/analysis.js";
-import type { MixCorrelations } from "./analysis/correlation.js";
-import { type JobResult, jobFolder, readResult } from "./job-folder.js";
-import { mixKey } from "./mix.js";
-import type { Row, Scored, StudyResults } from "./results.js";
+import type { Analysis, MethodAnalysis } from "../../study/analysis/analysis.js";
+import type { MixCorrelations } from "../../study/analysis/correlation.js";
+import { type JobResult, jobFolder, readResult } from "../../study/job-folder.js";
+import { mixKey } from "../../study/mix.js";
+import type { Row, Scored, StudyResults } from "../../study/results.js";
+import type { Correlations, Fact, Front, Grouping, LayerObservation, Scores, StudyReport, StudyRow } from "../data.js";
+import { manifestLayer } from "./manifest.js";
+import { observedLayers } from "./observation.js";
 
 /** Groups of so many compressions are drawn: each is a picture of every layer. */
 const GROUPINGS = 4;
 
 /** Of a job's spec and of `ream.json`: what is read here. */
 const planned = z.object({ observed: z.string() });
-const manifestPlan = z.object({
-  plan: z.object({
-    layers: z.array(
-      z.object({
-        layer: z.int(),
-        groups: z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) })),
-      }),
-    ),
-  }),
-});
+const manifestPlan = z.object({ plan: z.object({ layers: z.array(manifestLayer) }) });
 
-/** What the page of a study shows. `out`: its folder, where results alone are not all there is. */
-export async function studyReport(
+/** Gathers what the page of a study shows. `out`: its folder, where results alone are not all there is. */
+export async function gatherStudy(
   results: StudyResults,
   analysis: Analysis,
   provenance: readonly Fact[],
@@ -128,30 +109,13 @@ function correlationsOf({ shares, mcGen }: MixCorrelations): Correlations | unde
   return { shares: Object.fromEntries(known), mcGen: mcGen.r };
 }
 
-/** What the study's first observation saw of all its text: each expert's saliency (REAP), and each domain's use of it. */
+/** What the study's first observation saw. */
 async function observationOf(
   made: readonly (JobResult | undefined)[],
   out: string,
 ): Promise<LayerObservation[] | undefined> {
   const observed = made.map((result) => planned.safeParse(result?.spec).data?.observed).find((id) => id !== undefined);
-  if (observed === undefined) return undefined;
-  const observation = await Observation.open(join(jobFolder(out, observed), "observation"));
-  const { layers, domains } = observation.manifest;
-  const all = observation.mix(undefined);
-  return Promise.all(
-    layers.map(async (layer): Promise<LayerObservation> => {
-      const used = Object.keys(domains).map(
-        async (domain) => [domain, sharesOf((await observation.sums(layer, observation.mix(domain))).weight)] as const,
-      );
-      const saliency = saliencyOf(await observation.sums(layer, all), resolveSettings("reap"));
-      return { layer, saliency: Array.from(saliency), usage: Object.fromEntries(await Promise.all(used)) };
-    }),
-  );
-}
-
-function sharesOf(weight: Float64Array): number[] {
-  const total = weight.reduce((sum, value) => sum + value, 0);
-  return Array.from(weight, (value) => (total === 0 ? 0 : value / total));
+  return observed === undefined ? undefined : observedLayers(join(jobFolder(out, observed), "observation"));
 }
 
 /** Groups of each method's best row, at the fewest experts first. */

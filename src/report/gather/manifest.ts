@@ -1,0 +1,55 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { decodeUtf8, parseJson } from "../../checkpoint/json.js";
+import { ReamError } from "../../errors.js";
+
+/** A layer of the plan in `ream.json`. */
+export const manifestLayer = z.object({
+  layer: z.int(),
+  groups: z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) })),
+});
+
+/** What reports read of `ream.json` (pipeline/manifest.ts); its other keys are not looked at. */
+const manifest = z.object({
+  format: z.literal("ream-manifest"),
+  ream: z.string(),
+  source: z.object({
+    model: z.string(),
+    family: z.string(),
+    files: z.array(z.object({ name: z.string(), bytes: z.number(), sha256: z.string() })),
+  }),
+  method: z.string(),
+  experts: z.object({ before: z.int(), after: z.int() }),
+  topK: z.int(),
+  outputDtype: z.string(),
+  settings: z.record(z.string(), z.unknown()).optional(),
+  seed: z.number().optional(),
+  calibration: z
+    .object({
+      sequences: z.int(),
+      length: z.int(),
+      domains: z.array(z.object({ name: z.string(), source: z.string(), tokens: z.int() })),
+    })
+    .optional(),
+  observation: z.string().optional(),
+  engine: z.object({ backend: z.string(), precision: z.string() }).optional(),
+  plan: z.object({ digest: z.string(), layers: z.array(manifestLayer) }),
+});
+
+export type ReadManifest = z.infer<typeof manifest>;
+
+/** Reads the manifest of a compressed checkpoint. Errors: MANIFEST_READ, MANIFEST_INVALID, and those of JSON. */
+export async function readManifest(folder: string): Promise<ReadManifest> {
+  const path = join(folder, "ream.json");
+  const bytes = await readFile(path).catch((cause: Error) => {
+    throw new ReamError("MANIFEST_READ", `the manifest cannot be read: ${cause.message}`, {
+      where: path,
+      hint: "Give the folder of a checkpoint that `ream compress` has written.",
+      cause,
+    });
+  });
+  const parsed = manifest.safeParse(parseJson(decodeUtf8(bytes, path), path));
+  if (parsed.success) return parsed.data;
+  throw new ReamError("MANIFEST_INVALID", z.prettifyError(parsed.error).slice(0, 2000), { where: path });
+}
