@@ -666,6 +666,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Adds the squares of the columns of rows.
+    #[napi(catch_unwind)]
+    pub fn add_column_squares(&self, sums: Output<f64>, rows: &[f32]) -> Result<()> {
+        rows_of(rows, sums.len(), "addColumnSquares")?;
+        check_apart(sums, rows, "addColumnSquares")?;
+        sums::add_column_squares(&self.0, sums, rows);
+        Ok(())
+    }
+
     /// a bᵀ in float32.
     #[napi(catch_unwind)]
     pub fn product(&self, a: &[f32], b: &[f32], k: u32, out: Output<f32>) -> Result<()> {

@@ -52,6 +52,24 @@ fn add_body(values: &[f32], factor: f64, sums: &mut [f64]) {
     sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += factor * f64::from(value));
 }
 
+/// Adds the square of every number of rows `[tokens, width]` to its column of sums `[width]`, row after row.
+pub fn add_column_squares(context: &Context, sums: &mut [f64], rows: &[f32]) {
+    if !sums.is_empty() {
+        add_column_squares_of(context.cpu, rows, sums);
+    }
+}
+
+multiversion! {
+    fn add_column_squares_of(rows: &[f32], sums: &mut [f64]) = add_column_squares_body;
+}
+
+#[inline(always)]
+fn add_column_squares_body(rows: &[f32], sums: &mut [f64]) {
+    for row in rows.chunks_exact(sums.len()) {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value) * f64::from(value));
+    }
+}
+
 /// `[tokens, m]` to `[m, tokens]`.
 fn transpose(context: &Context, a: &[f32], m: usize, tokens: usize, out: &mut [f32]) {
     let out = Disjoint::new(out);

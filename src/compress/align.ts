@@ -1,6 +1,6 @@
 import type { Backend } from "../engine/backend.js";
 import type { MoeBlock, MoeTensors } from "../model/moe.js";
-import { addSquares, distances, neuronColumns, neuronDistances } from "./neurons.js";
+import { distances, neuronColumns, neuronDistances } from "./neurons.js";
 import { notFinite } from "./not-finite.js";
 import { PrincipalComponents } from "./principal-components.js";
 import type { TokenSamples } from "./samples.js";
@@ -15,10 +15,16 @@ export interface Alignment {
   readonly permutation: Int32Array;
 }
 
+/** What an expert's neurons are compared by; undefined where the settings do not ask for it. */
+interface Features {
+  readonly activations: readonly Float32Array[] | undefined;
+  readonly weights: Float32Array | undefined;
+}
+
 /** Aligns the neurons of experts with those of a centroid (Eq. 6: the permutation that minimises Cact + Cwt). */
 export class Aligner {
-  /** The centroid whose weight features were computed last: the members of a group follow one another. */
-  private last: { readonly centroid: number; readonly weights: Float32Array | undefined } | undefined;
+  /** The centroid whose features were computed last: the members of a group follow one another. */
+  private last: ({ readonly centroid: number } & Features) | undefined;
 
   private constructor(
     private readonly backend: Backend,
@@ -46,11 +52,13 @@ export class Aligner {
   align(centroid: number, member: number): Alignment {
     const { backend } = this;
     const { width } = this.block.experts;
-    const products = this.activationProducts(centroid, member);
-    const activations = products && distances(products.cross, products.a, products.b, true);
-    if (this.last?.centroid !== centroid) this.last = { centroid, weights: this.weightFeatures(centroid) };
-    const [a, b] = [this.last.weights, this.weightFeatures(member)];
-    const weights = a && b && neuronDistances(backend, a, b, width, this.settings.alignWeights !== "raw");
+    if (this.last?.centroid !== centroid) this.last = { centroid, ...this.features(centroid) };
+    const [a, b] = [this.last, this.features(member)];
+    const activations = a.activations && b.activations && this.activationDistances(a.activations, b.activations);
+    const weights =
+      a.weights &&
+      b.weights &&
+      neuronDistances(backend, a.weights, b.weights, width, this.settings.alignWeights !== "raw");
     const cost = new Float64Array(width * width);
     for (const part of [activations, weights]) {
       if (part !== undefined) for (let i = 0; i < cost.length; i++) cost[i]! += part[i]!;
@@ -59,23 +67,27 @@ export class Aligner {
     return { activations, weights, permutation: backend.assignment(cost, width) };
   }
 
-  /** Sums over the sampled tokens of a_p b_q, a_p², b_q² for the activations a, b of two experts. */
-  private activationProducts(centroid: number, member: number) {
+  private features(expert: number): Features {
+    return { activations: this.activationsOf(expert), weights: this.weightFeatures(expert) };
+  }
+
+  /** Activations of an expert for the sampled tokens, part by part: each `[tokens, width]`. */
+  private activationsOf(expert: number): Float32Array[] | undefined {
     if (!this.settings.alignActivations || this.samples === undefined) return undefined;
     const { experts } = this.block;
-    const { width } = experts;
+    return Array.from(this.samples.inputs(expert), (inputs) => this.backend.expertActivation(inputs, experts, expert));
+  }
+
+  private activationDistances(a: readonly Float32Array[], b: readonly Float32Array[]): Float64Array {
+    const { width } = this.block.experts;
     const cross = new Float64Array(width * width);
-    const [a, b] = [new Float64Array(width), new Float64Array(width)];
-    const memberInputs = this.samples.inputs(member);
-    for (const centroidInput of this.samples.inputs(centroid)) {
-      const memberInput = memberInputs.next().value as Float32Array;
-      const centroidActivation = this.backend.expertActivation(centroidInput, experts, centroid);
-      const memberActivation = this.backend.expertActivation(memberInput, experts, member);
-      this.backend.addTransposedProduct(cross, centroidActivation, memberActivation, width, width);
-      addSquares(a, centroidActivation);
-      addSquares(b, memberActivation);
+    const [squaresOfA, squaresOfB] = [new Float64Array(width), new Float64Array(width)];
+    for (const [i, part] of a.entries()) {
+      this.backend.addTransposedProduct(cross, part, b[i]!, width, width);
+      this.backend.addColumnSquares(squaresOfA, part);
+      this.backend.addColumnSquares(squaresOfB, b[i]!);
     }
-    return { cross, a, b };
+    return distances(cross, squaresOfA, squaresOfB, true);
   }
 
   /** Features of an expert's neurons, one column for each neuron: `[features, width]`. */

@@ -21,16 +21,9 @@ export function neuronDistances(backend: Backend, a: Float32Array, b: Float32Arr
   const cross = new Float64Array(width * width);
   const [squaresOfA, squaresOfB] = [new Float64Array(width), new Float64Array(width)];
   backend.addTransposedProduct(cross, a, b, width, width);
-  addSquares(squaresOfA, a);
-  addSquares(squaresOfB, b);
+  backend.addColumnSquares(squaresOfA, a);
+  backend.addColumnSquares(squaresOfB, b);
   return distances(cross, squaresOfA, squaresOfB, unit);
-}
-
-export function addSquares(sums: Float64Array, rows: Float32Array): void {
-  const width = sums.length;
-  for (let start = 0; start < rows.length; start += width) {
-    for (let i = 0; i < width; i++) sums[i]! += rows[start + i]! ** 2;
-  }
 }
 
 /** ||a_p - b_q|| from inner products and squared lengths. A zero vector stays zero when scaled to unit length. */

@@ -1,6 +1,6 @@
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { Random } from "../random.js";
-import { addSquares, neuronColumns } from "./neurons.js";
+import { neuronColumns } from "./neurons.js";
 
 /** Number of components, as in the official code. */
 const COMPONENTS = 64;
@@ -32,7 +32,7 @@ export class PrincipalComponents {
     const features = 3 * hidden;
     const mean = new Float64Array(features);
     for (const expert of experts) {
-      const columns = unitColumns(expert);
+      const columns = unitColumns(backend, expert);
       for (let feature = 0; feature < features; feature++) {
         let sum = 0;
         for (let i = feature * width; i < (feature + 1) * width; i++) sum += columns[i]!;
@@ -52,7 +52,7 @@ export class PrincipalComponents {
       basis = orthonormal(projected);
       const sums = new Float64Array(COMPONENTS * features);
       for (const [e, expert] of experts.entries()) {
-        addProjection(backend, sums, basis[e]!, centred(expert, mean), width);
+        addProjection(backend, sums, basis[e]!, centred(backend, expert, mean), width);
         await pause();
       }
       axes = round < ROUNDS ? transposeOrthonormal(sums, features) : Float32Array.from(sums);
@@ -67,11 +67,11 @@ export class PrincipalComponents {
 }
 
 /** Neurons as columns of unit length: `[features, width]`. */
-function unitColumns(expert: ExpertTensors): Float32Array {
+function unitColumns(backend: Backend, expert: ExpertTensors): Float32Array {
   const columns = neuronColumns(expert);
   const width = expert.gate.shape[0]!;
   const scale = new Float64Array(width);
-  addSquares(scale, columns);
+  backend.addColumnSquares(scale, columns);
   for (let i = 0; i < width; i++) scale[i] = scale[i]! > 0 ? 1 / Math.sqrt(scale[i]!) : 0;
   for (let row = 0; row < columns.length; row += width) {
     for (let i = 0; i < width; i++) columns[row + i]! *= scale[i]!;
@@ -80,8 +80,8 @@ function unitColumns(expert: ExpertTensors): Float32Array {
 }
 
 /** Unit columns minus the mean of each feature. */
-function centred(expert: ExpertTensors, mean: Float64Array): Float32Array {
-  const columns = unitColumns(expert);
+function centred(backend: Backend, expert: ExpertTensors, mean: Float64Array): Float32Array {
+  const columns = unitColumns(backend, expert);
   const width = expert.gate.shape[0]!;
   for (const [feature, value] of mean.entries()) {
     for (let i = feature * width; i < (feature + 1) * width; i++) columns[i]! -= value;
@@ -92,7 +92,7 @@ function centred(expert: ExpertTensors, mean: Float64Array): Float32Array {
 /** axes `[COMPONENTS, features]` times the centred neurons: `[COMPONENTS, width]`. */
 function project(backend: Backend, expert: ExpertTensors, mean: Float64Array, axes: Float32Array): Float32Array {
   const features = mean.length;
-  const neurons = transpose(centred(expert, mean), features);
+  const neurons = transpose(centred(backend, expert, mean), features);
   return backend.product(axes, neurons, features);
 }
 

@@ -315,6 +315,9 @@ export interface Backend {
   /** Adds aᵀ b to `sums` `[m, n]` for a `[tokens, m]`, b `[tokens, n]`, float32 inputs, accumulated in float64 by blocks. */
   addTransposedProduct(sums: Float64Array, a: Float32Array, b: Float32Array, m: number, n: number): void;
 
+  /** Adds the squares of each column of `rows` `[tokens, width]` to `sums` `[width]`, in float64, row after row. */
+  addColumnSquares(sums: Float64Array, rows: Float32Array): void;
+
   /** a bᵀ for a `[m, k]` and b `[n, k]` in float32: `[m, n]`. */
   product(a: Float32Array, b: Float32Array, k: number): Float32Array;
 

@@ -120,6 +120,10 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
       native.addTransposedProduct(actual, a, b, m, n);
       reference.addTransposedProduct(expected, a, b, m, n);
       expectClose(actual, expected, ROUNDING);
+      const [squares, expectedSquares] = [new Float64Array(m).fill(2), new Float64Array(m).fill(2)];
+      native.addColumnSquares(squares, a);
+      reference.addColumnSquares(expectedSquares, a);
+      expectSame(squares, expectedSquares);
     }
   });
 
@@ -189,6 +193,7 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
       () => native.linear(four, reference.matrix(tensorOf(four, 2, 2))),
       () => native.product(four, new Float32Array(3), 4),
       () => native.addTransposedProduct(new Float64Array(3), four, four, 2, 2),
+      () => native.addColumnSquares(new Float64Array(3), four),
       () => native.addScaled(four, tensorOf(four, 2, 2), 1, { axis: "rows", order: Int32Array.of(0, 2) }),
       () => native.addScaled(four, tensorOf(four, 2, 2), 1, { axis: "columns", order: Int32Array.of(0, -1) }),
       () => native.addScaled(four, tensorOf(four, 2, 2), 1, { axis: "rows", order: Int32Array.of(0) }),

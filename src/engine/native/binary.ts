@@ -164,6 +164,7 @@ export interface Engine {
   ): void;
   addOutputCosines(sums: Float64Array, x: Float32Array, experts: PackedExperts): void;
   addTransposedProduct(sums: Float64Array, a: Float32Array, b: Float32Array, m: number, n: number): void;
+  addColumnSquares(sums: Float64Array, rows: Float32Array): void;
   product(a: Float32Array, b: Float32Array, k: number, out: Float32Array): void;
   assignment(cost: Float64Array, n: number, out: Int32Array): void;
   addScaled(

@@ -184,6 +184,7 @@ export function createNativeBackend(options: NativeOptions): Backend {
     addOutputCosines: (sums, x, experts) =>
       checked(() => engine.addOutputCosines(sums, x, own(experts, NativeExperts).packed)),
     addTransposedProduct: (sums, a, b, m, n) => checked(() => engine.addTransposedProduct(sums, a, b, m, n)),
+    addColumnSquares: (sums, rows) => checked(() => engine.addColumnSquares(sums, rows)),
     product(a, b, k) {
       const out = new Float32Array(rowsOf(a, k, "product: a") * rowsOf(b, k, "product: b"));
       checked(() => engine.product(a, b, k, out));

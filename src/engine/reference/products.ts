@@ -41,6 +41,15 @@ export function addTransposedProduct(sums: Float64Array, a: Float32Array, b: Flo
   }
 }
 
+/** Adds the squares of each column of rows `[tokens, width]` to sums `[width]`. */
+export function addColumnSquares(sums: Float64Array, rows: Float32Array): void {
+  const width = sums.length;
+  const tokens = rowsOf(rows, width, "rows");
+  for (let t = 0; t < tokens; t++) {
+    for (let i = 0; i < width; i++) sums[i]! += rows[t * width + i]! ** 2;
+  }
+}
+
 /** Number of rows of a row-major array with the given row length. */
 export function rowsOf(values: { readonly length: number }, columns: number, what: string): number {
   const rows = values.length / columns;

@@ -11,7 +11,7 @@ import type { ReferenceExperts } from "./experts.js";
 import * as expertOperations from "./experts.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
 import { linearAttention } from "./linear-attention.js";
-import { addTransposedProduct, dot, product, rowsOf } from "./products.js";
+import { addColumnSquares, addTransposedProduct, dot, product, rowsOf } from "./products.js";
 
 class ReferenceMatrix implements Matrix {
   constructor(
@@ -100,6 +100,7 @@ export function createReferenceBackend(precision: Precision): Backend {
       expertOperations.addGatedActivations(linear, sums, x, own(experts), factors),
     addOutputCosines: (sums, x, experts) => expertOperations.addOutputCosines(linear, sums, x, own(experts)),
     addTransposedProduct,
+    addColumnSquares,
     product,
     assignment,
     addScaled(sums, tensor, factor, permutation) {
