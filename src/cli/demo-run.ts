@@ -19,6 +19,7 @@ import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, openModel } from "../pipeline/open-model.js";
 import type { CompressOptions } from "../pipeline/options.js";
 import { sha256 } from "../sha256.js";
+import { type DemoStudy, runDemoStudy } from "./demo-study.js";
 import type { RunContext } from "./run-command.js";
 
 export const DEMO_DOMAINS = ["general", "math", "code"] as const;
@@ -62,6 +63,7 @@ export interface DemoResult {
   readonly rows: readonly DemoRow[];
   /** All models on the tasks of the demo world. */
   readonly evaluation: Evaluation;
+  readonly study: DemoStudy;
 }
 
 interface HeldOutSet {
@@ -72,7 +74,8 @@ interface HeldOutSet {
 
 /**
  * Compresses the demo's model from 64 to 48 and to 32 experts with `ream` and `reap`, measures each result, beside the
- * original, on held-out text, and puts all of them to the 14 tasks of the demo world. Results of an earlier demo in the same folder are replaced; nothing else is.
+ * original, on held-out text, and puts all of them to the 14 tasks of the demo world. Then a small study of three mixes.
+ * Results of an earlier demo in the same folder are replaced; nothing else is.
  * Errors: DEMO_MISSING, OUTPUT_EXISTS, and those of a compression.
  */
 export async function runDemo(options: Options, context: RunContext): Promise<DemoResult> {
@@ -127,7 +130,28 @@ export async function runDemo(options: Options, context: RunContext): Promise<De
       (event) => (event.type === "note" ? note(event.message) : context.onEvent(event)),
     );
     const { mix, sequences, length } = calibration;
-    return { out, mix, backend: `${backend.name} (${backend.description})`, sequences, length, rows, evaluation };
+    const study = await runDemoStudy(
+      demo.folder,
+      join(out, "study"),
+      {
+        ...{ sequences, heldOutSequences: HELD_OUT[backend.name], limit: options.items ?? ITEMS[backend.name] },
+        ...{ backend: choice ?? "auto", precision: precision ?? "auto", threads },
+      },
+      {
+        signal: context.signal,
+        onEvent: (event) => (event.type === "note" ? note(event.message) : context.onEvent(event)),
+      },
+    );
+    return {
+      out,
+      mix,
+      backend: `${backend.name} (${backend.description})`,
+      sequences,
+      length,
+      rows,
+      evaluation,
+      study,
+    };
   } finally {
     await original.checkpoint.close();
   }

@@ -4,8 +4,11 @@ import type { HeldOutMeasure } from "../evaluate/held-out.js";
 import type { Evaluation } from "../evaluate/run/evaluation.js";
 import { formatBytes, formatCount, formatDuration, formatShare, formatTable } from "../format.js";
 import { computeOptions } from "../pipeline/options.js";
+import type { RatioAnalysis } from "../study/analysis/analysis.js";
+import { type Mix, mixKey } from "../study/mix.js";
 import { readOptions } from "./config-file.js";
 import { DEMO_DOMAINS, DEMO_MIX, type DemoResult, type DemoRow, runDemo } from "./demo-run.js";
+import type { DemoStudy } from "./demo-study.js";
 import { ENGINE_GROUP } from "./option-groups.js";
 import { addOutputOptions, type OutputFlags, runCommand } from "./run-command.js";
 import { addSchemaOptions, givenOptions } from "./schema-options.js";
@@ -29,7 +32,8 @@ export function demoCommand(done: (status: number) => void): Command {
     .summary("compress a small model that comes with the program, and see what it cost")
     .description(
       "Compresses the embedded model (7.7 M parameters, 64 experts in each layer) to 48 and 32 experts with ream and reap,\n" +
-        "and compares the results with the original on held-out text and on 14 tasks. Needs no network.",
+        "and compares the results with the original on held-out text and on 14 tasks; then three mixes of calibration text, with\n" +
+        "a page. Needs no network.",
     )
     .option("--out <folder>", "where the compressed checkpoints go; those of an earlier demo are replaced", "ream-demo")
     .option(
@@ -68,7 +72,7 @@ function parseCount(text: string): number {
 }
 
 function describe(
-  { out, mix, backend, sequences, length, rows, evaluation }: DemoResult,
+  { out, mix, backend, sequences, length, rows, evaluation, study }: DemoResult,
   seconds: number,
   { bold, dim }: Style,
 ): string {
@@ -97,15 +101,44 @@ function describe(
     `How to read it: MC is the mean over 8 multiple-choice tasks, GEN over 6 tasks with written answers, in per cent (${items}`,
     `items each, standard errors of AVG up to ${error}); general, math, code are perplexities on ${formatCount(tokens)} held-out tokens`,
     '(lower is better); "same token" and KL tell how near a model stays to the original.',
-    "Try next: ream demo --mix math=0.5,code=0.5",
+    "",
+    ...describeStudy(study, bold),
     "",
     dim(
       `Calibrated on ${formatCount(sequences)} x ${length} tokens of ${mix}. ${formatDuration(seconds)} on ${backend}.`,
     ),
     dim(`The compressed checkpoints are in ${out}/: try ream inspect ${out}/${rows[1]!.name}`),
     dim(`Every question, answer and verdict is in ${evaluation.out}/`),
+    "Try next: ream demo --mix math=0.5,code=0.5",
     "",
   ].join("\n");
+}
+
+/** Scores of each mix, a line for each, and where the page is. */
+function describeStudy({ analysis, report, items }: DemoStudy, bold: Style["bold"]): string[] {
+  const [{ points, methods, mixes }] = analysis.ratios as [RatioAnalysis];
+  const cells = (mix: Mix, method: string) => {
+    const found = points.find((point) => point.method === method && mixKey(point.mix) === mixKey(mix))!;
+    return [found.scores.mc.value.toFixed(1), found.scores.gen.value.toFixed(1)];
+  };
+  const table = formatTable([
+    ["calibration text", ...methods.flatMap(({ method }) => [`${method} MC`, "GEN"])],
+    ...mixes.map((mix) => [
+      Object.entries(mix)
+        .map(([name, share]) => `${name} ${Number(share.toFixed(2))}`)
+        .join(", "),
+      ...methods.flatMap(({ method }) => cells(mix, method)),
+    ]),
+  ]);
+  const [header, ...body] = table.split("\n");
+  return [
+    `Which text to calibrate on? 48 experts, 4 of the tasks, ${items} items each:`,
+    "",
+    bold(header!),
+    ...body,
+    "",
+    `The page of this little study: ${report}`,
+  ];
 }
 
 /** MC, GEN and AVG in per cent. */

@@ -10,7 +10,7 @@ test("compresses, measures, prints a table, and replaces its own results", async
   const args = ["demo", "--sequences", "6", "--items", "5", "--out", "demo", "--backend", "native"];
   const first = await ream([...args, "--json", "-q"], { cwd: folder });
   expect(first.status).toBe(0);
-  const { rows, evaluation } = JSON.parse(first.stdout) as DemoResult;
+  const { rows, evaluation, study } = JSON.parse(first.stdout) as DemoResult;
   expect(rows.map(({ name, experts }) => [name, experts])).toEqual([
     ["original", 64],
     ["ream-48", 48],
@@ -35,11 +35,17 @@ test("compresses, measures, prints a table, and replaces its own results", async
   const [original64, ...compressed] = evaluation.subjects.map(({ averages }) => averages.avg!.mean);
   expect(original64).toBeGreaterThan(0.9);
   for (const mean of compressed) expect(mean).toBeLessThan(original64!);
+  const [ratio] = study.analysis.ratios;
+  expect(ratio!.points.map(({ method }) => method)).toEqual(["ream", "reap", "ream", "reap", "ream", "reap"]);
+  expect(study.items).toBe(5);
+  expect(readFileSync(join(folder, study.report), "utf8")).toContain("Study report");
   const weights = join(folder, "demo/ream-48/model.safetensors");
   const before = readFileSync(weights);
   const second = await ream(args, { cwd: folder });
   expect(second.stdout).toMatch(/^reap-32 +32 +8\.31 MB( +\d+\.\d){3} +\d+\.\d\d/m);
   expect(second.stdout).toContain("How to read it");
+  expect(second.stdout).toMatch(/^general 0.1, math 0.8, code 0.1( +\d+\.\d){4}$/m);
+  expect(second.stdout).toContain("The page of this little study: demo/study/report.html");
   expect(second.stderr).toContain("ream-32");
   expect(readFileSync(weights).equals(before)).toBe(true);
 });
