@@ -7,6 +7,7 @@ import { notFinite } from "./not-finite.js";
 import { saliencyOf } from "./saliency.js";
 import type { TokenSamples } from "./samples.js";
 import type { Settings } from "./settings.js";
+import { softmaxRouted } from "./softmax-routing.js";
 import { addTokens, emptyStatistics, type StatisticSums, wantedBy } from "./statistics.js";
 
 /** What a layer's plan is made from. */
@@ -45,7 +46,8 @@ export class LayerObserver {
   /** Adds a batch: x `[tokens, hidden]` is the block's input, result what the block made of it. */
   add(index: number, x: Float32Array, result: MoeOutput, batch: TokenBatch): void {
     const { backend, block, settings, means } = this;
-    const counted = countedTokens(x, result, means ? undefined : batch.mask, block.experts.count);
+    const routed = settings.routing === "softmax" ? softmaxRouted(backend, block, x, result) : result;
+    const counted = countedTokens(x, routed, means ? undefined : batch.mask, block.experts.count);
     if (counted.routing.tokens === 0) return;
     this.requireFinite({ "router logits": counted.logits, "norms of expert outputs": counted.norms });
     const sums = means === undefined ? this.sums : this.empty();

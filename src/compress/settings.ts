@@ -18,6 +18,12 @@ export const settingsSchema = z.object({
       "the gate in the saliency: combined = the weight the model combines with, scores = the router's scores before " +
         "the top k is chosen, scores-squared = what the official code computes",
     ),
+  routing: z
+    .enum(["model", "softmax"])
+    .describe(
+      "which experts a token counts for: those that the model routes it to, or the top k of the softmax of its logits " +
+        "whatever the router's own rule (official)",
+    ),
   statistics: z
     .enum(["sums", "batch-means"])
     .describe(
@@ -69,6 +75,7 @@ export type Settings = z.infer<typeof settingsSchema>;
 const REAM: Settings = {
   saliency: "reap",
   gate: "combined",
+  routing: "model",
   statistics: "sums",
   outputSimilarity: "mean-cosine",
   gatedOutputs: true,
@@ -90,6 +97,7 @@ const REAM: Settings = {
 const OFFICIAL: Settings = {
   ...REAM,
   gate: "scores-squared",
+  routing: "softmax",
   statistics: "batch-means",
   gateSimilarity: "distance",
   alignWeights: "pca",

@@ -13,12 +13,30 @@ export function observedSettings(method: Method, options: Changes): Settings {
       hint: "Leave --observed out: a sequential run observes each layer behind the merged ones.",
     });
   }
-  return resolveSettings(method, { statistics: "sums", ...changes, sequential: false });
+  if (changes.routing === "softmax") {
+    throw new ReamError(
+      "SETTINGS_CONFLICT",
+      "an observation counts tokens for the experts that the model routes them to",
+      {
+        where: "--routing",
+        hint: "Leave --observed out, or --routing.",
+      },
+    );
+  }
+  return resolveSettings(method, { routing: "model", statistics: "sums", ...changes, sequential: false });
 }
 
 /** What a person should know where a method is not what it is without an observation. */
 export function observedNotes(method: Method, statistics: Settings["statistics"] | undefined): string[] {
   const { settings } = METHODS[method];
-  if (settings.statistics === "sums" || statistics !== undefined) return [];
-  return [`${method} is computed from exact sums here (--statistics sums), not from means of batches as by default.`];
+  const notes: string[] = [];
+  if (settings.statistics !== "sums" && statistics === undefined)
+    notes.push(
+      `${method} is computed from exact sums here (--statistics sums), not from means of batches as by default.`,
+    );
+  if (settings.routing !== "model")
+    notes.push(
+      `Tokens count for the experts that the model routes them to (--routing model), not for the top of a softmax.`,
+    );
+  return notes;
 }

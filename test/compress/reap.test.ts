@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { loadTokens } from "../../src/calibration/tokens-file.js";
@@ -10,7 +11,7 @@ import { planLayers } from "../../src/pipeline/layer-loop.js";
 import { BACKENDS } from "../support/backends.js";
 import { GOLDENS, largestRelativeDifference, readJson } from "../support/goldens.js";
 
-const folder = join(GOLDENS, "ream/qwen3_moe");
+const MODELS = readdirSync(join(GOLDENS, "ream"));
 
 interface Scores {
   layers: {
@@ -29,7 +30,11 @@ const CRITERIA: Record<"reap_raw" | "reap_renormalised" | "frequency", Partial<S
   frequency: { saliency: "frequency" },
 };
 
-describe.each(Object.entries(BACKENDS))("%s backend", (_, create) => {
+const runs = MODELS.flatMap((model) => Object.entries(BACKENDS).map(([name, create]) => ({ model, name, create })));
+
+describe.each(runs)("$model, $name backend", ({ model: name, create }) => {
+  const folder = join(GOLDENS, "ream", name);
+
   test.each(Object.entries(CRITERIA))("%s of the original model", async (key, changes) => {
     const scores = readJson<Scores>(join(folder, "reap/scores.json"));
     const checkpoint = await Checkpoint.open(join(folder, "model"));
