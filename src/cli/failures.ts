@@ -18,6 +18,7 @@ const USAGE_CODES = new Set([
   "TASK_TWICE",
   "ENDPOINT_URL",
   "QUEUE_URL",
+  "STORE_URL",
   "STUDY_SEARCH",
 ]);
 

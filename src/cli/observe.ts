@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { calibrationOptions } from "../calibration/options.js";
+import { ReamError } from "../errors.js";
 import { formatBytes, formatCount, formatDuration, formatTable } from "../format.js";
 import { type ObserveResult, observe } from "../observe/observe.js";
 import { type ObserveOptions, observeOptions } from "../observe/options.js";
@@ -9,6 +10,7 @@ import { readOptions } from "./config-file.js";
 import { ENGINE_GROUP } from "./option-groups.js";
 import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
 import { addSchemaOptions, givenOptions, type OptionGroup } from "./schema-options.js";
+import { storeOption } from "./store-option.js";
 
 const EXAMPLES = `
 Examples:
@@ -33,6 +35,7 @@ const GROUPS: readonly OptionGroup[] = [
 interface Flags extends OutputFlags {
   readonly config?: string;
   readonly queue?: string;
+  readonly store?: string;
 }
 
 export function observeCommand(done: (status: number) => void): Command {
@@ -43,7 +46,8 @@ export function observeCommand(done: (status: number) => void): Command {
     )
     .argument("<model>", "folder or hub id org/name[@revision]")
     .option("--config <file>", "JSON file with options as keys; flags win over it")
-    .option("--queue <url>", "have the units observed by `ream worker --queue URL` (docs/study-queue.md)");
+    .option("--queue <url>", "have the units observed by `ream worker --queue URL` (docs/study-queue.md)")
+    .addOption(storeOption());
   addSchemaOptions(command, observeOptions, GROUPS);
   addOutputOptions(command).addHelpText("after", EXAMPLES);
   return command.action(async (model: string, flags: Flags) => {
@@ -55,20 +59,31 @@ export function observeCommand(done: (status: number) => void): Command {
 
 async function run(
   given: Readonly<Record<string, unknown>>,
-  { config, queue }: Flags,
+  { config, queue, store }: Flags,
   { signal, onEvent }: RunContext,
 ): Promise<Outcome> {
   const options = (await readOptions(observeOptions, config, given)) as ObserveOptions;
   const began = performance.now();
-  const elsewhere = queue === undefined ? undefined : await workersOf(queue, options, { signal, onEvent });
+  if (queue === undefined && store !== undefined) {
+    throw new ReamError("OPTION_MISSING", "a store is for units that several machines observe", {
+      where: "--store",
+      hint: "Give --queue URL, too, or leave --store out.",
+    });
+  }
+  const elsewhere = queue === undefined ? undefined : await workersOf(queue, store, options, { signal, onEvent });
   const result = await follow(observe(options, signal, elsewhere), onEvent);
   return outcome(result, (performance.now() - began) / 1000);
 }
 
-async function workersOf(url: string, options: ObserveOptions, context: Pick<RunContext, "signal" | "onEvent">) {
+async function workersOf(
+  url: string,
+  store: string | undefined,
+  options: ObserveOptions,
+  context: Pick<RunContext, "signal" | "onEvent">,
+) {
   // Loading what talks to Redis takes longer than all else.
   const { observeOnQueue } = await import("../study/queue/observe-queue.js");
-  return observeOnQueue(url, options, context);
+  return observeOnQueue(url, store, options, context);
 }
 
 function outcome({ out, manifest }: ObserveResult, seconds: number): Outcome {

@@ -7,12 +7,16 @@ import { follow } from "../pipeline/follow.js";
 import type { Analysis, RatioAnalysis } from "../study/analysis/analysis.js";
 import type { Estimate } from "../study/analysis/estimate.js";
 import { logPath } from "../study/job-folder.js";
+import type { JobQueue } from "../study/job-queue.js";
 import { localQueue } from "../study/local-queue.js";
 import { mixKey } from "../study/mix.js";
 import { kubernetesJob, slurmScript } from "../study/queue/cluster-files.js";
 import { runStudy, type StudyOutcome } from "../study/run-study.js";
+import { parseStoreAddress } from "../study/store/address.js";
+import { openStore } from "../study/store/store.js";
 import { readStudy, type Study } from "../study/study-file.js";
 import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
+import { storeOption } from "./store-option.js";
 import { studyFolder } from "./study-folder.js";
 import { wholeNumber } from "./whole-number.js";
 
@@ -21,6 +25,7 @@ Examples:
   $ ream study study.yaml
   $ ream study study.yaml --out results --json > study.json
   $ ream study study.yaml --queue redis://host:6379
+  $ ream study study.yaml --queue redis://host:6379 --store s3://bucket/study
   $ ream study study.yaml --slurm study.sh --workers 8
 
 A study file names model, mixes, methods, numbers of experts and tasks (docs/study.md). What is done is never repeated:
@@ -29,6 +34,7 @@ the same command goes on, and a changed file adds what is new. On several machin
 interface Flags extends OutputFlags {
   readonly out?: string;
   readonly queue?: string;
+  readonly store?: string;
   readonly slurm?: string;
   readonly kubernetes?: string;
   readonly workers: number;
@@ -43,6 +49,7 @@ export function studyCommand(done: (status: number) => void): Command {
   const machines = "Several machines:";
   command
     .addOption(new Option("--queue <url>", "have the jobs done by `ream worker --queue URL`").helpGroup(machines))
+    .addOption(storeOption().helpGroup(machines))
     .addOption(
       new Option("--slurm <file>", "write a SLURM job array that does the jobs, and do nothing").helpGroup(machines),
     )
@@ -65,23 +72,26 @@ async function run(file: string, flags: Flags, { signal, onEvent }: RunContext):
   const study = await readStudy(file);
   const folder = studyFolder(file, study, flags.out);
   if (flags.slurm !== undefined || flags.kubernetes !== undefined) return writeClusterFiles(file, study, folder, flags);
-  if (flags.queue === undefined)
-    return outcome(await follow(runStudy(study, folder, localQueue(folder, study.budget, signal), signal), onEvent));
-  // Loading what talks to Redis takes longer than all else.
-  const { onBoard } = await import("../study/queue/on-board.js");
-  return onBoard(flags.queue, folder, async (board) => {
+  const work = async (queue: JobQueue) => outcome(await follow(runStudy(study, folder, queue, signal), onEvent));
+  const store = await openStore(flags.store, folder, signal);
+  try {
+    if (flags.queue === undefined) return await work(localQueue(folder, study.budget, signal, store));
+    // Loading what talks to Redis takes longer than all else.
+    const { onBoard } = await import("../study/queue/on-board.js");
     const { redisQueue } = await import("../study/queue/redis-queue.js");
-    return outcome(await follow(runStudy(study, folder, redisQueue(board, study.budget, signal), signal), onEvent));
-  });
+    return await onBoard(flags.queue, store, (board) => work(redisQueue(board, study.budget, signal)));
+  } finally {
+    store.close();
+  }
 }
 
 async function writeClusterFiles(
   file: string,
   { title }: Study,
   out: string,
-  { slurm, kubernetes, workers }: Flags,
+  { slurm, kubernetes, workers, store }: Flags,
 ): Promise<Outcome> {
-  const about = { title, file: resolve(file), out, workers };
+  const about = { title, file: resolve(file), out, store: store && parseStoreAddress(store).url, workers };
   const written: string[] = [];
   const write = async (path: string | undefined, text: () => string) => {
     if (path === undefined) return;

@@ -5,8 +5,11 @@ import { follow } from "../pipeline/follow.js";
 import { localQueue } from "../study/local-queue.js";
 import { doShare } from "../study/queue/share.js";
 import { jobsOf } from "../study/run-study.js";
+import { cacheFolder, parseStoreAddress } from "../study/store/address.js";
+import { openStore } from "../study/store/store.js";
 import { readStudy } from "../study/study-file.js";
 import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
+import { storeOption } from "./store-option.js";
 import { studyFolder } from "./study-folder.js";
 import { wholeNumber } from "./whole-number.js";
 
@@ -14,6 +17,7 @@ const EXAMPLES = `
 Examples:
   $ ream worker --queue redis://host:6379
   $ ream worker --queue redis://host:6379 --out /mnt/shared/study
+  $ ream worker --queue redis://host:6379 --store s3://bucket/study
   $ ream worker --study study.yaml --index 2 --of 8
 
 With a queue it works until it is stopped: Ctrl-C or SIGTERM gives back what it is at. See docs/study-queue.md.`;
@@ -21,6 +25,7 @@ With a queue it works until it is stopped: Ctrl-C or SIGTERM gives back what it 
 interface Flags extends OutputFlags {
   readonly queue?: string;
   readonly out?: string;
+  readonly store?: string;
   readonly lockSeconds: number;
   readonly study?: string;
   readonly index?: number;
@@ -34,6 +39,7 @@ export function workerCommand(done: (status: number) => void): Command {
     .summary("does jobs of studies and observations that run on several machines")
     .description("Does the jobs of `ream study --queue` and `ream observe --queue`, or a share of a study's jobs.")
     .addOption(new Option("--out <folder>", "the study's or observation's folder as this machine sees it"))
+    .addOption(storeOption())
     .addOption(
       new Option("--queue <url>", "Redis or Valkey: redis[s]://[user:password@]host[:port][/db]").helpGroup(queue),
     )
@@ -61,18 +67,24 @@ async function run(flags: Flags, context: RunContext): Promise<Outcome> {
   return flags.queue === undefined ? workOnShare(flags, context) : workOnQueue(flags.queue, flags, context);
 }
 
-async function workOnQueue(url: string, { out, lockSeconds }: Flags, { signal, onEvent, note }: RunContext) {
+async function workOnQueue(url: string, flags: Flags, { signal, onEvent, note }: RunContext) {
+  const { out, lockSeconds, store: place } = flags;
   const folder = out === undefined ? undefined : resolve(out);
+  const store =
+    place === undefined ? undefined : await openStore(place, folder ?? cacheFolder(parseStoreAddress(place)), signal);
   // Loading what talks to Redis takes longer than all else.
   const { runWorker } = await import("../study/queue/worker.js");
   const { done, failed } = await runWorker({
-    ...{ url, folder, lockSeconds, signal, note },
+    ...{ url, folder, store, lockSeconds, signal, note },
     onEvent: (label, event) => onEvent({ type: "job-event", id: "", label, event }),
-  });
+  }).finally(() => store?.close());
   return { json: { done, failed }, text: `${done} jobs done, ${failed} failed\n` };
 }
 
-async function workOnShare({ study: file = "", out, index, of }: Flags, context: RunContext): Promise<Outcome> {
+async function workOnShare(
+  { study: file = "", out, store: place, index, of }: Flags,
+  context: RunContext,
+): Promise<Outcome> {
   const { signal, onEvent } = context;
   const study = await readStudy(file);
   const folder = studyFolder(file, study, out);
@@ -88,10 +100,11 @@ async function workOnShare({ study: file = "", out, index, of }: Flags, context:
       hint: "Use a queue (ream study --queue), or a study without search.",
     });
   }
-  const queue = localQueue(folder, { hours: study.budget.hours }, signal);
-  const outcomes = await follow(
-    doShare(await jobsOf(study, signal), { out: folder, queue, signal, index, of }),
-    onEvent,
+  const store = await openStore(place, folder, signal);
+  const queue = localQueue(folder, { hours: study.budget.hours }, signal, store);
+  const jobs = await jobsOf(study, signal);
+  const outcomes = await follow(doShare(jobs, { store, queue, signal, index, of }), onEvent).finally(() =>
+    store.close(),
   );
   const count = (state: string) => outcomes.filter((outcome) => outcome.state === state).length;
   const [done, failed, leftOut] = [count("done"), count("failed"), count("left-out")];

@@ -36,7 +36,7 @@ export function observedNotes(method: Method, statistics: Settings["statistics"]
     );
   if (settings.routing !== "model")
     notes.push(
-      `Tokens count for the experts that the model routes them to (--routing model), not for the top of a softmax.`,
+      `Where the router takes no plain top k of a softmax, tokens count for the experts that the model uses (--routing model).`,
     );
   return notes;
 }

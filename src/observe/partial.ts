@@ -8,7 +8,7 @@ import { type Unit, unitsOf } from "./cuts.js";
 import { MANIFEST_NAME, type ObservationManifest, unitPath } from "./manifest.js";
 
 /** What an unfinished observation is going to be: a run that wants another must not mix its files with it. */
-const CLAIM_NAME = "claim.json";
+export const CLAIM_NAME = "claim.json";
 
 /**
  * Makes a folder this observation's: new, left by an interrupted run of the same, or emptied by `restart`.

@@ -5,7 +5,9 @@ import { syncFolder } from "../checkpoint/durable.js";
 import { takeLock } from "../checkpoint/lock.js";
 import { ReamError } from "../errors.js";
 
-const PREFIX = "attempt-";
+/** What the folders of attempts begin with, and those in which files of a store arrive, that nobody is to work at. */
+const ATTEMPT = "attempt-";
+export const FETCH = "fetch-";
 /** Its last file, by which a job is done. */
 const RESULT = "result.json";
 /** Milliseconds between two signs of life. */
@@ -30,15 +32,15 @@ export class Attempt {
   }
 
   /** Goes on with an attempt that nobody works at any more, else begins one. */
-  static async begin(jobFolder: string): Promise<Attempt> {
+  static async begin(jobFolder: string, prefix = ATTEMPT): Promise<Attempt> {
     for (;;) {
-      for (const name of await attemptsIn(jobFolder)) {
+      for (const name of await attemptsIn(jobFolder, prefix)) {
         const folder = join(jobFolder, name);
         const unlock = await takeLock(folder).catch(busyOrGone);
         if (unlock !== undefined) return new Attempt(jobFolder, folder, unlock);
       }
       // Whoever is faster may go on with it.
-      await mkdir(join(jobFolder, `${PREFIX}${randomUUID()}`), { recursive: true });
+      await mkdir(join(jobFolder, `${prefix}${randomUUID()}`), { recursive: true });
     }
   }
 
@@ -54,7 +56,7 @@ export class Attempt {
     await placeResult(join(folder, RESULT), join(jobFolder, RESULT));
     await syncFolder(jobFolder);
     clearInterval(this.heartbeat);
-    for (const name of await attemptsIn(jobFolder)) {
+    for (const name of [...(await attemptsIn(jobFolder)), ...(await attemptsIn(jobFolder, FETCH))]) {
       // Under another name first: nobody must go on with what is half deleted.
       const vain = join(jobFolder, `vain-${randomUUID()}`);
       const moved = await rename(join(jobFolder, name), vain).then(
@@ -73,9 +75,9 @@ export class Attempt {
 }
 
 /** Names of the attempts at a job, all that were not finished. */
-export async function attemptsIn(jobFolder: string): Promise<string[]> {
+export async function attemptsIn(jobFolder: string, prefix = ATTEMPT): Promise<string[]> {
   const names = await readdir(jobFolder).catch(() => []);
-  return names.filter((name) => name.startsWith(PREFIX)).sort();
+  return names.filter((name) => name.startsWith(prefix)).sort();
 }
 
 /** The first result counts. A link, unlike a renamed file, never replaces another. */

@@ -17,6 +17,7 @@ import type { Job, JobSpec, StudyJudging } from "./job.js";
 import { forgetFailure, type JobResult, jobFolder, readResult, writeResult } from "./job-folder.js";
 import { measureOnText } from "./measure-held-out.js";
 import { scoredOf } from "./scored.js";
+import { SharedFolder, type Store } from "./store/store.js";
 
 export type JobEvent = CompressEvent | ObserveEvent | EvaluateEvent | HubEvent;
 
@@ -24,14 +25,18 @@ export type JobEvent = CompressEvent | ObserveEvent | EvaluateEvent | HubEvent;
 export interface JobContext {
   /** Folder of the study. */
   readonly out: string;
+  /** Where others find what is made in it; default: all see the folder. */
+  readonly store?: Store;
   readonly signal: AbortSignal;
   readonly onEvent: (event: JobEvent) => void;
 }
 
 /** Does a job, or takes what an earlier run has made of it. Whoever does it, and however often, the result is the same. */
 export async function executeJob(job: Job, context: JobContext): Promise<JobResult> {
-  const done = await readResult(context.out, job.id);
+  const { store = new SharedFolder(context.out) } = context;
+  const done = await store.job(job.id);
   if (done !== undefined) return done;
+  for (const id of job.needs) await store.job(id);
   const notes: string[] = [];
   const noting: JobContext = {
     ...context,
@@ -55,7 +60,7 @@ export async function executeJob(job: Job, context: JobContext): Promise<JobResu
     await attempt.leave();
   }
   await forgetFailure(context.out, job.id);
-  return (await readResult(context.out, job.id))!;
+  return (await store.job(job.id))!;
 }
 
 type Made = Pick<JobResult, "scored" | "heldOut" | "rank" | "layerErrors" | "outputBytes"> & {

@@ -4,13 +4,19 @@ import { ReamError } from "../errors.js";
 import { relay } from "../pipeline/relay.js";
 import { executeJob, type JobEvent } from "./execute-job.js";
 import type { Job } from "./job.js";
-import { appendLog, jobFolder, readResult } from "./job-folder.js";
+import { appendLog, jobFolder } from "./job-folder.js";
 import type { JobFailure, JobOutcome, JobOutcomes, JobQueue, StudyEvent } from "./job-queue.js";
 import { Spending } from "./spending.js";
+import { SharedFolder, type Store } from "./store/store.js";
 import type { Study } from "./study-file.js";
 
 /** Does jobs in this process, one after the other: a job uses all cores. */
-export function localQueue(out: string, budget: Study["budget"], signal: AbortSignal): JobQueue {
+export function localQueue(
+  out: string,
+  budget: Study["budget"],
+  signal: AbortSignal,
+  store: Store = new SharedFolder(out),
+): JobQueue {
   const spending = new Spending(budget);
   return {
     async *run(jobs, before) {
@@ -19,14 +25,14 @@ export function localQueue(out: string, budget: Study["budget"], signal: AbortSi
         signal.throwIfAborted();
         if (outcomes.has(job.id)) continue;
         yield progress(outcomes, jobs);
-        const done = await readResult(out, job.id);
+        const done = await store.job(job.id);
         if (done !== undefined) {
           outcomes.set(job.id, { state: "done", job, result: done });
           yield { type: "job", ...named(job), state: "reused" };
         } else if (failedNeed(job, outcomes, before)) {
           outcomes.set(job.id, await failed(out, job, new ReamError("JOB_NEEDS", "what it needs was not done")));
         } else if (spending.start()) {
-          outcomes.set(job.id, yield* execute(out, job, signal));
+          outcomes.set(job.id, yield* execute(store, job, signal));
         } else {
           outcomes.set(job.id, { state: "left-out", job });
         }
@@ -37,12 +43,14 @@ export function localQueue(out: string, budget: Study["budget"], signal: AbortSi
   };
 }
 
-async function* execute(out: string, job: Job, signal: AbortSignal): AsyncGenerator<StudyEvent, JobOutcome> {
+async function* execute(store: Store, job: Job, signal: AbortSignal): AsyncGenerator<StudyEvent, JobOutcome> {
+  const out = store.folder;
   yield { type: "job", ...named(job), state: "started" };
   try {
     const result = yield* relay<StudyEvent, Awaited<ReturnType<typeof executeJob>>>((emit) =>
       executeJob(job, {
         out,
+        store,
         signal,
         onEvent: (event: JobEvent) => emit({ type: "job-event", ...named(job), event }),
       }),

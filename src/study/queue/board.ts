@@ -2,7 +2,8 @@ import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import type { JobEvent } from "../execute-job.js";
 import type { JobFailure } from "../job-queue.js";
-import { ensureQueueId, queueName, REGISTRY } from "./names.js";
+import type { Store } from "../store/store.js";
+import { queueName, REGISTRY } from "./names.js";
 import { decodeError, type Order } from "./order.js";
 import { connect } from "./redis.js";
 import { atMost } from "./wait.js";
@@ -18,7 +19,7 @@ export type OrderState =
   | { readonly state: "active"; readonly event: JobEvent | undefined }
   | { readonly state: "failed"; readonly error: JobFailure["error"] };
 
-/** Where orders are put up for workers: the queue of one folder, as who has put them there sees it. */
+/** Where orders are put up for workers: the queue of one folder or store, as who has put them there sees it. */
 export class Board {
   private readonly orders = new Map<string, Order>();
 
@@ -26,17 +27,20 @@ export class Board {
     private readonly redis: Redis,
     private readonly queue: Queue,
     private readonly id: string,
-    readonly folder: string,
+    readonly store: Store,
   ) {}
 
-  /** Errors: QUEUE_URL, QUEUE_UNREACHABLE. */
-  static async open(url: string, folder: string): Promise<Board> {
+  /** Errors: QUEUE_URL, QUEUE_UNREACHABLE, and those of the store. */
+  static async open(url: string, store: Store): Promise<Board> {
     const redis = await connect(url);
-    const id = await ensureQueueId(folder);
+    const id = await store.ensureQueueId().catch((error) => {
+      redis.disconnect();
+      throw error;
+    });
     const queue = new Queue(queueName(id), { connection: redis });
     // Connections come back by themselves; without a listener an error would end the program.
     queue.on("error", () => undefined);
-    return new Board(redis, queue, id, folder);
+    return new Board(redis, queue, id, store);
   }
 
   /** Puts up an order. One that waits or is worked at since an earlier run stays as it is, one that ended begins anew. */
@@ -98,7 +102,7 @@ export class Board {
   }
 
   private async register(): Promise<void> {
-    await this.redis.hset(REGISTRY, this.id, this.folder);
+    await this.redis.hset(REGISTRY, this.id, this.store.url ?? this.store.folder);
   }
 
   private async add(id: string, order: Order): Promise<void> {

@@ -3,6 +3,7 @@ import { observeUnit } from "../../observe/observe.js";
 import { executeJob, type JobEvent } from "../execute-job.js";
 import { appendLog } from "../job-folder.js";
 import { errorOf } from "../local-queue.js";
+import { openStore, type Store } from "../store/store.js";
 import type { FromChild, ToChild } from "./child.js";
 import type { Order } from "./order.js";
 
@@ -16,13 +17,14 @@ process.on("SIGINT", () => undefined).on("SIGTERM", () => undefined);
 process.on("disconnect", () => process.exit(1));
 process.on("message", (message: ToChild) => {
   if (message.type === "stop") controller.abort();
-  else void run(message.order, message.folder);
+  else void run(message);
 });
 
-async function run(order: Order, folder: string): Promise<void> {
+async function run({ order, folder, url }: Extract<ToChild, { type: "order" }>): Promise<void> {
   let end: FromChild = { type: "done" };
   try {
-    await work(order, folder, progressTeller());
+    const store = await openStore(url, folder, controller.signal);
+    await work(order, store, progressTeller());
   } catch (error) {
     end = { type: "failed", error: errorOf(error) };
     if (order.work.kind === "job" && !controller.signal.aborted)
@@ -31,15 +33,17 @@ async function run(order: Order, folder: string): Promise<void> {
   tell(end, () => process.exit(0));
 }
 
-async function work({ work }: Order, folder: string, onEvent: (event: JobEvent) => void): Promise<void> {
+async function work({ work }: Order, store: Store, onEvent: (event: JobEvent) => void): Promise<void> {
   const { signal } = controller;
   if (work.kind === "job") {
-    const { notes } = await executeJob(work.job, { out: folder, signal, onEvent });
-    for (const note of notes) await appendLog(folder, work.job.id, { note });
+    const { notes } = await executeJob(work.job, { out: store.folder, store, signal, onEvent });
+    for (const note of notes) await appendLog(store.folder, work.job.id, { note });
     return;
   }
-  const options = { ...work.options, out: folder, restart: false };
-  for await (const event of observeUnit(options, work.unit, signal)) onEvent(event);
+  await store.observeUnit(work.unit, async (out) => {
+    const options = { ...work.options, out, restart: false };
+    for await (const event of observeUnit(options, work.unit, signal)) onEvent(event);
+  });
 }
 
 function progressTeller(): (event: JobEvent) => void {

@@ -4,11 +4,12 @@ import { fileURLToPath } from "node:url";
 import { ReamError } from "../../errors.js";
 import type { JobEvent } from "../execute-job.js";
 import type { JobFailure } from "../job-queue.js";
+import type { Store } from "../store/store.js";
 import type { Order } from "./order.js";
 
 /** What a child is told. */
 export type ToChild =
-  | { readonly type: "order"; readonly order: Order; readonly folder: string }
+  | { readonly type: "order"; readonly order: Order; readonly folder: string; readonly url: string | undefined }
   | { readonly type: "stop" };
 
 /** What it tells. */
@@ -29,7 +30,7 @@ const KEPT = 4000;
  */
 export function runInChild(
   order: Order,
-  folder: string,
+  { folder, url }: Pick<Store, "folder" | "url">,
   { signal, onEvent }: { readonly signal: AbortSignal; readonly onEvent: (event: JobEvent) => void },
 ): Promise<void> {
   const { workingFolder } = order;
@@ -51,7 +52,7 @@ export function runInChild(
     tell({ type: "stop" });
     last = setTimeout(() => child.kill("SIGKILL"), GRACE);
   };
-  tell({ type: "order", order, folder });
+  tell({ type: "order", order, folder, url });
   if (signal.aborted) stop();
   else signal.addEventListener("abort", stop);
   return new Promise((resolve, reject) => {

@@ -6,11 +6,18 @@ export interface ClusterStudy {
   /** The study's file and its folder, as all machines see them. */
   readonly file: string;
   readonly out: string;
+  /** s3://bucket/prefix, where machines do not see the same folder. */
+  readonly store: string | undefined;
   readonly workers: number;
 }
 
 /** A SLURM job array of workers without a queue. */
-export function slurmScript({ title, file, out, workers }: ClusterStudy): string {
+export function slurmScript({ title, file, out, store, workers }: ClusterStudy): string {
+  const study = `${shellWord(file)} --out ${shellWord(out)}${store === undefined ? "" : ` --store ${shellWord(store)}`}`;
+  const folder =
+    store === undefined
+      ? "The folder must be the same on all nodes."
+      : "Every node has a folder of its own there; AWS_ACCESS_KEY_ID and so on come from the environment of sbatch.";
   return `#!/bin/bash
 #SBATCH --job-name=ream-study
 #SBATCH --array=0-${workers - 1}
@@ -23,16 +30,18 @@ export function slurmScript({ title, file, out, workers }: ClusterStudy): string
 
 # ${title.replaceAll(/\s+/g, " ")}
 # Set processors, memory and time to what the model takes (\`ream inspect MODEL\`), then: sbatch THIS-FILE
-# The folder must be the same on all nodes. When the array has ended, this collects the results:
-#   ream study ${shellWord(file)} --out ${shellWord(out)}
+# ${folder}
+# When the array has ended, this collects the results:
+#   ream study ${study}
 set -euo pipefail
-exec ream worker --study ${shellWord(file)} --out ${shellWord(out)} --index "$SLURM_ARRAY_TASK_ID" --of ${workers}
+exec ream worker --study ${study} --index "$SLURM_ARRAY_TASK_ID" --of ${workers}
 `;
 }
 
 /** An Indexed Job of Kubernetes with workers without a queue. */
-export function kubernetesJob({ title, file, out, workers }: ClusterStudy): string {
-  const command = ["ream", "worker", "--study", file, "--out", out, "--index", "$(JOB_COMPLETION_INDEX)"];
+export function kubernetesJob({ title, file, out, store, workers }: ClusterStudy): string {
+  const study = [file, "--out", out, ...(store === undefined ? [] : ["--store", store])];
+  const command = ["ream", "worker", "--study", ...study, "--index", "$(JOB_COMPLETION_INDEX)"];
   const job = {
     apiVersion: "batch/v1",
     kind: "Job",
@@ -51,8 +60,18 @@ export function kubernetesJob({ title, file, out, workers }: ClusterStudy): stri
               name: "worker",
               image: "REPLACE: an image that has ream",
               command: [...command, "--of", String(workers)],
+              ...(store !== undefined && {
+                envFrom: [
+                  { secretRef: { name: "REPLACE: a secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ..." } },
+                ],
+              }),
               resources: { requests: { cpu: "16", memory: "64Gi" }, limits: { memory: "64Gi" } },
-              volumeMounts: [{ name: "shared", mountPath: "/REPLACE: where the study's file, model and folder lie" }],
+              volumeMounts: [
+                {
+                  name: "shared",
+                  mountPath: `/REPLACE: where the study's file${store === undefined ? ", model and folder" : " and model"} lie`,
+                },
+              ],
             },
           ],
           volumes: [
@@ -64,7 +83,7 @@ export function kubernetesJob({ title, file, out, workers }: ClusterStudy): stri
   };
   const heading = `# ${title.replaceAll(/\s+/g, " ")}
 # Fill in what says REPLACE, set processors and memory to what the model takes (\`ream inspect MODEL\`), then: kubectl apply -f
-# THIS-FILE. When the job has ended, this collects the results: ream study ${shellWord(file)} --out ${shellWord(out)}
+# THIS-FILE. When the job has ended, this collects the results: ream study ${study.map(shellWord).join(" ")}
 `;
   return heading + stringify(job, { lineWidth: 0 });
 }

@@ -7,7 +7,7 @@ import { VERSION } from "../../version.js";
 /** A file of the folder that all machines share: whoever sees it with a queue's id sees the queue's folder. */
 const FILE = "queue.json";
 
-/** Hash of all queues by id, with the folder of each. Versions do not mix: their numbers may differ. */
+/** Hash of all queues by id, with the folder or the store of each. Versions do not mix: their numbers may differ. */
 export const REGISTRY = `ream:${VERSION}:queues`;
 
 /** The name of a queue in Redis. */

@@ -1,6 +1,6 @@
 import { ReamError } from "../../errors.js";
 import type { Job } from "../job.js";
-import { type JobResult, readResult } from "../job-folder.js";
+import { appendLog, type JobResult } from "../job-folder.js";
 import type { JobOutcome, JobOutcomes, JobQueue, StudyEvent } from "../job-queue.js";
 import { failed, failedNeed, named, progress } from "../local-queue.js";
 import { Spending } from "../spending.js";
@@ -37,7 +37,7 @@ class Run {
 
   async *events(): AsyncGenerator<StudyEvent, JobOutcomes> {
     for (const job of this.jobs) {
-      const result = await readResult(this.board.folder, job.id);
+      const result = await this.board.store.job(job.id);
       if (result === undefined) {
         this.waiting.set(job.id, job);
       } else if (!this.outcomes.has(job.id)) {
@@ -86,7 +86,10 @@ class Run {
         const result = await this.result(job);
         if (result === undefined) {
           const what = "a worker has done it, but its result is not to be seen here";
-          yield* this.fail(job, new ReamError("JOB_RESULT", what, { hint: "The folder must be the same for all." }));
+          yield* this.fail(
+            job,
+            new ReamError("JOB_RESULT", what, { hint: "The folder, or the store, must be the same for all." }),
+          );
           break;
         }
         yield { type: "job", ...named(job), state: "done", seconds: result.seconds };
@@ -106,7 +109,7 @@ class Run {
   private async result({ id }: Job): Promise<JobResult | undefined> {
     const began = performance.now();
     for (;;) {
-      const result = await readResult(this.board.folder, id);
+      const result = await this.board.store.job(id);
       if (result !== undefined || performance.now() - began > VISIBLE) return result;
       await sleep(PAUSE, this.signal);
       this.signal.throwIfAborted();
@@ -114,7 +117,10 @@ class Run {
   }
 
   private async *fail(job: Job, cause: ReamError): AsyncGenerator<StudyEvent, void> {
-    const failure = await failed(this.board.folder, job, cause);
+    const { folder, url } = this.board.store;
+    const failure = await failed(folder, job, cause);
+    // The worker's log is on its own machine.
+    if (url !== undefined) await appendLog(folder, job.id, { error: failure.error });
     yield { type: "job", ...named(job), state: "failed", message: `${failure.error.code}: ${failure.error.message}` };
     yield* this.end(failure);
   }

@@ -1,10 +1,7 @@
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
-import { attemptsIn } from "../attempt.js";
 import type { StudyJobs } from "../expand.js";
 import type { Job } from "../job.js";
-import { jobFolder, readResult } from "../job-folder.js";
-import type { JobOutcome, JobQueue, StudyEvent } from "../job-queue.js";
+import type { JobOutcome, JobOutcomes, JobQueue, StudyEvent } from "../job-queue.js";
+import type { Store } from "../store/store.js";
 import { sleep } from "./wait.js";
 
 /** Which jobs of a study a worker does that has no queue: those whose place in the list is `index` modulo `of`. */
@@ -14,7 +11,7 @@ export interface Share {
 }
 
 export interface ShareOptions extends Share {
-  readonly out: string;
+  readonly store: Store;
   /** Does the jobs, in this process. */
   readonly queue: JobQueue;
   readonly signal: AbortSignal;
@@ -29,7 +26,7 @@ const PAUSE = 2000;
 
 /** Does the jobs of a share in their order; returns what came of them. */
 export async function* doShare(jobs: StudyJobs, options: ShareOptions): AsyncGenerator<StudyEvent, JobOutcome[]> {
-  const { queue, signal, index, of } = options;
+  const { signal, index, of } = options;
   const list = [jobs.original, ...jobs.observations, ...jobs.compressions];
   const done = new Map<string, JobOutcome>();
   const outcomes: JobOutcome[] = [];
@@ -40,34 +37,37 @@ export async function* doShare(jobs: StudyJobs, options: ShareOptions): AsyncGen
       if (needed === undefined || done.has(id)) continue;
       await waitFor(needed, options);
       // Done by now, or nobody does it: then it is done here.
-      for (const [key, outcome] of yield* queue.run([needed], done)) done.set(key, outcome);
+      done.set(id, yield* work(needed, done, options));
     }
-    const outcome = (yield* queue.run([job], done)).get(job.id)!;
+    const outcome = yield* work(job, done, options);
     done.set(job.id, outcome);
     outcomes.push(outcome);
   }
   return outcomes;
 }
 
+async function* work(
+  job: Job,
+  done: JobOutcomes,
+  { queue, store }: ShareOptions,
+): AsyncGenerator<StudyEvent, JobOutcome> {
+  const stop = store.showLife(job.id);
+  try {
+    return (yield* queue.run([job], done)).get(job.id)!;
+  } finally {
+    stop();
+  }
+}
+
 /** Waits until a job is done, or until whoever should do it shows no sign of life. */
-async function waitFor(job: Job, { out, signal, patience = PATIENCE, pause = PAUSE }: ShareOptions): Promise<void> {
+async function waitFor(job: Job, { store, signal, patience = PATIENCE, pause = PAUSE }: ShareOptions): Promise<void> {
   let sign = "";
   let seen = performance.now();
-  while ((await readResult(out, job.id)) === undefined) {
-    const now = await signOfLife(jobFolder(out, job.id));
+  while ((await store.job(job.id)) === undefined) {
+    const now = await store.signOfLife(job.id);
     if (now !== sign) [sign, seen] = [now, performance.now()];
     if (performance.now() - seen > patience) return;
     await sleep(pause, signal);
     signal.throwIfAborted();
   }
-}
-
-/** Changes as long as somebody works at a job. Only compared with itself: the clocks of machines differ. */
-async function signOfLife(folder: string): Promise<string> {
-  const signs: string[] = [];
-  for (const name of await attemptsIn(folder)) {
-    const found = await stat(join(folder, name)).catch(() => undefined);
-    signs.push(`${name} ${found?.mtimeMs}`);
-  }
-  return signs.join();
 }

@@ -37,3 +37,17 @@ export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal)
     signal.removeEventListener("abort", stop);
   }
 }
+
+/** While a server is down, one call waits for it, not many. That calls fail is left to others to tell. */
+export function oneAtATime(work: () => Promise<unknown>): () => void {
+  let busy = false;
+  return () => {
+    if (busy) return;
+    busy = true;
+    void work()
+      .catch(() => undefined)
+      .finally(() => {
+        busy = false;
+      });
+  };
+}

@@ -2,13 +2,13 @@ import { randomUUID } from "node:crypto";
 import { type Job, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import type { JobEvent } from "../execute-job.js";
-import { readResult } from "../job-folder.js";
 import { errorOf } from "../local-queue.js";
+import { SharedFolder, type Store } from "../store/store.js";
 import { runInChild } from "./child.js";
-import { queueName, REGISTRY, readQueueId } from "./names.js";
+import { queueName, REGISTRY } from "./names.js";
 import { encodeError, type Order } from "./order.js";
 import { connect } from "./redis.js";
-import { atMost, sleep, unlessAborted } from "./wait.js";
+import { atMost, oneAtATime, sleep, unlessAborted } from "./wait.js";
 
 /** Milliseconds between two looks for work, and between two reports of progress. */
 const PAUSE = 500;
@@ -22,6 +22,8 @@ export interface WorkerOptions {
   readonly url: string;
   /** The study's or observation's folder as this machine sees it; without it all queues whose folders can be seen. */
   readonly folder: string | undefined;
+  /** What the worker has in common with others, whose queue alone is worked at; without it folders are. */
+  readonly store: Store | undefined;
   /** Seconds after which the order of a worker that is not heard of is given to another. */
   readonly lockSeconds: number;
   readonly signal: AbortSignal;
@@ -51,7 +53,7 @@ export async function runWorker(options: WorkerOptions): Promise<WorkerOutcome> 
 
 class OrderTaker {
   readonly outcome = { done: 0, failed: 0 };
-  private readonly queues = new Map<string, { readonly queue: Worker; folder: string }>();
+  private readonly queues = new Map<string, { readonly queue: Worker; readonly store: Store }>();
   private readonly unseen = new Set<string>();
 
   constructor(
@@ -64,12 +66,12 @@ class OrderTaker {
     const { signal } = this.options;
     await unlessAborted(this.find(), signal);
     let worked = false;
-    for (const { queue, folder } of this.queues.values()) {
+    for (const { queue, store } of this.queues.values()) {
       const token = randomUUID();
       const job: Job<Order> | undefined = await unlessAborted(queue.getNextJob(token, { block: false }), signal);
       if (job === undefined) continue;
       worked = true;
-      await this.work(job, token, folder);
+      await this.work(job, token, store);
     }
     return worked;
   }
@@ -81,18 +83,17 @@ class OrderTaker {
 
   /** Learns of new queues, and forgets those that are gone. */
   private async find(): Promise<void> {
-    const { folder, note } = this.options;
+    const { folder, store, note } = this.options;
     const registered = Object.entries(await this.redis.hgetall(REGISTRY));
-    const found = new Map<string, string>();
+    const found = new Map<string, Store>();
     for (const [id, place] of registered) {
-      const here = folder ?? place;
-      if ((await readQueueId(here)) === id) {
+      const here = store ?? new SharedFolder(folder ?? place);
+      if ((await here.queueId()) === id) {
         found.set(id, here);
-      } else if (folder === undefined && !this.unseen.has(id)) {
+      } else if (store === undefined && folder === undefined && !this.unseen.has(id)) {
         this.unseen.add(id);
-        note(
-          `The folder ${place} cannot be seen from here, so that its work is left to others (--out tells where it is).`,
-        );
+        const option = place.startsWith("s3:") ? "--store takes it" : "--out tells where it is";
+        note(`The folder ${place} cannot be seen from here, so that its work is left to others (${option}).`);
       }
     }
     for (const [id, { queue }] of this.queues) {
@@ -100,10 +101,10 @@ class OrderTaker {
       this.queues.delete(id);
       void queue.close(true).catch(() => undefined);
     }
-    for (const [id, place] of found) {
+    for (const [id, here] of found) {
       if (this.queues.has(id)) continue;
-      this.queues.set(id, { queue: this.open(id), folder: place });
-      note(`Taking work of ${place}.`);
+      this.queues.set(id, { queue: this.open(id), store: here });
+      note(`Taking work of ${here.url ?? here.folder}.`);
     }
   }
 
@@ -122,12 +123,12 @@ class OrderTaker {
     return queue;
   }
 
-  private async work(job: Job<Order>, token: string, folder: string): Promise<void> {
+  private async work(job: Job<Order>, token: string, store: Store): Promise<void> {
     const { onEvent, note, signal } = this.options;
     const order = job.data;
     // Another attempt may be faster, and end this one.
     const vain = new AbortController();
-    const keeper = this.keep(job, token, folder, vain);
+    const keeper = this.keep(job, token, store, vain);
     let reported = 0;
     const report = (event: JobEvent) => {
       onEvent(order.label, event);
@@ -138,7 +139,7 @@ class OrderTaker {
     const began = performance.now();
     note(`Began: ${order.label}.`);
     try {
-      await runInChild(order, folder, { signal: AbortSignal.any([signal, vain.signal]), onEvent: report });
+      await runInChild(order, store, { signal: AbortSignal.any([signal, vain.signal]), onEvent: report });
       this.outcome.done += 1;
       note(`Done: ${order.label}, in ${((performance.now() - began) / 1000).toFixed(1)} s.`);
       await this.settle(job.moveToCompleted(null, token, false));
@@ -161,18 +162,16 @@ class OrderTaker {
   }
 
   /** Tells the queue again and again that the order is being worked at, and looks whether that is in vain. */
-  private keep(job: Job<Order>, token: string, folder: string, vain: AbortController): NodeJS.Timeout {
+  private keep(job: Job<Order>, token: string, store: Store, vain: AbortController): NodeJS.Timeout {
     const milliseconds = 1000 * this.options.lockSeconds;
     const { work } = job.data;
-    let busy = false;
-    return setInterval(async () => {
-      // While the server is down, one command waits for it, not many.
-      if (busy) return;
-      busy = true;
-      await job.extendLock(token, milliseconds).catch(() => undefined);
-      busy = false;
-      const done = work.kind === "job" && (await readResult(folder, work.job.id).catch(() => undefined));
-      if (done) vain.abort();
+    const keep = oneAtATime(() => job.extendLock(token, milliseconds));
+    const look = oneAtATime(async () => {
+      if (work.kind === "job" && (await store.isDone(work.job.id))) vain.abort();
+    });
+    return setInterval(() => {
+      keep();
+      look();
     }, milliseconds / 3);
   }
 

@@ -10,6 +10,7 @@ import { readQueueId } from "../../../src/study/queue/names.js";
 import { decodeError, encodeError, type Order } from "../../../src/study/queue/order.js";
 import { connect } from "../../../src/study/queue/redis.js";
 import { redisQueue } from "../../../src/study/queue/redis-queue.js";
+import { SharedFolder } from "../../../src/study/store/store.js";
 import { REDIS_MISSING, RedisServer } from "./processes.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ream-board-"));
@@ -33,7 +34,7 @@ describe.skipIf(REDIS_MISSING)("a board", () => {
   });
 
   test("puts orders up again that the server has forgotten, and leaves nothing behind", async () => {
-    const board = await Board.open(server.url, join(folder, "one"));
+    const board = await Board.open(server.url, new SharedFolder(join(folder, "one")));
     await board.put("1234567890123456", order);
     await board.put("1234567890123456", order);
     expect(await board.look("1234567890123456")).toEqual({ state: "waiting" });
@@ -46,18 +47,18 @@ describe.skipIf(REDIS_MISSING)("a board", () => {
 
   test("of a study that was stopped holds nothing that waits, and is found again", async () => {
     const place = join(folder, "two");
-    const board = await Board.open(server.url, place);
+    const board = await Board.open(server.url, new SharedFolder(place));
     const id = await readQueueId(place);
     await board.put("x", order);
     await board.close(false);
-    const again = await Board.open(server.url, place);
+    const again = await Board.open(server.url, new SharedFolder(place));
     expect(await readQueueId(place)).toBe(id);
     expect(await redis.keys("*order-x")).toEqual([]);
     await again.close(true);
   });
 
   test("takes back what is not begun when the hours of the budget are over", async () => {
-    const board = await Board.open(server.url, join(folder, "three"));
+    const board = await Board.open(server.url, new SharedFolder(join(folder, "three")));
     const signal = new AbortController().signal;
     const run = redisQueue(board, { jobs: 1, hours: 0.7 / 3600 }, signal).run(jobs, new Map());
     let outcomes: JobOutcomes | undefined;
@@ -70,7 +71,7 @@ describe.skipIf(REDIS_MISSING)("a board", () => {
   });
 
   test("stops at once although the server is down", async () => {
-    const board = await Board.open(server.url, join(folder, "four"));
+    const board = await Board.open(server.url, new SharedFolder(join(folder, "four")));
     await server.kill();
     const controller = new AbortController();
     const run = redisQueue(board, {}, controller.signal).run(jobs, new Map());

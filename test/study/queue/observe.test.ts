@@ -1,7 +1,8 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { filesOf } from "./observation-files.js";
 import { type Program, REDIS_MISSING, RedisServer, ream } from "./processes.js";
 import { calibration, MODEL } from "./small-study.js";
 
@@ -11,13 +12,6 @@ afterAll(() => {
   for (const program of programs) program.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });
 });
-
-function files(out: string): Map<string, string> {
-  const names = readdirSync(out, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const paths = names.map((entry) => join(entry.parentPath, entry.name));
-  const kept = paths.filter((path) => !/lock\.\d+$|queue\.json$/.test(path)).sort();
-  return new Map(kept.map((path) => [path.slice(out.length), readFileSync(path).toString("base64")]));
-}
 
 test.skipIf(REDIS_MISSING)("units that several workers observe are those of one, to the last bit", async () => {
   const server = await RedisServer.start(join(folder, "redis"));
@@ -49,9 +43,9 @@ test.skipIf(REDIS_MISSING)("units that several workers observe are those of one,
     first!.kill("SIGKILL");
     worker();
     expect(await driver.ended, driver.output).toBe(0);
-    const alone = files(join(folder, "alone"));
+    const alone = filesOf(join(folder, "alone"));
     expect(alone.size).toBeGreaterThan(8);
-    expect(files(join(folder, "split"))).toEqual(alone);
+    expect(filesOf(join(folder, "split"))).toEqual(alone);
   } finally {
     await server.kill();
   }

@@ -8,6 +8,7 @@ import { type Job, type JobSpec, makeJob } from "../../../src/study/job.js";
 import type { JobOutcome, JobQueue } from "../../../src/study/job-queue.js";
 import { kubernetesJob, slurmScript } from "../../../src/study/queue/cluster-files.js";
 import { doShare } from "../../../src/study/queue/share.js";
+import { SharedFolder } from "../../../src/study/store/store.js";
 
 const out = mkdtempSync(join(tmpdir(), "ream-share-"));
 afterAll(() => rmSync(out, { recursive: true, force: true }));
@@ -55,7 +56,15 @@ function noting(done: Job[]): JobQueue {
 async function shareOf(index: number, of: number, options: { patience: number }): Promise<Job[]> {
   const done: Job[] = [];
   const signal = new AbortController().signal;
-  const run = doShare(jobs, { out, queue: noting(done), signal, index, of, pause: 5, ...options });
+  const run = doShare(jobs, {
+    store: new SharedFolder(out),
+    queue: noting(done),
+    signal,
+    index,
+    of,
+    pause: 5,
+    ...options,
+  });
   for (let step = await run.next(); !step.done; step = await run.next());
   return done;
 }
@@ -93,7 +102,13 @@ describe("shares of a study's jobs", () => {
 });
 
 describe("files of schedulers", () => {
-  const study = { title: "A\nstudy", file: "/data/it's here/study.yaml", out: "/data/out", workers: 5 };
+  const study = {
+    title: "A\nstudy",
+    file: "/data/it's here/study.yaml",
+    out: "/data/out",
+    store: undefined,
+    workers: 5,
+  };
 
   test("SLURM: an array of workers", () => {
     const script = slurmScript(study);
@@ -102,6 +117,15 @@ describe("files of schedulers", () => {
     expect(script).toContain(
       `\nexec ream worker --study '/data/it'\\''s here/study.yaml' --out /data/out --index "$SLURM_ARRAY_TASK_ID" --of 5\n`,
     );
+  });
+
+  test("with a store in place of a common folder", () => {
+    const stored = { ...study, store: "s3://bucket/study" };
+    expect(slurmScript(stored)).toContain(` --out /data/out --store s3://bucket/study --index "$SLURM_ARRAY_TASK_ID"`);
+    const { spec } = parse(kubernetesJob(stored));
+    const { command, envFrom } = spec.template.spec.containers[0];
+    expect(command.slice(6, 8)).toEqual(["--store", "s3://bucket/study"]);
+    expect(envFrom).toHaveLength(1);
   });
 
   test("Kubernetes: an Indexed Job", () => {

@@ -43,3 +43,9 @@ export function jobFiles(out: string): Record<string, readonly string[]> {
   const ids = readdirSync(join(out, "jobs")).sort();
   return Object.fromEntries(ids.map((id) => [id, readdirSync(join(out, "jobs", id)).sort()]));
 }
+
+/** The same, without what is left of single tries. */
+export function publishedFiles(out: string): Record<string, readonly string[]> {
+  const published = (names: readonly string[]) => names.filter((name) => !/^log|^attempt/.test(name));
+  return Object.fromEntries(Object.entries(jobFiles(out)).map(([id, names]) => [id, published(names)]));
+}

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Program, REDIS_MISSING, RedisServer, ream, until } from "./processes.js";
-import { jobFiles, resultsOf, writeStudy } from "./small-study.js";
+import { jobFiles, publishedFiles, resultsOf, writeStudy } from "./small-study.js";
 
 describe.skipIf(REDIS_MISSING)("a study on several machines", () => {
   const folder = mkdtempSync(join(tmpdir(), "ream-queue-"));
@@ -53,9 +53,7 @@ describe.skipIf(REDIS_MISSING)("a study on several machines", () => {
     expect(resultsOf(out), driver.output).toEqual(resultsOf(local));
     // The same files for every job: none twice or half, and failures are noted beside a log.
     const files = jobFiles(out);
-    const published = (names: Record<string, readonly string[]>) =>
-      Object.entries(names).map(([id, own]) => [id, own.filter((name) => !/^log|^attempt/.test(name))]);
-    expect(published(files)).toEqual(published(jobFiles(local)));
+    expect(publishedFiles(out)).toEqual(publishedFiles(local));
     for (const names of Object.values(files))
       expect(names.includes("result.json") && names.some((name) => /attempt|vain/.test(name))).toBe(false);
     const failed = Object.values(files).filter((names) => names.includes("failure.json"));
