@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Plan } from "../../src/compress/plan.js";
 import { compress } from "../../src/pipeline/compress.js";
 import type { CompressOptions } from "../../src/pipeline/options.js";
 
@@ -15,11 +16,23 @@ export const TEXT = {
 };
 
 /** The plan of a compression that writes nothing, and the notes it gives. */
-export async function dryPlan(options: Omit<CompressOptions, "model" | "dryRun">) {
-  const run = compress({ ...options, model: MODEL, dryRun: true });
+export async function dryPlan(options: Omit<CompressOptions, "model" | "dryRun"> & { model?: string }) {
+  const run = compress({ model: MODEL, ...options, dryRun: true });
   const notes: string[] = [];
   for (let step = await run.next(); ; step = await run.next()) {
     if (step.done) return { plan: step.value.plan, notes };
     if (step.value.type === "note") notes.push(step.value.message);
   }
+}
+
+/** Members and their weights, rounded where sums in another order may differ. */
+export function groups({ layers }: Plan) {
+  return layers.map(({ keptExperts, groups }) => ({
+    keptExperts,
+    groups: groups.map(({ members, weights }) => ({ members, weights: weights.map((weight) => weight.toFixed(9)) })),
+  }));
+}
+
+export function permutations({ layers }: Plan) {
+  return layers.map(({ groups }) => groups.map((group) => group.permutations));
 }

@@ -3,13 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { PAPER_MIXES } from "../../src/calibration/paper-mixes.js";
-import type { Plan } from "../../src/compress/plan.js";
 import { observe } from "../../src/observe/observe.js";
 import type { ObserveOptions } from "../../src/observe/options.js";
 import { plan } from "../../src/observe/plan.js";
 import { reamKilled } from "../support/command.js";
 import { folderDigest } from "../support/folder-digest.js";
-import { dryPlan, MODEL, TEXT } from "./demo-text.js";
+import { dryPlan, groups, MODEL, permutations, TEXT } from "./demo-text.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ream-observe-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -22,18 +21,6 @@ async function finish<T>(run: AsyncGenerator<unknown, T>): Promise<T> {
 
 function observeTo(out: string, options: Partial<ObserveOptions> = {}) {
   return finish(observe({ model: MODEL, ...TEXT, out, ...options }));
-}
-
-/** Members and their weights, rounded where sums in another order may differ. */
-function groups({ layers }: Plan) {
-  return layers.map(({ keptExperts, groups }) => ({
-    keptExperts,
-    groups: groups.map(({ members, weights }) => ({ members, weights: weights.map((weight) => weight.toFixed(9)) })),
-  }));
-}
-
-function permutations({ layers }: Plan) {
-  return layers.map(({ groups }) => groups.map((group) => group.permutations));
 }
 
 beforeAll(async () => {
