@@ -1,15 +1,6 @@
-import { ReamError } from "../../errors.js";
-import type { Unit } from "../../observe/cuts.js";
 import type { ObserveElsewhere } from "../../observe/observe.js";
 import type { ObserveOptions } from "../../observe/options.js";
-import type { JobFailure, StudyEvent } from "../job-queue.js";
-import type { Board } from "./board.js";
-import { onBoard } from "./on-board.js";
-import type { Order } from "./order.js";
-import { sleep, unlessAborted } from "./wait.js";
-
-/** Milliseconds between two looks at the board. */
-const PAUSE = 500;
+import { doOrders, type OrderContext } from "./do-orders.js";
 
 /**
  * Has the units of an observation observed by workers, all layers of a unit by one. Errors: QUEUE_URL, QUEUE_UNREACHABLE,
@@ -18,52 +9,13 @@ const PAUSE = 500;
 export function observeOnQueue(
   url: string,
   options: ObserveOptions,
-  { signal, onEvent }: { readonly signal: AbortSignal; readonly onEvent: (event: StudyEvent) => void },
+  context: Pick<OrderContext<never>, "signal" | "onEvent">,
 ): ObserveElsewhere {
-  return async (folder, units) => {
-    const failures = await onBoard(url, folder, (board) => observeUnits(board, units, options, signal, onEvent));
-    if (failures.length === 0) return;
-    const told = failures.map(({ label, error }) => `${label}: ${error.code}: ${error.message}`);
-    throw new ReamError("OBSERVE_UNITS", `${failures.length} units were not observed\n${told.join("\n")}`, {
-      where: folder,
-      hint: "The others are kept: the same command tries these again.",
-    });
+  return (folder, units) => {
+    const orders = units.map((unit) => ({
+      work: { kind: "unit" as const, options, unit },
+      label: `${unit.domain} ${unit.begin}-${unit.end}`,
+    }));
+    return doOrders(url, folder, orders, { ...context, code: "OBSERVE_UNITS", failed: "units were not observed" });
   };
-}
-
-interface UnitFailure {
-  readonly label: string;
-  readonly error: JobFailure["error"];
-}
-
-async function observeUnits(
-  board: Board,
-  units: readonly Unit[],
-  options: ObserveOptions,
-  signal: AbortSignal,
-  onEvent: (event: StudyEvent) => void,
-): Promise<UnitFailure[]> {
-  const failures: UnitFailure[] = [];
-  const waiting = new Map<string, string>();
-  for (const unit of units) {
-    const label = `${unit.domain} ${unit.begin}-${unit.end}`;
-    const order: Order = { work: { kind: "unit", options, unit }, label, workingFolder: process.cwd() };
-    const id = Buffer.from(label).toString("hex");
-    await unlessAborted(board.put(id, order), signal);
-    waiting.set(id, label);
-  }
-  while (waiting.size > 0) {
-    for (const [id, label] of [...waiting]) {
-      const state = await unlessAborted(board.look(id), signal);
-      if (state.state === "active" && state.event !== undefined)
-        onEvent({ type: "job-event", id, label, event: state.event });
-      if (state.state !== "done" && state.state !== "failed") continue;
-      waiting.delete(id);
-      if (state.state === "failed") failures.push({ label, error: state.error });
-      const done = units.length - waiting.size - failures.length;
-      onEvent({ type: "study", done, failed: failures.length, total: units.length });
-    }
-    await sleep(PAUSE, signal);
-  }
-  return failures;
 }
