@@ -12,6 +12,15 @@ export async function writeDurably(
   write: (handle: FileHandle) => Promise<void>,
 ): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
+  await replaceDurably(path, temporary, write);
+}
+
+/** As `writeDurably`, into folders that have to be there: where they are gone, nobody wants the file any more. */
+export async function replaceDurably(
+  path: string,
+  temporary: string,
+  write: (handle: FileHandle) => Promise<void>,
+): Promise<void> {
   try {
     const handle = await open(temporary, "w");
     try {

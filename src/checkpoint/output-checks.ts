@@ -57,7 +57,7 @@ export async function refuseForeign(partial: string): Promise<void> {
 export async function clearFinished(path: string): Promise<void> {
   const partial = `${path}.partial`;
   const names = await readdir(partial).catch((): string[] => []);
-  if (names.join() === STATE) await rm(partial, { recursive: true, force: true });
+  if (names.includes(STATE) && !names.includes(CONTENT)) await rm(partial, { recursive: true, force: true });
 }
 
 /** Throws away what an earlier run left. */

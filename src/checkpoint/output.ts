@@ -3,7 +3,6 @@ import { dirname, join, resolve } from "node:path";
 import { syncFolder, writeDurably, writeError, writeFully } from "./durable.js";
 import { fileError } from "./file-pool.js";
 import { Journal, type JournalEntry } from "./journal.js";
-import { quote } from "./json-scanner.js";
 import { takeLock } from "./lock.js";
 import {
   CONTENT,
@@ -16,12 +15,8 @@ import {
   STATE,
 } from "./output-checks.js";
 import { checkFileName } from "./paths.js";
-import { layOutTensors, type TensorLayout, tensorBytes } from "./safetensors-encode.js";
-
-/** A tensor to be written: its bytes, or where they come from when its turn has come. */
-export interface ShardTensor extends TensorLayout {
-  readonly data: Uint8Array | (() => Promise<Uint8Array> | AsyncIterable<Uint8Array>);
-}
+import { type TensorLayout, tensorBytes } from "./safetensors-encode.js";
+import { type ShardTensor, writeTensors } from "./shard-writer.js";
 
 export interface OutputOptions {
   /** Identity of the work. An unfinished output with the same one is gone on with, another is refused. */
@@ -45,6 +40,8 @@ export class OutputFolder {
     readonly target: string,
     /** The folder beside it in which it is built. */
     readonly partial: string,
+    /** Identity of the work that makes it. */
+    readonly fingerprint: string,
     private readonly log: Journal,
     private readonly unlock: () => Promise<void>,
   ) {}
@@ -77,7 +74,7 @@ export class OutputFolder {
         const journal = await Journal.open(join(state, "journal.jsonl"));
         // What is flushed into the new folders and files counts only if their names are on the disk too.
         for (const folder of [state, partial, dirname(partial)]) await syncFolder(folder);
-        return new OutputFolder(path, partial, journal, unlock);
+        return new OutputFolder(path, partial, options.fingerprint, journal, unlock);
       } catch (error) {
         await unlock();
         throw error;
@@ -118,19 +115,7 @@ export class OutputFolder {
     tensors: readonly ShardTensor[],
     metadata: Readonly<Record<string, string>> = { format: "pt" },
   ): Promise<void> {
-    const { ordered, head } = layOutTensors(tensors, metadata);
-    await this.write(name, async (handle) => {
-      await writeFully(handle, head);
-      for (const tensor of ordered) {
-        let bytes = 0;
-        for await (const chunk of chunksOf(tensor)) {
-          await writeFully(handle, chunk);
-          bytes += chunk.length;
-        }
-        const expected = tensorBytes(tensor);
-        if (bytes !== expected) throw new RangeError(`${quote(tensor.name)} came with ${bytes} of ${expected} bytes`);
-      }
-    });
+    await this.write(name, (handle) => writeTensors(handle, tensors, metadata));
   }
 
   async writeFile(name: string, content: Uint8Array | string): Promise<void> {
@@ -193,12 +178,6 @@ export class OutputFolder {
       throw writeError(error, join(this.content, name));
     }
   }
-}
-
-async function* chunksOf({ data }: ShardTensor): AsyncGenerator<Uint8Array> {
-  const content = typeof data === "function" ? data() : data;
-  if (Symbol.asyncIterator in content) yield* content;
-  else yield await content;
 }
 
 /** Text of model.safetensors.index.json as transformers writes it: sorted keys, indented by 2. */

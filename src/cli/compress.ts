@@ -7,7 +7,7 @@ import { follow } from "../pipeline/follow.js";
 import { type CompressOptions, compressOptions } from "../pipeline/options.js";
 import { readOptions } from "./config-file.js";
 import { COMPRESS_GROUPS } from "./option-groups.js";
-import { addOutputOptions, type Outcome, type OutputFlags, runCommand } from "./run-command.js";
+import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
 import { addSchemaOptions, givenOptions } from "./schema-options.js";
 
 const EXAMPLES = `
@@ -18,12 +18,14 @@ Examples:
   $ ream compress ./model --experts 48 --method reap --out ./pruned
   $ ream compress ./model --experts 48 --dry-run --json > plan.json
   $ ream compress ./model --plan plan.json --out ./small
+  $ ream compress ./model --observed observed --experts 48 --out ./small --queue redis://host:6379
 
 Interrupted or killed, the same command goes on where it stopped. Exit status: 0 done, 1 failed, 2 wrong usage,
 130 interrupted.`;
 
 interface Flags extends OutputFlags {
   readonly config?: string;
+  readonly queue?: string;
 }
 
 export function compressCommand(done: (status: number) => void): Command {
@@ -34,7 +36,11 @@ export function compressCommand(done: (status: number) => void): Command {
       "Compresses a Mixture-of-Experts model: every layer keeps --experts of its experts, the others are merged into\nthem or dropped. The result loads like the original.",
     )
     .argument("[model]", "folder or hub id org/name[@revision]")
-    .option("--config <file>", "JSON file with options as keys (dryRun, groupSize ...); flags win over it");
+    .option("--config <file>", "JSON file with options as keys (dryRun, groupSize ...); flags win over it")
+    .option(
+      "--queue <url>",
+      "with --observed or --plan: have layers planned and files written by `ream worker --queue URL` (docs/study-queue.md)",
+    );
   addSchemaOptions(command, compressOptions, COMPRESS_GROUPS);
   addOutputOptions(command).addHelpText("after", `\nMethods:\n${methods.join("\n")}\n${EXAMPLES}`);
   return command.action(async (model: string | undefined, flags: Flags) => {
@@ -43,16 +49,24 @@ export function compressCommand(done: (status: number) => void): Command {
       await runCommand(
         flags,
         async ({ signal, onEvent }) => {
-          const options = await readOptions(compressOptions, flags.config, given);
-          const began = performance.now();
           // The settings that were not given are the method's; the others are as checked.
-          const result = await follow(compress(options as CompressOptions, signal), onEvent);
+          const options = (await readOptions(compressOptions, flags.config, given)) as CompressOptions;
+          const began = performance.now();
+          const { queue } = flags;
+          const elsewhere = queue === undefined ? undefined : await workersOf(queue, options, { signal, onEvent });
+          const result = await follow(compress(options, signal, elsewhere), onEvent);
           return outcome(options.model, result, (performance.now() - began) / 1000);
         },
         "Interrupted. The same command goes on from here; --restart begins anew.",
       ),
     );
   });
+}
+
+async function workersOf(url: string, options: CompressOptions, context: Pick<RunContext, "signal" | "onEvent">) {
+  // Loading what talks to Redis takes longer than all else.
+  const { compressOnQueue } = await import("../study/queue/compress-queue.js");
+  return compressOnQueue(url, options, context);
 }
 
 /** Highest resident memory of the process so far, in bytes. */

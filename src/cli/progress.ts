@@ -60,7 +60,7 @@ export class ProgressDisplay {
       }
       case "shard": {
         const { file, done, total } = event;
-        this.show("write", done / total, () => `writing  ${formatBytes(done)} of ${formatBytes(total)}  ${file}`);
+        this.show("write", done / total, () => `${writingText(event)}  ${file}`);
         break;
       }
       case "evaluate": {
@@ -99,6 +99,7 @@ export class ProgressDisplay {
 
   private jobText(event: RunEvent): string {
     if (event.type === "progress") return progressLine(this.state.update(event), false);
+    if (event.type === "shard") return writingText(event);
     if (event.type !== "evaluate") return "";
     return `${PHASES[event.phase]}  ${formatCount(event.done)} of ${formatCount(event.total)}`;
   }
@@ -160,6 +161,10 @@ function startLine({
   const text = `${model}: ${experts.before} -> ${experts.after} experts in ${layers} layers by ${method}, on `;
   const calibration = `${formatCount(tokens)} tokens (${formatCount(sequences)} sequences of ${length}), ${precision}, ${backend}`;
   return `${text}${calibration}${resumed > 0 ? `; ${resumed} layers are there from an earlier run` : ""}`;
+}
+
+function writingText({ done, total }: Extract<CompressEvent, { type: "shard" }>): string {
+  return `writing  ${formatBytes(done)} of ${formatBytes(total)}`;
 }
 
 function progressLine(

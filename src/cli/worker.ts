@@ -36,9 +36,16 @@ export function workerCommand(done: (status: number) => void): Command {
   const queue = "With a queue:";
   const share = "Without one:";
   const command = new Command("worker")
-    .summary("does jobs of studies and observations that run on several machines")
-    .description("Does the jobs of `ream study --queue` and `ream observe --queue`, or a share of a study's jobs.")
-    .addOption(new Option("--out <folder>", "the study's or observation's folder as this machine sees it"))
+    .summary("does jobs of studies, observations and compressions that run on several machines")
+    .description(
+      "Does the jobs of `ream study --queue`, `ream observe --queue` and `ream compress --queue`, or a share of a study's jobs.",
+    )
+    .addOption(
+      new Option(
+        "--out <folder>",
+        "as this machine sees it: the folder of a study or an observation, or OUT.partial of a compression",
+      ),
+    )
     .addOption(storeOption())
     .addOption(
       new Option("--queue <url>", "Redis or Valkey: redis[s]://[user:password@]host[:port][/db]").helpGroup(queue),

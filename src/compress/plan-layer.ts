@@ -28,6 +28,8 @@ export interface LayerPlanOptions {
   /** Called between long steps, for the process to hear signals; throws to stop. */
   readonly pause: () => Promise<void>;
   readonly trace?: LayerTrace | undefined;
+  /** Told the share of the experts to be aligned that are, 0 to 1. */
+  readonly onAligned?: ((share: number) => void) | undefined;
 }
 
 /** Decides what to do with a layer: which experts stay, which join them, and how their neurons correspond. */
@@ -44,6 +46,8 @@ export async function planLayer(observation: LayerObservation, options: LayerPla
   const aligned = needsAlignment(settings) && clusters.some(({ absorbed }) => absorbed.length > 0);
   const aligner = aligned ? await options.aligner?.() : undefined;
   const groups: Group[] = [];
+  const toAlign = clusters.reduce((sum, { absorbed }) => sum + absorbed.length, 0);
+  let done = 0;
   for (const { centroid, absorbed } of clusters) {
     const members = [centroid, ...absorbed];
     const permutations: Record<string, number[]> = {};
@@ -52,6 +56,7 @@ export async function planLayer(observation: LayerObservation, options: LayerPla
       const alignment = aligner!.align(centroid, member);
       permutations[member] = Array.from(alignment.permutation);
       trace?.alignment(centroid, member, alignment);
+      options.onAligned?.(++done / toAlign);
     }
     groups.push({ members, weights: weightsOf(members, saliency, settings), permutations });
   }

@@ -2,7 +2,6 @@ import { resolve } from "node:path";
 import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
 import { refuseExisting } from "../checkpoint/output-checks.js";
-import type { DType } from "../checkpoint/tensor.js";
 import { checkRoom } from "../compress/group.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";
 import { resolveSettings, type Settings, settingsSchema } from "../compress/settings.js";
@@ -11,24 +10,27 @@ import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import type { ModelDescription } from "../model/description.js";
-import { Observation } from "../observe/observation.js";
-import { observedNotes, observedSettings } from "../observe/observed-settings.js";
 import { planObserved } from "../observe/plan-observed.js";
 import { makeBatches } from "./batches.js";
 import { checkExperts, expertLimits } from "./check-experts.js";
 import type { CompressEvent } from "./events.js";
+import { prepareGiven } from "./given-plan.js";
 import { planLayers } from "./layer-loop.js";
 import type { ManifestInputs } from "./manifest.js";
+import { prepareObserved } from "./observed-work.js";
 import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
-import { openOutput, recordedPlans } from "./open-output.js";
+import { openOutput } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
+import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
-import { readPlan } from "./plan-file.js";
 import { predictionNotes } from "./prediction-layers.js";
+import { recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseSource } from "./refuse-source.js";
 import { relay } from "./relay.js";
+import { planElsewhere } from "./split/plan-elsewhere.js";
+import { type CompressElsewhere, checkSplit, type Split } from "./split/split.js";
 import { writeTrace } from "./trace-files.js";
 import { writeCheckpoint } from "./write-checkpoint.js";
 
@@ -41,17 +43,19 @@ export interface CompressResult {
   readonly bytes: { readonly before: number; readonly after: number };
 }
 
-const DTYPES: Record<"bf16" | "f16" | "f32", DType> = { bf16: "BF16", f16: "F16", f32: "F32" };
-
 /**
  * Compresses a model: plans every MoE layer, then writes the checkpoint. Yields progress; returns what was done.
  * Interrupted, it continues where it was when it is called again with the same options.
+ * @param elsewhere has layers planned and files written by others, where nothing is to be observed (`checkSplit`)
  */
 export async function* compress(
   input: CompressOptions,
   signal?: AbortSignal,
+  elsewhere?: CompressElsewhere,
 ): AsyncGenerator<CompressEvent | HubEvent, CompressResult> {
   const options = parseOptions(compressOptions, input);
+  if (elsewhere !== undefined) checkSplit(options);
+  const context = { signal, elsewhere };
   if (options.out === undefined && !options.dryRun) {
     throw new ReamError("OPTION_MISSING", "no output folder was given", {
       hint: "Give --out DIR, or --dry-run for the plan alone.",
@@ -62,16 +66,22 @@ export async function* compress(
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
-    if (options.plan !== undefined) return yield* applyPlan(options, options.plan, opened, signal);
-    if (options.observed !== undefined) return yield* planObservedAndWrite(options, options.observed, opened, signal);
-    return yield* planAndWrite(options, opened, signal);
+    if (options.plan !== undefined) return yield* applyPlan(options, options.plan, opened, context);
+    if (options.observed !== undefined) return yield* planObservedAndWrite(options, options.observed, opened, context);
+    return yield* planAndWrite(options, opened, context);
   } finally {
     await opened.checkpoint.close();
   }
 }
 
+interface Context {
+  readonly signal: AbortSignal | undefined;
+  readonly elsewhere: CompressElsewhere | undefined;
+}
+
 /** Observes, plans and writes. */
-async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedModel, signal: AbortSignal | undefined) {
+async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedModel, context: Context) {
+  const { signal } = context;
   const { checkpoint, model, folder } = opened;
   const settings = resolveSettings(options.method, pickSettings(options));
   const kept = checkExperts(options.experts, expertLimits(model));
@@ -92,7 +102,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
   }
   const traces: LayerTrace[] = [];
   const observed = { settings, calibration, seed: options.seed, backend };
-  return yield* writePlanned(options, opened, observed, notes, signal, async function* ({ finished, onPlan }) {
+  return yield* writePlanned(options, opened, observed, notes, context, async function* ({ finished, onPlan }) {
     const plans = yield* planLayers({
       checkpoint,
       model,
@@ -101,7 +111,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
       batches: makeBatches(calibration, settings),
       kept,
       seed: options.seed,
-      mergedDtype: mergedDtype(backend, outputDtype(options)),
+      mergedDtype: outputTarget(options, backend).mergedDtype,
       finished,
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
@@ -119,23 +129,15 @@ async function* planObservedAndWrite(
   options: ResolvedCompressOptions,
   folder: string,
   opened: OpenedModel,
-  signal: AbortSignal | undefined,
+  context: Context,
 ) {
-  const { model } = opened;
-  const observation = await Observation.open(folder);
-  const settings = observedSettings(options.method, pickSettings(options));
-  const kept = checkExperts(options.experts, expertLimits(model));
-  checkRoom(model.experts, kept, settings);
-  await observation.checkModel(opened);
-  const mix = observation.mix(options.mix);
-  const notes = [...observedNotes(options.method, options.statistics), ...mix.notes];
-  const backend = openBackend({ ...options, precision: observation.manifest.engine.precision }, opened, (note) =>
-    notes.push(note),
-  );
-  const { seed } = observation.manifest.calibration;
-  const observed = { settings, calibration: mix.calibration, seed, backend, observation: observation.identity };
-  return yield* writePlanned(options, opened, observed, notes, signal, ({ finished, onPlan }) =>
-    planObserved({ observation, mix, settings, kept, weights: { opened, backend }, finished, onPlan, signal }),
+  const { signal } = context;
+  const { planning, observed, notes } = await prepareObserved(options, folder, opened);
+  const { layers } = planning.observation.manifest;
+  return yield* writePlanned(options, opened, observed, notes, context, (progress, split) =>
+    split === undefined
+      ? planObserved({ ...planning, ...progress, signal })
+      : planElsewhere(split, { layers, ...progress, signal }),
   );
 }
 
@@ -145,17 +147,16 @@ async function* writePlanned(
   opened: OpenedModel,
   observed: NonNullable<ManifestInputs["observed"]>,
   notes: readonly string[],
-  signal: AbortSignal | undefined,
-  makePlans: (progress: {
-    readonly finished: readonly LayerPlan[];
-    readonly onPlan: (plan: LayerPlan) => Promise<void>;
-  }) => AsyncGenerator<CompressEvent, LayerPlan[]>,
+  { signal, elsewhere }: Context,
+  makePlans: (
+    progress: { readonly finished: readonly LayerPlan[]; readonly onPlan: (plan: LayerPlan) => Promise<void> },
+    split: Split | undefined,
+  ) => AsyncGenerator<CompressEvent, LayerPlan[]>,
 ) {
   const { settings, calibration, backend } = observed;
   const kept = options.experts!;
-  const output = options.dryRun
-    ? undefined
-    : await openOutput(options, opened, { settings, calibration: calibration.digest }, backend);
+  const input = { settings, calibration: calibration.digest };
+  const { output, split } = await openOutput(options, opened, { input, backend, kept, elsewhere });
   try {
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
@@ -168,16 +169,11 @@ async function* writePlanned(
     const onPlan = async (plan: LayerPlan) => {
       if (planned++ >= recorded) await output?.append({ plan });
     };
-    const layers = yield* makePlans({ finished, onPlan });
+    const layers = yield* makePlans({ finished, onPlan }, split);
     const plan = makePlan(options, settings, opened.model, kept, layers);
     const bytes = yield* writeCheckpoint({
-      ...target(options, backend),
-      opened,
-      output,
-      plan,
-      backend,
-      observed,
-      signal,
+      ...outputTarget(options, backend),
+      ...{ opened, output, plan, backend, observed, split, signal },
     });
     const out = options.dryRun ? undefined : options.out;
     return { out, plan, settings, calibration: describeCalibration(calibration), bytes };
@@ -191,46 +187,21 @@ async function* applyPlan(
   options: ResolvedCompressOptions,
   file: string,
   opened: OpenedModel,
-  signal: AbortSignal | undefined,
+  { signal, elsewhere }: Context,
 ) {
-  const plan = await readPlan(file, opened.model);
-  if (options.experts !== undefined && options.experts !== plan.experts.after) {
-    throw new ReamError("EXPERTS_RANGE", `the plan keeps ${plan.experts.after} experts, not ${options.experts}`, {
-      where: "--experts",
-      hint: "Leave --experts out, or make a plan for that number.",
-    });
-  }
-  const notes: string[] = [];
-  const backend = openBackend(options, opened, (note) => notes.push(note));
-  const output = options.dryRun ? undefined : await openOutput(options, opened, plan, backend);
+  const { plan, backend, notes } = await prepareGiven(options, file, opened);
+  const kept = plan.experts.after;
+  const { output, split } = await openOutput(options, opened, { input: plan, backend, kept, elsewhere });
   try {
     for (const message of notes) yield { type: "note", message } as const;
     const bytes = yield* writeCheckpoint({
-      ...target(options, backend),
-      opened,
-      output,
-      plan,
-      backend,
-      signal,
+      ...outputTarget(options, backend),
+      ...{ opened, output, plan, backend, split, signal },
     });
     return { out: options.dryRun ? undefined : options.out, plan, settings: undefined, calibration: undefined, bytes };
   } finally {
     await output?.close();
   }
-}
-
-/** What the output looks like. */
-function target(options: ResolvedCompressOptions, backend: Backend) {
-  const dtype = outputDtype(options);
-  return { dtype, mergedDtype: mergedDtype(backend, dtype), shards: options.shards };
-}
-
-/**
- * Dtype of merged experts as later layers see them: float32 where everything is computed in it, so that only the result
- * is rounded; else exactly what is written.
- */
-function mergedDtype(backend: Backend, output: DType | undefined): DType | undefined {
-  return backend.precision === "f32" ? "F32" : output;
 }
 
 /** Settings that were given one by one. */
@@ -247,10 +218,6 @@ function makePlan(
   layers: LayerPlan[],
 ): Plan {
   return { format: "ream-plan", version: 1, method, rounding, experts: { before: model.experts, after: kept }, layers };
-}
-
-function outputDtype({ outputDtype: name }: Pick<ResolvedCompressOptions, "outputDtype">): DType | undefined {
-  return name === "same" ? undefined : DTYPES[name];
 }
 
 function startEvent(

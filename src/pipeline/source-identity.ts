@@ -28,13 +28,11 @@ export function modelIdentity({ checkpoint, folder }: Pick<OpenedModel, "checkpo
   return quickIdentity(folder, [...files, "config.json"]);
 }
 
-/** SHA-256 of each file's content. Files of the Hugging Face cache are named by it, so that they are not read again. */
-export async function* contentIdentity(folder: string, names: readonly string[]): AsyncGenerator<FileIdentity> {
-  for (const name of [...names].sort()) {
-    const path = join(folder, name);
-    const { size } = await stat(path);
-    yield { name, bytes: size, sha256: (await cachedDigest(path)) ?? (await fileDigest(path)) };
-  }
+/** With SHA-256 of the file's content. Files of the Hugging Face cache are named by it, so that they are not read again. */
+export async function contentIdentity(folder: string, name: string): Promise<FileIdentity> {
+  const path = join(folder, name);
+  const { size } = await stat(path);
+  return { name, bytes: size, sha256: (await cachedDigest(path)) ?? (await fileDigest(path)) };
 }
 
 async function cachedDigest(path: string): Promise<string | undefined> {

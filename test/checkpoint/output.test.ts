@@ -2,8 +2,9 @@ import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { buildIndex, OutputFolder, type ShardTensor } from "../../src/checkpoint/output.js";
+import { buildIndex, OutputFolder } from "../../src/checkpoint/output.js";
 import { encodeSafetensors } from "../../src/checkpoint/safetensors-encode.js";
+import type { ShardTensor } from "../../src/checkpoint/shard-writer.js";
 import type { Tensor } from "../../src/checkpoint/tensor.js";
 import { expectCode, temporaryFolder } from "./support.js";
 

@@ -1,5 +1,6 @@
 /** The process that does one order for a worker (child.ts), and ends with it. */
 import { observeUnit } from "../../observe/observe.js";
+import { makePart } from "../../pipeline/split/make-part.js";
 import { executeJob, type JobEvent } from "../execute-job.js";
 import { appendLog } from "../job-folder.js";
 import { errorOf } from "../local-queue.js";
@@ -38,6 +39,10 @@ async function work({ work }: Order, store: Store, onEvent: (event: JobEvent) =>
   if (work.kind === "job") {
     const { notes } = await executeJob(work.job, { out: store.folder, store, signal, onEvent });
     for (const note of notes) await appendLog(store.folder, work.job.id, { note });
+    return;
+  }
+  if (work.kind === "part") {
+    for await (const event of makePart(work.options, { ...work, partial: store.folder }, signal)) onEvent(event);
     return;
   }
   await store.observeUnit(work.unit, async (out) => {

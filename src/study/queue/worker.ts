@@ -20,7 +20,7 @@ const LOSSES = 10;
 
 export interface WorkerOptions {
   readonly url: string;
-  /** The study's or observation's folder as this machine sees it; without it all queues whose folders can be seen. */
+  /** The folder of a study, an observation or an unfinished output as this machine sees it; without it all queues whose folders can be seen. */
   readonly folder: string | undefined;
   /** What the worker has in common with others, whose queue alone is worked at; without it folders are. */
   readonly store: Store | undefined;

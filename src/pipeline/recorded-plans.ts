@@ -1,0 +1,30 @@
+import type { OutputFolder } from "../checkpoint/output.js";
+import { type LayerPlan, parseLayerPlan } from "../compress/plan.js";
+import { ReamError } from "../errors.js";
+import { isMoe, type ModelDescription } from "../model/description.js";
+
+/** The plans that the journal holds: those of the first MoE layers, checked. Errors: JOURNAL_DAMAGED. */
+export function recordedPlans(output: OutputFolder, model: ModelDescription, kept: number): LayerPlan[] {
+  const fail = (what: string): never => {
+    throw new ReamError("JOURNAL_DAMAGED", `the journal of the interrupted run is damaged: ${what}`, {
+      where: output.partial,
+      hint: "Start anew with --restart.",
+    });
+  };
+  const layers = model.layers.filter(isMoe);
+  return output.journal.map((entry, i) => {
+    const plan = checkRecorded(entry?.plan, model, kept, fail);
+    return plan.layer === layers[i]?.index ? plan : fail(`entry ${i + 1} is of layer ${plan.layer}`);
+  });
+}
+
+/** Checks a layer's plan that a process has recorded for others. `fail` throws. */
+export function checkRecorded(
+  value: unknown,
+  model: ModelDescription,
+  kept: number,
+  fail: (what: string) => never,
+): LayerPlan {
+  const { experts, router } = model.layers.find(isMoe)!.feedForward;
+  return parseLayerPlan(value, { before: model.experts, after: kept }, { width: experts.width, router }, fail);
+}

@@ -1,0 +1,72 @@
+import { decode } from "../checkpoint/dtypes.js";
+import type { ShardTensor } from "../checkpoint/shard-writer.js";
+import type { DType } from "../checkpoint/tensor.js";
+import { pickTensorRows } from "../checkpoint/tensor-rows.js";
+import { convert, encodeFinite, mergeGroup } from "../compress/merge.js";
+import { groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
+import type { Backend } from "../engine/backend.js";
+import { MergedExperts } from "./merged-experts.js";
+import type { OpenedModel } from "./open-model.js";
+import type { OutputTensor } from "./output-layout.js";
+import type { OutputTarget } from "./output-target.js";
+
+export interface ContentOptions {
+  readonly opened: OpenedModel;
+  /** At least the layers of the tensors that are asked for. */
+  readonly plan: Pick<Plan, "layers" | "rounding">;
+  readonly backend: Backend;
+  readonly mergedDtype: OutputTarget["mergedDtype"];
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Makes the bytes of output tensors when their turn comes. */
+export class TensorContent {
+  private readonly plans: ReadonlyMap<number, LayerPlan>;
+  private readonly experts: MergedExperts;
+
+  constructor(private readonly options: ContentOptions) {
+    const { backend, opened, mergedDtype: dtype } = options;
+    this.plans = new Map(options.plan.layers.map((layer) => [layer.layer, layer]));
+    this.experts = new MergedExperts((layer, slot) => {
+      const plan = this.plans.get(layer.index)!;
+      const group = groupOf(plan, plan.keptExperts[slot]!);
+      const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);
+      return mergeGroup(backend, group, read, { when: options.plan.rounding, dtype });
+    });
+  }
+
+  /** The tensors of a file, ready to be written. @param onBytes told of what has been made */
+  shard(tensors: readonly OutputTensor[], onBytes: (bytes: number) => void = () => undefined): ShardTensor[] {
+    const told = async function* (chunks: AsyncIterable<Uint8Array>) {
+      for await (const chunk of chunks) {
+        yield chunk;
+        onBytes(chunk.length);
+      }
+    };
+    return tensors.map((tensor) => ({ ...tensor, data: () => told(this.of(tensor)) }));
+  }
+
+  private async *of(output: OutputTensor): AsyncGenerator<Uint8Array> {
+    const { opened, signal } = this.options;
+    const { checkpoint } = opened;
+    signal?.throwIfAborted();
+    if (output.kind === "expert") {
+      for (const slot of output.slots) {
+        signal?.throwIfAborted();
+        const expert = await this.experts.take(output.layer, slot, output.slots.length > 1);
+        yield convert(output.tensor(expert), output.dtype as DType).data;
+      }
+    } else if (output.kind === "router") {
+      const rows = this.plans.get(output.layer)!.keptExperts;
+      const router = pickTensorRows(await checkpoint.read(output.name), rows, output.axis);
+      yield convert(router, output.dtype as DType).data;
+    } else {
+      const { dtype } = checkpoint.info(output.name);
+      for await (const data of checkpoint.chunks(output.name)) {
+        yield dtype === output.dtype
+          ? data
+          : encodeFinite(output.dtype as DType, decode({ dtype: dtype as DType, data }));
+      }
+    }
+  }
+}
