@@ -24,6 +24,7 @@ const EXAMPLES = `
 Examples:
   $ ream study study.yaml
   $ ream study study.yaml --out results --json > study.json
+  $ ream study study.yaml --search budget=3
   $ ream study study.yaml --queue redis://host:6379
   $ ream study study.yaml --queue redis://host:6379 --store s3://bucket/study
   $ ream study study.yaml --slurm study.sh --workers 8
@@ -33,6 +34,7 @@ the same command goes on, and a changed file adds what is new. On several machin
 
 interface Flags extends OutputFlags {
   readonly out?: string;
+  readonly search?: number;
   readonly queue?: string;
   readonly store?: string;
   readonly slurm?: string;
@@ -45,7 +47,13 @@ export function studyCommand(done: (status: number) => void): Command {
     .summary("many compressions, their Pareto frontier, and a report")
     .description("Compresses a model in many ways, evaluates every result, and says which mix and method to choose.")
     .argument("<file>", "YAML or JSON file of the study")
-    .addOption(new Option("--out <folder>", "folder of the study; an interrupted one goes on from it"));
+    .addOption(new Option("--out <folder>", "folder of the study; an interrupted one goes on from it"))
+    .addOption(
+      new Option(
+        "--search <budget>",
+        "rank all mixes by held-out text and evaluate the most promising: budget=N of each method and number of experts",
+      ).argParser(searchBudget),
+    );
   const machines = "Several machines:";
   command
     .addOption(new Option("--queue <url>", "have the jobs done by `ream worker --queue URL`").helpGroup(machines))
@@ -68,8 +76,12 @@ export function studyCommand(done: (status: number) => void): Command {
   });
 }
 
+function searchBudget(text: string): number {
+  return wholeNumber(1)(text.replace(/^budget=/, ""));
+}
+
 async function run(file: string, flags: Flags, { signal, onEvent }: RunContext): Promise<Outcome> {
-  const study = await readStudy(file);
+  const study = await readStudy(file, flags.search === undefined ? {} : { search: { budget: flags.search } });
   const folder = studyFolder(file, study, flags.out);
   if (flags.slurm !== undefined || flags.kubernetes !== undefined) return writeClusterFiles(file, study, folder, flags);
   const work = async (queue: JobQueue) => outcome(await follow(runStudy(study, folder, queue, signal), onEvent));

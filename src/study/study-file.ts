@@ -84,8 +84,14 @@ export type Study = Omit<z.output<typeof fileSchema>, "mixes" | "methods" | "out
   readonly methods: readonly StudyMethod[];
 };
 
-/** Reads a study from a YAML or JSON file (docs/study.md). Paths are relative to the file. Errors: STUDY_FILE. */
-export async function readStudy(path: string): Promise<Study> {
+/**
+ * Reads a study from a YAML or JSON file (docs/study.md). Paths are relative to the file. Errors: STUDY_FILE.
+ * @param changes keys that stand for those of the file
+ */
+export async function readStudy(
+  path: string,
+  changes: Pick<z.input<typeof fileSchema>, "search"> = {},
+): Promise<Study> {
   const fail = (what: string, cause?: unknown): never => {
     throw new ReamError("STUDY_FILE", what, {
       where: path,
@@ -100,7 +106,8 @@ export async function readStudy(path: string): Promise<Study> {
   } catch (cause) {
     return fail(`the study cannot be read: ${(cause as Error).message.slice(0, 500)}`, cause);
   }
-  const parsed = fileSchema.safeParse(value);
+  const object = z.looseObject({}).safeParse(value);
+  const parsed = fileSchema.safeParse(object.success ? { ...object.data, ...changes } : value);
   if (!parsed.success) return fail(z.prettifyError(parsed.error).slice(0, 2000));
   const { mixes, methods, title, out, ...rest } = parsed.data;
   const folder = dirname(resolve(path));

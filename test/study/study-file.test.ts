@@ -58,3 +58,11 @@ test.each([
   const reading = text === undefined ? readStudy(join(folder, "none.yaml")) : read(text);
   await expect(reading).rejects.toMatchObject({ code: expect.stringMatching(/^(STUDY_FILE|CALIBRATION_MIX)$/) });
 });
+
+test("a search that is asked for stands for the file's", async () => {
+  const text = `${LEAST}mixes: ["general=1"]\nheldOut: {code: ./held.jsonl}\nsearch: {budget: 2}`;
+  const path = join(folder, "search.yaml");
+  writeFileSync(path, text);
+  expect((await readStudy(path)).search).toEqual({ budget: 2 });
+  expect((await readStudy(path, { search: { budget: 5 } })).search).toEqual({ budget: 5 });
+});
