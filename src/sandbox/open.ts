@@ -18,7 +18,7 @@ export class Sandboxes {
   readonly #options: CodeRunnerOptions;
   readonly #slots = new Slots(SLOTS);
   #python: Promise<PythonSandbox> | undefined;
-  #javascript: JavascriptSandbox | undefined;
+  #javascript: QuickJsSandbox | undefined;
 
   constructor(options: CodeRunnerOptions) {
     this.#options = options;
@@ -33,5 +33,10 @@ export class Sandboxes {
   javascript(): Promise<JavascriptSandbox> {
     this.#javascript ??= new QuickJsSandbox(this.#slots);
     return Promise.resolve(this.#javascript);
+  }
+
+  /** Ends what waits for further code. */
+  async close(): Promise<void> {
+    await this.#javascript?.close();
   }
 }

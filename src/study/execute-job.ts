@@ -16,6 +16,7 @@ import { itemsOf, type StudyItems } from "./items.js";
 import type { Job, JobSpec, StudyJudging } from "./job.js";
 import { forgetFailure, type JobResult, jobFolder, readResult, writeResult } from "./job-folder.js";
 import { measureOnText } from "./measure-held-out.js";
+import { PeakMemory } from "./peak-memory.js";
 import { scoredOf } from "./scored.js";
 import { SharedFolder, type Store } from "./store/store.js";
 
@@ -46,17 +47,19 @@ export async function executeJob(job: Job, context: JobContext): Promise<JobResu
     },
   };
   const attempt = await Attempt.begin(jobFolder(context.out, job.id));
+  const memory = new PeakMemory();
   try {
     const began = performance.now();
     const { items, ...made } = await work(job, attempt.folder, noting);
     const seconds = (performance.now() - began) / 1000;
-    const memoryBytes = process.resourceUsage().maxRSS * 1024;
+    const memoryBytes = memory.stop();
     await writeResult(attempt.folder, job, items, { ...made, seconds, memoryBytes, notes });
     await attempt.publish();
   } catch (error) {
     // Another attempt was faster, and deleted this one.
     if ((await readResult(context.out, job.id)) === undefined) throw error;
   } finally {
+    memory.stop();
     await attempt.leave();
   }
   await forgetFailure(context.out, job.id);

@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { QuickJsSandbox } from "../../src/sandbox/javascript-sandbox.js";
 import { Slots } from "../../src/sandbox/slots.js";
@@ -122,4 +123,17 @@ test("many at a time warn of nothing", async () => {
   await Promise.all(Array.from({ length: 12 }, () => many.evaluate("", ["1"], limits, shared)));
   process.off("warning", heard);
   expect(warnings).toEqual([]);
+});
+
+// Counted where the system tells it.
+test.skipIf(process.platform !== "linux")("threads end when it is closed", async () => {
+  const threads = () => readdirSync("/proc/self/task").length;
+  const many = new QuickJsSandbox(new Slots(4));
+  const run = () => many.evaluate("const x = 1;", ["x"], limits, signal);
+  await Promise.all([run(), run(), run(), run()]);
+  const working = threads();
+  await many.close();
+  expect(threads()).toBe(working - 4);
+  expect(await run()).toEqual({ kind: "done", value: [1] });
+  await many.close();
 });

@@ -145,8 +145,13 @@ async function askAll(open: OpenSubject, label: string, questions: readonly Ques
 }
 
 async function judgeAll(label: string, questions: readonly Question[], { options, signal, emit }: RunContext) {
-  for await (const progress of judgeAnswers(questions, judgeContext(options.unsafeCode, signal))) {
-    emit({ type: "evaluate", model: label, ...progress });
+  const judging = judgeContext(options.unsafeCode, signal);
+  try {
+    for await (const progress of judgeAnswers(questions, judging)) {
+      emit({ type: "evaluate", model: label, ...progress });
+    }
+  } finally {
+    await judging.close();
   }
 }
 
