@@ -72,7 +72,8 @@ export class ProgressDisplay {
       case "study": {
         const { done, failed, total } = event;
         const text = `jobs  ${done} of ${total} done${failed > 0 ? `, ${failed} failed` : ""}`;
-        this.show("study", (done + failed) / total, () => text);
+        // First the original and the observations, then the rest.
+        this.show(`study ${total}`, (done + failed) / total, () => text);
         break;
       }
       case "job":

@@ -43,6 +43,16 @@ describe("ProgressDisplay", () => {
     return { written, shown, tick: (seconds: number) => (now += seconds) };
   }
 
+  test("in a log, a study's parts are told each", () => {
+    const { written, shown } = display(false);
+    for (const total of [2, 20])
+      for (let done = 0; done <= total; done++) shown.update({ type: "study", done, failed: 0, total });
+    expect(written.map((line) => line.trim())).toEqual([
+      ...["jobs  1 of 2 done", "jobs  2 of 2 done"],
+      ...Array.from({ length: 10 }, (_, i) => `jobs  ${2 * (i + 1)} of 20 done`),
+    ]);
+  });
+
   test("in a log, one line for every tenth", () => {
     const { written, shown, tick } = display(false);
     for (let step = 0; step <= 1000; step++) {
