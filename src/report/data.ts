@@ -88,6 +88,20 @@ export interface Front {
   readonly correlations?: Correlations;
 }
 
+/** How a measure on held-out text foretells the average, over all models of a ratio. */
+export interface Foretelling {
+  readonly experts: number;
+  readonly measure: "kl" | "agreement" | "perplexity" | "rank";
+  /** Absent: the mean over all domains. */
+  readonly domain?: string;
+  /** Models. */
+  readonly n: number;
+  readonly pearson?: number;
+  readonly spearman?: number;
+  /** By how many points what the measure puts first scores below the best. */
+  readonly regret: number;
+}
+
 /** What a layer of the original model did with the calibration text. */
 export interface LayerObservation {
   readonly layer: number;
@@ -123,6 +137,7 @@ export interface StudyReport {
   readonly original?: Scores;
   readonly rows: readonly StudyRow[];
   readonly fronts: readonly Front[];
+  readonly foretellings?: readonly Foretelling[];
   readonly observation?: readonly LayerObservation[];
   readonly groupings?: readonly Grouping[];
   readonly provenance: readonly Fact[];

@@ -4,6 +4,7 @@ import { page } from "./parts/page.js";
 import type { Section } from "./parts/section.js";
 import { correlationSection } from "./sections/correlations.js";
 import { costSection } from "./sections/cost.js";
+import { foretellingSection } from "./sections/foretellings.js";
 import { groupSection } from "./sections/groups.js";
 import { provenance, studyHead } from "./sections/head.js";
 import { heldOutSection } from "./sections/held-out.js";
@@ -25,6 +26,7 @@ export function renderStudyReport(data: StudyReport): string {
       correlationSection(data),
       taskSection(data),
       heldOutSection(data),
+      foretellingSection(data),
       layerErrorSection(data),
       observationSection(data.observation),
       groupSection(data.groupings ?? []),

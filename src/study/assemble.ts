@@ -38,7 +38,7 @@ export async function assemble(
     const made = result(job);
     if (made?.scored === undefined || job.spec.kind !== "compress") continue;
     const { name, experts, mix, text } = job.spec;
-    const { seconds, memoryBytes, outputBytes } = made;
+    const { seconds, memoryBytes, outputBytes, rank } = made;
     const items = await readJobItems(out, job.id);
     const differences = originalItems && items && differencesOf(originalItems, items);
     itemsOfRows.push(items);
@@ -50,6 +50,7 @@ export async function assemble(
       ...made.scored,
       items: itemsPath(job),
       job: job.id,
+      ...(rank !== undefined && { rank }),
       seconds,
       ...(memoryBytes !== undefined && { memoryBytes }),
       ...(outputBytes !== undefined && { outputBytes }),

@@ -62,6 +62,8 @@ const row = scoredSchema.extend({
   experts: count,
   mix: z.record(name, z.number().min(0).max(1)).refine(isWhole, "the shares do not add up to 1"),
   seed: z.int().min(0).optional(),
+  /** Mean numerical rank of the last hidden states on held-out text. */
+  rank: z.number().min(0).optional(),
   seconds: z.number().min(0).optional(),
   memoryBytes: z.number().min(0).optional(),
   outputBytes: z.number().min(0).optional(),

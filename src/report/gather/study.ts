@@ -6,7 +6,17 @@ import type { MixCorrelations } from "../../study/analysis/correlation.js";
 import { type JobResult, jobFolder, readResult } from "../../study/job-folder.js";
 import { mixKey } from "../../study/mix.js";
 import type { Row, Scored, StudyResults } from "../../study/results.js";
-import type { Correlations, Fact, Front, Grouping, LayerObservation, Scores, StudyReport, StudyRow } from "../data.js";
+import type {
+  Correlations,
+  Fact,
+  Foretelling,
+  Front,
+  Grouping,
+  LayerObservation,
+  Scores,
+  StudyReport,
+  StudyRow,
+} from "../data.js";
 import { manifestLayer } from "./manifest.js";
 import { observedLayers } from "./observation.js";
 
@@ -43,6 +53,7 @@ export async function gatherStudy(
     ...(results.original && { original: scoresOf(results.original) }),
     rows,
     fronts: frontsOf(analysis),
+    foretellings: foretellingsOf(analysis),
     ...(observation && { observation }),
     ...(groupings.length > 0 && { groupings }),
     provenance: [
@@ -97,6 +108,17 @@ function frontsOf({ ratios }: Analysis): Front[] {
         ...(known && { correlations: known }),
       };
     }),
+  );
+}
+
+function foretellingsOf({ ratios }: Analysis): Foretelling[] {
+  return ratios.flatMap(({ experts, predictors }) =>
+    predictors.map(({ measure, domain, quality: { n, pearson, spearman, regret } }) => ({
+      ...{ experts, measure, n, regret },
+      ...(domain !== undefined && { domain }),
+      ...(pearson && { pearson: pearson.r }),
+      ...(spearman !== undefined && { spearman }),
+    })),
   );
 }
 

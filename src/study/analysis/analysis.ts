@@ -89,7 +89,8 @@ export interface MethodPair {
 }
 
 export interface Predictor {
-  readonly measure: Measure;
+  /** `rank`: the numerical rank of the last hidden states (the paper's Fig. 5). */
+  readonly measure: Measure | "rank";
   /** Undefined: the mean over all domains. */
   readonly domain: string | undefined;
   /** Of AVG; better is lower for `kl` and `perplexity`, whose signs are turned. `chosen` is an index into the points that are ranked. */

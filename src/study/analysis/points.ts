@@ -21,6 +21,8 @@ export interface Point extends Place {
   /** Tasks that all its rows have. Standard errors are means over the rows: other seeds answer the same items. */
   readonly tasks: Readonly<Record<string, TaskOfPoint>>;
   readonly heldOut: Readonly<Record<string, Readonly<Partial<Record<Measure, number>>>>>;
+  /** Mean numerical rank of the last hidden states on held-out text. */
+  readonly rank: number | undefined;
 }
 
 export interface TaskOfPoint {
@@ -39,7 +41,8 @@ export function pointsOf(rows: readonly Row[]): Point[] {
   return [...groups.values()].map((indices) => {
     const members = indices.map((i) => rows[i]!);
     const { method, experts, mix } = members[0]!;
-    return { method, experts, mix, rows: indices, ...meanScores(members) };
+    const rank = meanOfAll(members.map((member) => member.rank));
+    return { method, experts, mix, rows: indices, ...meanScores(members), rank };
   });
 }
 

@@ -4,9 +4,21 @@ import { rankQuality } from "./rank-quality.js";
 
 const SIGNS: Readonly<Record<Measure, number>> = { kl: -1, agreement: 1, perplexity: -1 };
 
+type Measured = Pick<Point, "avg" | "heldOut" | "rank">;
+
 /** Every measure on held-out text that all points have, by domain and, where there are several, in the mean over them. */
-export function predictorsOf(points: readonly Pick<Point, "avg" | "heldOut">[]): Predictor[] {
-  if (points.length === 0) return [];
+export function predictorsOf(points: readonly Measured[]): Predictor[] {
+  return points.length === 0 ? [] : [...byDomain(points), ...byRank(points)];
+}
+
+function byRank(points: readonly Measured[]): Predictor[] {
+  const ranks = points.map(({ rank }) => rank);
+  if (!ranks.every((rank) => rank !== undefined)) return [];
+  const averages = points.map(({ avg }) => avg);
+  return [{ measure: "rank", domain: undefined, quality: rankQuality(ranks, averages) }];
+}
+
+function byDomain(points: readonly Measured[]): Predictor[] {
   const averages = points.map(({ avg }) => avg);
   return MEASURES.flatMap((measure) => {
     const predictor = (domain: string | undefined, values: readonly number[]): Predictor => ({

@@ -84,7 +84,7 @@ describe("an analysis", () => {
   test("ranks by held-out measures, by domain and in their mean", () => {
     const measured = [0.3, 0.1, 0.2].map((kl, i): Row => {
       const heldOut = { a: { kl, agreement: 1 - kl }, b: { kl: 0.2 } };
-      return row("REAM", { a: i / 2, b: 1 - i / 2 }, 60 + i, 60, { heldOut });
+      return row("REAM", { a: i / 2, b: 1 - i / 2 }, 60 + i, 60, { heldOut, rank: [5, 7, 9][i]! });
     });
     const [ratio] = analyse(study(measured)).ratios;
     expect(ratio!.predictors.map(({ measure, domain, quality }) => [measure, domain, quality.chosen])).toEqual([
@@ -92,7 +92,9 @@ describe("an analysis", () => {
       ["kl", "b", 0],
       ["kl", undefined, 1],
       ["agreement", "a", 1],
+      ["rank", undefined, 2],
     ]);
+    expect(ratio!.predictors[4]!.quality).toMatchObject({ regret: 0, spearman: expect.closeTo(1, 12) });
     expect(ratio!.predictors[0]!.quality).toMatchObject({ regret: 0.5, spearman: expect.closeTo(0.5, 12) });
   });
 });
