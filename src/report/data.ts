@@ -88,6 +88,16 @@ export interface Front {
   readonly correlations?: Correlations;
 }
 
+/** The hypervolume of a method less that of another, on the same items. */
+export interface FrontDifference {
+  readonly experts: number;
+  readonly first: string;
+  readonly second: string;
+  readonly value: number;
+  /** Of 95 %. */
+  readonly interval: readonly [low: number, high: number];
+}
+
 /** How a measure on held-out text foretells the average, over all models of a ratio. */
 export interface Foretelling {
   readonly experts: number;
@@ -128,6 +138,7 @@ export interface Grouping {
 
 /** Mixes x methods x ratios, evaluated against one original. */
 export interface StudyReport {
+  readonly title?: string;
   readonly model: { readonly name: string; readonly experts?: number };
   /** In the order in which they are shown: it decides their colours and symbols. */
   readonly methods: readonly string[];
@@ -137,6 +148,7 @@ export interface StudyReport {
   readonly original?: Scores;
   readonly rows: readonly StudyRow[];
   readonly fronts: readonly Front[];
+  readonly differences?: readonly FrontDifference[];
   readonly foretellings?: readonly Foretelling[];
   readonly observation?: readonly LayerObservation[];
   readonly groupings?: readonly Grouping[];

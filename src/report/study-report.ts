@@ -17,7 +17,7 @@ import { tradeOffSection } from "./sections/trade-off.js";
 /** The page of a study: one HTML file that needs nothing else. Sections without data are left out. */
 export function renderStudyReport(data: StudyReport): string {
   return page({
-    title: `${data.model.name}, compressed`,
+    title: data.title ?? `${data.model.name}, compressed`,
     kind: "Study report",
     lead: studyHead(data),
     sections: [

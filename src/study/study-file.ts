@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 import { parseMix } from "../calibration/mix.js";
@@ -77,7 +77,7 @@ export interface StudyMethod {
 /** A study as its file says, with defaults and absolute paths. */
 export type Study = Omit<z.output<typeof fileSchema>, "mixes" | "methods" | "out" | "title"> & {
   readonly title: string;
-  /** The model as the file names it. */
+  /** The model as the file names it; of a path beside the file its last part. */
   readonly modelName: string;
   readonly out: string | undefined;
   readonly mixes: readonly string[];
@@ -132,7 +132,7 @@ export async function readStudy(
     ...rest,
     title: title ?? `Study of ${rest.model}`,
     out: out && local(out),
-    modelName: rest.model,
+    modelName: isLocal(rest.model) ? basename(rest.model) : rest.model,
     model: local(rest.model),
     domains: relative(rest.domains),
     heldOut: relative(rest.heldOut),

@@ -199,4 +199,16 @@ test("overlap of hypervolumes is told", () => {
   const summary = (data: StudyReport) => texts(parse(renderStudyReport(data)), ".summary p")[1];
   expect(summary({ ...study, fronts: disjoint })).toContain("do not overlap.");
   expect(summary(apart)).toContain("overlap, so that the order may be chance.");
+  // A paired difference says more than two intervals do.
+  const { experts } = apart.fronts[0]!;
+  const [first, second] = apart.fronts
+    .filter((front) => front.experts === experts)
+    .sort((a, b) => b.hypervolume! - a.hypervolume!)
+    .map(({ method }) => method) as [string, string];
+  const told = (low: number, high: number) => {
+    const pair = { experts, first: second, second: first, value: -(low + high) / 2, interval: [-high, -low] as const };
+    return summary({ ...apart, differences: [pair] });
+  };
+  expect(told(10.6, 73.1)).toContain("the difference lies between +11 and +73 (95 %).");
+  expect(told(-3, 20)).toContain("between −3 and +20 (95 %), so that the order may be chance.");
 });

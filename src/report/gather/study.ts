@@ -11,6 +11,7 @@ import type {
   Fact,
   Foretelling,
   Front,
+  FrontDifference,
   Grouping,
   LayerObservation,
   Scores,
@@ -46,6 +47,7 @@ export async function gatherStudy(
   const observation = out === undefined ? undefined : await observationOf(made, out);
   const groupings = out === undefined ? [] : await groupingsOf(results, analysis, out);
   return {
+    title: results.title,
     model: results.model,
     methods: [...new Set(rows.map(({ method }) => method))],
     domains: [...new Set(results.rows.flatMap(({ mix }) => Object.keys(mix)))],
@@ -53,6 +55,7 @@ export async function gatherStudy(
     ...(results.original && { original: scoresOf(results.original) }),
     rows,
     fronts: frontsOf(analysis),
+    differences: differencesOf(analysis),
     foretellings: foretellingsOf(analysis),
     ...(observation && { observation }),
     ...(groupings.length > 0 && { groupings }),
@@ -108,6 +111,14 @@ function frontsOf({ ratios }: Analysis): Front[] {
         ...(known && { correlations: known }),
       };
     }),
+  );
+}
+
+function differencesOf({ ratios }: Analysis): FrontDifference[] {
+  return ratios.flatMap(({ experts, pairs }) =>
+    pairs.flatMap(({ first, second, hypervolume: { value, interval } }) =>
+      interval === undefined ? [] : [{ experts, first, second, value, interval }],
+    ),
   );
 }
 

@@ -7,10 +7,10 @@ import { table } from "../parts/table.js";
 import { ratioName, ratios } from "../study-rows.js";
 
 const NAMES = {
-  kl: "KL divergence",
-  agreement: "same next token",
+  kl: "KL",
+  agreement: "same token",
   perplexity: "perplexity",
-  rank: "numerical rank of the last hidden states",
+  rank: "rank",
 } as const;
 
 /** How well measures that need no answers order the models. */
@@ -24,8 +24,9 @@ export function foretellingSection(data: StudyReport): Section | undefined {
   return {
     id: "foretelling",
     title: "What held-out text foretells",
-    body: html`<p>How well a measure that takes seconds orders the models by AVG: 1 is the same order, 0 none. The regret is by how many
-points the model that it puts first scores below the best.</p>${figures(panels)}`,
+    body: html`<p>How well a measure that takes seconds orders the models by AVG: r is Pearson's, rho Spearman's correlation. The regret is by how many
+points the model that it puts first scores below the best. KL and perplexity count as better when they are lower; rank is the numerical rank
+of the last hidden states.</p>${figures(panels)}`,
   };
 }
 
@@ -34,9 +35,9 @@ function panel(name: string, lines: readonly Foretelling[]): Html {
     caption: `Measures on held-out text against AVG, ${lines[0]!.n} models, ${name}`,
     columns: [
       { name: "measure", cell: ({ measure }) => NAMES[measure] },
-      { name: "of", cell: ({ measure, domain }) => domain ?? (measure === "rank" ? "all text" : "mean of domains") },
-      { name: "Pearson", cell: ({ pearson }) => fixed(pearson, 2), number: ({ pearson }) => pearson },
-      { name: "Spearman", cell: ({ spearman }) => fixed(spearman, 2), number: ({ spearman }) => spearman },
+      { name: "of", cell: ({ measure, domain }) => domain ?? (measure === "rank" ? "all text" : "mean") },
+      { name: "r", cell: ({ pearson }) => fixed(pearson, 2), number: ({ pearson }) => pearson },
+      { name: "rho", cell: ({ spearman }) => fixed(spearman, 2), number: ({ spearman }) => spearman },
       { name: "regret", cell: ({ regret }) => fixed(regret), number: ({ regret }) => regret },
     ],
     rows: lines,

@@ -1,6 +1,6 @@
 import type { Fact, StudyReport } from "../data.js";
 import { type Html, html } from "../parts/html.js";
-import { fixed, interval, significant } from "../parts/numbers.js";
+import { fixed, interval, signed } from "../parts/numbers.js";
 import { counted, listed } from "../parts/words.js";
 import { best, mixName, ratioName, ratios, rowsAt } from "../study-rows.js";
 
@@ -79,17 +79,26 @@ function bestGenerative(data: StudyReport, experts: number): string | undefined 
   return `${among} ${fixed(row.gen)}: ${row.method} with the mix ${mixName(row, data.domains)}.`;
 }
 
-function largestHypervolume({ fronts }: StudyReport, experts: number): string | undefined {
+function largestHypervolume({ fronts, differences = [] }: StudyReport, experts: number): string | undefined {
   const ranked = fronts
     .filter((front) => front.experts === experts && front.hypervolume !== undefined)
     .sort((a, b) => b.hypervolume! - a.hypervolume!);
   const [first, second] = ranked;
   if (first === undefined || second === undefined) return undefined;
-  const start = `${first.method} has the largest hypervolume, ${significant(first.hypervolume)}, followed by ${second.method} with ${significant(second.hypervolume)}`;
+  const start = `${first.method} has the largest hypervolume, ${fixed(first.hypervolume, 0)}, followed by ${second.method} with ${fixed(second.hypervolume, 0)}`;
+  const pair = differences.find(
+    (one) => one.experts === experts && [first, second].every(({ method }) => [one.first, one.second].includes(method)),
+  );
+  if (pair !== undefined) {
+    const [low, high] = pair.first === first.method ? pair.interval : [-pair.interval[1], -pair.interval[0]];
+    const between = `the difference lies between ${signed(low, 0)} and ${signed(high, 0)} (95\u00a0%)`;
+    return `${start}; ${between}${low <= 0 ? ", so that the order may be chance" : ""}.`;
+  }
   if (first.interval === undefined || second.interval === undefined) {
     return `${start}; without intervals it is open whether that order is chance.`;
   }
-  const both = `${interval(first.interval, significant)} and ${interval(second.interval, significant)}`;
+  const whole = (value: number) => fixed(value, 0);
+  const both = `${interval(first.interval, whole)} and ${interval(second.interval, whole)}`;
   return first.interval[0] <= second.interval[1]
     ? `${start}; their 95\u00a0% intervals (${both}) overlap, so that the order may be chance.`
     : `${start}; their 95\u00a0% intervals (${both}) do not overlap.`;
