@@ -147,6 +147,12 @@ export const METHODS = {
 export type Method = keyof typeof METHODS;
 export const METHOD_NAMES = Object.keys(METHODS) as [Method, ...Method[]];
 
+/** The settings among options, those that were given. */
+export function pickSettings(options: { readonly [K in keyof Settings]?: Settings[K] | undefined }): Partial<Settings> {
+  const given = Object.entries(options).filter(([key, value]) => key in settingsSchema.shape && value !== undefined);
+  return Object.fromEntries(given) as Partial<Settings>;
+}
+
 /** The settings of a method with some of them changed, checked. */
 export function resolveSettings(method: Method, changes: Partial<Settings> = {}): Settings {
   const merged: Settings = { ...METHODS[method].settings, ...changes };

@@ -1,12 +1,9 @@
-import { METHODS, type Method, resolveSettings, type Settings, settingsSchema } from "../compress/settings.js";
+import { METHODS, type Method, pickSettings, resolveSettings, type Settings } from "../compress/settings.js";
 import { ReamError } from "../errors.js";
 
-type Changes = { readonly [K in keyof Settings]?: Settings[K] | undefined };
-
 /** A method's settings for an observation of the original model: exact sums, and nothing is sequential. */
-export function observedSettings(method: Method, options: Changes): Settings {
-  const given = Object.entries(options).filter(([key, value]) => key in settingsSchema.shape && value !== undefined);
-  const changes = Object.fromEntries(given) as Partial<Settings>;
+export function observedSettings(method: Method, options: Parameters<typeof pickSettings>[0]): Settings {
+  const changes = pickSettings(options);
   if (changes.sequential === true) {
     throw new ReamError("SETTINGS_CONFLICT", "an observation is of the original model, so that no plan is sequential", {
       where: "--sequential",

@@ -4,7 +4,7 @@ import { loadCalibration } from "../calibration/load-calibration.js";
 import { refuseExisting } from "../checkpoint/output-checks.js";
 import { checkRoom } from "../compress/group.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";
-import { resolveSettings, type Settings, settingsSchema } from "../compress/settings.js";
+import { pickSettings, resolveSettings, type Settings } from "../compress/settings.js";
 import type { LayerTrace } from "../compress/trace.js";
 import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
@@ -202,12 +202,6 @@ async function* applyPlan(
   } finally {
     await output?.close();
   }
-}
-
-/** Settings that were given one by one. */
-function pickSettings(options: ResolvedCompressOptions): Partial<Settings> {
-  const given = Object.entries(options).filter(([key, value]) => key in settingsSchema.shape && value !== undefined);
-  return Object.fromEntries(given) as Partial<Settings>;
 }
 
 function makePlan(

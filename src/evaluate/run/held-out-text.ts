@@ -59,14 +59,10 @@ export class HeldOutText {
   private async load({ opened }: NonNullable<OpenSubject["local"]>): Promise<Domain[]> {
     const { heldOut, heldOutSequences, heldOutLength } = this.context.options;
     const domains: Domain[] = [];
-    for (const text of heldOut) {
-      const [, name] = /^([\w.-]+)=./.exec(text) ?? [];
-      if (name === undefined) {
-        throw new ReamError("OPTION_INVALID", `${JSON.stringify(text)} is not DOMAIN=SOURCE`, { where: "--held-out" });
-      }
+    for (const [name, source] of heldOut.map(parseHeldOut)) {
       const options = calibrationOptions.parse({
         mix: name,
-        domain: [text],
+        domain: [`${name}=${source}`],
         sequences: heldOutSequences,
         length: heldOutLength,
       });
@@ -77,4 +73,11 @@ export class HeldOutText {
     this.reference = await Checkpoint.open(opened.folder);
     return domains;
   }
+}
+
+/** The parts of DOMAIN=SOURCE. Errors: OPTION_INVALID. */
+export function parseHeldOut(text: string): [domain: string, source: string] {
+  const [, domain, source] = /^([\w.-]+)=(.[\s\S]*)$/.exec(text) ?? [];
+  if (domain !== undefined && source !== undefined) return [domain, source];
+  throw new ReamError("OPTION_INVALID", `${JSON.stringify(text)} is not DOMAIN=SOURCE`, { where: "--held-out" });
 }

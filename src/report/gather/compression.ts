@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ReamError } from "../../errors.js";
+import { parseHeldOut } from "../../evaluate/run/held-out-text.js";
 import { openBackend } from "../../pipeline/open-backend.js";
 import { type OpenedModel, openModel } from "../../pipeline/open-model.js";
 import { measureOnText } from "../../study/measure-held-out.js";
@@ -62,7 +63,7 @@ async function measure(
   signal: AbortSignal,
 ): Promise<Measured> {
   const text = {
-    heldOut: domainsOf(options.heldOut),
+    heldOut: Object.fromEntries(options.heldOut.map(parseHeldOut)),
     heldOutSequences: options.heldOutSequences,
     length: options.heldOutLength,
   };
@@ -84,15 +85,6 @@ async function measure(
   } finally {
     await original.checkpoint.close();
   }
-}
-
-function domainsOf(texts: readonly string[]): Record<string, string> {
-  const entries = texts.map((text): [string, string] => {
-    const match = /^([\w.-]+)=(.+)$/s.exec(text);
-    if (match !== null) return [match[1]!, match[2]!];
-    throw new ReamError("OPTION_INVALID", `${JSON.stringify(text)} is not DOMAIN=SOURCE`, { where: "--held-out" });
-  });
-  return Object.fromEntries(entries);
 }
 
 function scored(heldOut: Awaited<ReturnType<typeof measureOnText>>["heldOut"]): Scores["heldOut"] & object {

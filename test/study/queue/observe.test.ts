@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { filesOf } from "./observation-files.js";
+import { filesOf, observationFlags } from "./observation-files.js";
 import { type Program, REDIS_MISSING, RedisServer, ream } from "./processes.js";
-import { calibration, MODEL } from "./small-study.js";
+import { MODEL } from "./small-study.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ream-observe-queue-"));
 const programs: Program[] = [];
@@ -21,18 +21,7 @@ test.skipIf(REDIS_MISSING)("units that several workers observe are those of one,
     return program;
   };
   try {
-    const text = ["general", "math"].flatMap((name) => ["--domain", `${name}=${calibration(name)}`]);
-    const options = [
-      ...text,
-      "--sequences",
-      "48",
-      "--length",
-      "64",
-      "--mix",
-      "general=0.5,math=0.5",
-      "--mix",
-      "general=1",
-    ];
+    const options = observationFlags("general=0.5,math=0.5", "general=1");
     const observe = (out: string, ...more: readonly string[]) =>
       start("observe", MODEL, "--out", join(folder, out), ...options, "--mix", "math=1", ...more);
     const worker = () => start("worker", "--queue", server.url, "--lock-seconds", "2");

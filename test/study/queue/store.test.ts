@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { FakeS3 } from "../../support/fake-s3.js";
-import { filesOf } from "./observation-files.js";
+import { filesOf, observationFlags } from "./observation-files.js";
 import { type Program, REDIS_MISSING, RedisServer, ream } from "./processes.js";
-import { calibration, jobFiles, MODEL, publishedFiles, resultsOf, writeStudy } from "./small-study.js";
+import { jobFiles, MODEL, publishedFiles, resultsOf, writeStudy } from "./small-study.js";
 
 describe.skipIf(REDIS_MISSING)("machines without a common folder", () => {
   const folder = mkdtempSync(join(tmpdir(), "ream-queue-store-"));
@@ -69,18 +69,7 @@ describe.skipIf(REDIS_MISSING)("machines without a common folder", () => {
 
   test("observe the units of an observation, to the last bit", async () => {
     const url = "s3://bucket/observed";
-    const text = ["general", "math"].flatMap((name) => ["--domain", `${name}=${calibration(name)}`]);
-    const options = [
-      ...text,
-      "--sequences",
-      "48",
-      "--length",
-      "64",
-      "--mix",
-      "general=0.5,math=0.5",
-      "--mix",
-      "math=1",
-    ];
+    const options = observationFlags("general=0.5,math=0.5", "math=1");
     expect(await start("observe", MODEL, ...place("alone"), ...options).ended).toBe(0);
     const first = worker("observer", url);
     const split = place("split");
