@@ -31,12 +31,32 @@ export interface ExpertStorage {
   readonly hidden: number;
   /** Names of all tensors that hold routed experts. */
   readonly names: readonly string[];
+  /**
+   * Name of an expert's matrix where every matrix is a tensor by itself: that of the tensor, and for experts in one tensor
+   * the one that they have in checkpoints with separate experts.
+   */
+  matrixName(expert: number, part: ExpertPart): string;
   /** Checks that all its tensors are there, in their shapes. */
   check(checkpoint: Checkpoint): void;
   /** Reads one expert: gate and up `[width, hidden]`, down `[hidden, width]`, in the stored dtype or decoded from it. */
   read(checkpoint: Checkpoint, expert: number): Promise<ExpertTensors>;
   /** Tensors of the output for `count` kept experts. */
   outputs(count: number): readonly ExpertOutput[];
+}
+
+/** The shape of an expert's matrix. */
+export function expertShape({ width, hidden }: Pick<ExpertStorage, "width" | "hidden">, part: ExpertPart) {
+  return part === "down" ? ([hidden, width] as const) : ([width, hidden] as const);
+}
+
+/**
+ * `matrixName` of experts in one tensor: where the tensor of gate and up lies, below `experts.`, in the customary names of
+ * separate experts, as `experts.7.gate_proj.weight`.
+ */
+export function separateName(gateUp: string): ExpertStorage["matrixName"] {
+  const folder = gateUp.replace(/[^.]+(\.weight)?$/, "");
+  const experts = folder.endsWith("experts.") ? folder : `${folder}experts.`;
+  return (expert, part) => `${experts}${expert}.${part}_proj.weight`;
 }
 
 /** One tensor for each expert and matrix, as `model.layers.0.mlp.experts.7.gate_proj.weight`. */
@@ -53,6 +73,7 @@ export function separateExperts(options: {
     width,
     hidden,
     names: Array.from({ length: count }, (_, e) => EXPERT_PARTS.map((part) => name(e, part))).flat(),
+    matrixName: name,
     check(checkpoint) {
       for (let expert = 0; expert < count; expert++) {
         for (const part of EXPERT_PARTS) expectWeight(checkpoint, name(expert, part), shapes[part]);

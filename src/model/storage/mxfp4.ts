@@ -3,7 +3,7 @@ import { quote } from "../../checkpoint/json-scanner.js";
 import { decodeMxfp4, MXFP4_GROUP, MXFP4_GROUP_BYTES } from "../../checkpoint/quantised/mxfp4.js";
 import { splitRows } from "../../checkpoint/tensor-layout.js";
 import { ReamError } from "../../errors.js";
-import type { ExpertStorage } from "../expert-storage.js";
+import { type ExpertStorage, separateName } from "../expert-storage.js";
 import { readStacked, type StackedOptions } from "./stacked.js";
 
 /**
@@ -35,6 +35,7 @@ export function mxfp4Experts(options: Omit<StackedOptions, "layout" | "interleav
       ...matrices.flatMap(({ blocks, scales }) => [blocks, scales]),
       ...biases.map(({ name }) => name).filter((name) => name !== undefined),
     ],
+    matrixName: separateName(gateUp),
     check(checkpoint) {
       for (const { blocks, scales, rows, columns } of matrices) {
         const shape = [count, rows, columns / MXFP4_GROUP];

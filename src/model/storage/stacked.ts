@@ -4,7 +4,7 @@ import type { Tensor } from "../../checkpoint/tensor.js";
 import { joinRows, splitRows, transpose } from "../../checkpoint/tensor-layout.js";
 import type { ExpertTensors } from "../../engine/backend.js";
 import { ReamError } from "../../errors.js";
-import type { ExpertOutput, ExpertStorage } from "../expert-storage.js";
+import { type ExpertOutput, type ExpertStorage, separateName } from "../expert-storage.js";
 
 export interface StackedOptions {
   readonly count: number;
@@ -70,6 +70,7 @@ export function stackedExperts(options: StackedOptions): ExpertStorage {
     width,
     hidden,
     names: parts.map(({ name }) => name),
+    matrixName: separateName(gateUp),
     check(checkpoint) {
       for (const { name, shape } of parts) {
         checkpoint.expectShape(name, [count, ...shape]);
