@@ -15,6 +15,8 @@ export type CompressEvent =
       readonly sequences: number;
       readonly length: number;
       readonly method: string;
+      /** What is done to single matrices afterwards. */
+      readonly steps: readonly string[];
       readonly backend: string;
       readonly precision: string;
       /** Layers whose plans were found from an earlier, interrupted run. */

@@ -4,7 +4,7 @@ import type { DType, Tensor } from "../../checkpoint/tensor.js";
 import type { Backend } from "../../engine/backend.js";
 import { gptq } from "../weights/gptq.js";
 import { pruneMagnitude } from "../weights/magnitude.js";
-import { pruneSparseGpt } from "../weights/sparsegpt.js";
+import { pruneSparsegpt } from "../weights/sparsegpt.js";
 import { pruneWanda } from "../weights/wanda.js";
 import type { InputSums } from "./input-sums.js";
 import { needOf, type WeightStep } from "./step.js";
@@ -57,7 +57,7 @@ export function applySteps(
     }
   }
   if (stored === undefined) throw new TypeError("there is no step");
-  return { stored, values: tensor, error: stepError(weight, tensor, known), fellBack };
+  return { stored, values: tensor, error: stepError(backend, weight, tensor, known), fellBack };
 }
 
 function prune(
@@ -70,9 +70,9 @@ function prune(
   const values = Float32Array.from(decode(weight));
   const shape = shapeOf(weight);
   if (pruner === "wanda" && inputs !== undefined) {
-    pruneWanda(backend, values, shape, sparsity, inputs.squares ?? diagonal(inputs.gram!, shape[1]));
+    pruneWanda(backend, values, shape, inputs.squares ?? diagonal(inputs.gram!, shape[1]), sparsity);
   } else if (pruner === "sparsegpt" && inputs !== undefined) {
-    pruneSparseGpt(backend, values, shape, sparsity, inputs.gram!, { damping });
+    pruneSparsegpt(backend, values, shape, inputs.factor({ damping }), sparsity);
   } else {
     pruneMagnitude(backend, values, shape, sparsity);
   }
@@ -88,10 +88,8 @@ function quantise(
 ): QuantisedWeight {
   if (solver === "nearest" || inputs === undefined) return format.encode(backend, weight, scaleDtype);
   const values = Float32Array.from(decode(weight));
-  const codes = gptq(backend, values, shapeOf(weight), inputs.gram!, {
-    grid: format.integers!,
-    ...{ scaleDtype, damping, activationOrder },
-  });
+  const factor = inputs.factor({ damping, activationOrder });
+  const codes = gptq(backend, values, shapeOf(weight), factor, { grid: format.integers!, scaleDtype });
   return format.pack!(codes, scaleDtype);
 }
 

@@ -1,5 +1,6 @@
-import type { Backend } from "../../engine/backend.js";
+import type { Backend, GramFactor } from "../../engine/backend.js";
 import { pickRows } from "../rows.js";
+import { type FactorOptions, factorGram } from "../weights/gram-factor.js";
 import type { Need } from "./step.js";
 
 /** Sums over the inputs that a matrix `[rows, columns]` is multiplied with. */
@@ -7,8 +8,9 @@ export class InputSums {
   tokens = 0;
   /** `[columns]`: sums of squares. */
   readonly squares: Float64Array | undefined;
-  /** `[columns, columns]`: sums of products. */
+  /** `[columns, columns]`: sums of products, the upper triangle. */
   readonly gram: Float64Array | undefined;
+  private factored: GramFactor | undefined;
 
   constructor(
     private readonly backend: Backend,
@@ -26,7 +28,18 @@ export class InputSums {
     this.tokens += rows.length / columns;
     if (rows.length === 0) return;
     if (squares !== undefined) backend.addColumnSquares(squares, rows);
-    if (gram !== undefined) backend.addTransposedProduct(gram, rows, rows, columns, columns);
+    if (gram !== undefined) backend.addGram(gram, rows, columns);
+  }
+
+  /** The factor of the Gram matrix, which matrices of the same inputs share. Nothing may be added afterwards. */
+  factor(options: FactorOptions): GramFactor {
+    this.factored ??= factorGram(this.backend, this.gram!, this.columns, options);
+    return this.factored;
+  }
+
+  dispose(): void {
+    this.factored?.dispose();
+    this.factored = undefined;
   }
 }
 

@@ -1,5 +1,6 @@
 import { decode } from "../../checkpoint/dtypes.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
+import type { Backend } from "../../engine/backend.js";
 import { outputError } from "../weights/layer-error.js";
 import type { InputSums } from "./input-sums.js";
 
@@ -17,7 +18,7 @@ export interface StepError {
   readonly outputs?: Share;
 }
 
-export function stepError(before: Tensor, after: Tensor, inputs: InputSums | undefined): StepError {
+export function stepError(backend: Backend, before: Tensor, after: Tensor, inputs: InputSums | undefined): StepError {
   const old = decode(before);
   const difference = Float32Array.from(decode(after));
   let lost = 0;
@@ -30,7 +31,7 @@ export function stepError(before: Tensor, after: Tensor, inputs: InputSums | und
   const weights = { lost, of };
   const gram = inputs?.gram;
   if (gram === undefined) return { weights };
-  return { weights, outputs: { lost: outputError(difference, gram), of: outputError(old, gram) } };
+  return { weights, outputs: { lost: outputError(backend, difference, gram), of: outputError(backend, old, gram) } };
 }
 
 export function addShares(a: Share, b: Share): Share {

@@ -12,6 +12,17 @@ export type Sparsity =
 export type MatrixShape = readonly [rows: number, columns: number];
 
 /**
+ * Bits that a matrix of `bits` a weight would take if only what is not zero were stored: with a mask of one bit for each
+ * weight, or the place in its run of each weight that is left (2 bits in 2:4, as sparse tensor cores read it).
+ */
+export function sparseBits([rows, columns]: MatrixShape, bits: number, sparsity: Sparsity): number {
+  const weights = rows * columns;
+  if (sparsity.kind === "ratio") return (weights - zerosOf(sparsity.share, weights)) * bits + weights;
+  const left = (weights / sparsity.of) * (sparsity.of - sparsity.zeros);
+  return left * (bits + Math.ceil(Math.log2(sparsity.of)));
+}
+
+/**
  * Reads "0.5", "50%" or "2:4". In n:m the first number counts the weights that become zero.
  *
  * @throws ReamError OPTION_INVALID

@@ -40,12 +40,21 @@ export class ExpertSteps {
     const { step, expert } = this.options;
     const slot = weight.expert!;
     const matrix = weight.matrix!;
-    if (this.current?.slot !== slot)
+    if (this.current?.slot !== slot) {
+      this.dispose();
       this.current = { slot, tensors: await expert(slot), outer: this.outerInputs(slot) };
+    }
     const { tensors, outer } = this.current;
-    const stepped = step(tensors[matrix], matrix === "down" ? this.activations(slot, tensors) : outer);
+    const inputs = matrix === "down" ? this.activations(slot, tensors) : outer;
+    const stepped = step(tensors[matrix], inputs);
+    if (matrix === "down") inputs?.dispose();
     this.current.tensors = { ...tensors, [matrix]: stepped.values };
     return stepped;
+  }
+
+  dispose(): void {
+    this.current?.outer?.dispose();
+    this.current = undefined;
   }
 
   /** Sums over what gate and up are multiplied with. */

@@ -87,6 +87,7 @@ export class LayerSteps {
       this.made.set(weight.name, stored);
       this.replaced.set(weight.name, values);
     }
+    for (const sums of inputs.values()) sums.dispose();
   }
 
   /** Columns of a matrix outside the routed experts that is changed. */
@@ -111,12 +112,16 @@ export class LayerSteps {
     const dtype = ({ name, expert, matrix }: LinearWeight) =>
       expert === undefined ? this.replaced.get(name)!.dtype : experts!.dtype(expert, matrix!);
     let done = 0;
-    await files.write(this.layer.index, this.weights, dtype, async (weight) => {
-      const stored = this.made.get(weight.name) ?? (await routed!.make(weight)).stored;
-      this.made.delete(weight.name);
-      onMatrix(++done, this.weights.length);
-      return stored;
-    });
+    try {
+      await files.write(this.layer.index, this.weights, dtype, async (weight) => {
+        const stored = this.made.get(weight.name) ?? (await routed!.make(weight)).stored;
+        this.made.delete(weight.name);
+        onMatrix(++done, this.weights.length);
+        return stored;
+      });
+    } finally {
+      routed?.dispose();
+    }
     const { matrices, fellBack } = this;
     const change = { layer: this.layer.index, matrices, fellBack, error: this.error! };
     await files.finish(change);

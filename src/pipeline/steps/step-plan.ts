@@ -1,5 +1,5 @@
 import type { StepOptions } from "../../compress/steps/apply.js";
-import { formatOf, type Need, needOf, parseSteps, type WeightStep } from "../../compress/steps/step.js";
+import { formatOf, type Need, needOf, parseSteps, sparsityOf, type WeightStep } from "../../compress/steps/step.js";
 import { ReamError } from "../../errors.js";
 import type { LayerDescription, ModelDescription } from "../../model/description.js";
 import { isMoe } from "../../model/description.js";
@@ -49,39 +49,41 @@ function partsOf(given: readonly string[], steps: readonly WeightStep[]): Readon
  * format cannot hold stays as it is.
  */
 export function steppedWeights(layer: LayerDescription, kept: number, { steps, parts }: StepPlan): LinearWeight[] {
-  const format = formatOf(steps);
   return linearWeights(layer).filter(
-    ({ part, expert = 0, shape }) => parts.has(part) && expert < kept && format?.refusal(shape) === undefined,
+    ({ part, expert = 0, shape }) => parts.has(part) && expert < kept && refusal(steps, shape) === undefined,
   );
 }
 
-/** What a person should know of matrices that a weight format cannot hold. Errors: FORMAT_SHAPE where it holds none. */
+/** Why the steps cannot be done to a matrix of this shape. */
+function refusal(steps: readonly WeightStep[], shape: LinearWeight["shape"]): string | undefined {
+  const sparsity = sparsityOf(steps);
+  if (sparsity?.kind === "n:m" && shape[1] % sparsity.of !== 0)
+    return `${shape[1]} columns are not whole runs of ${sparsity.of}`;
+  return formatOf(steps)?.refusal(shape);
+}
+
+/** What a person should know of matrices that a weight format cannot hold. Errors: STEP_SHAPE where it holds none. */
 export function stepNotes(model: ModelDescription, plan: StepPlan): string[] {
   const { steps, parts } = plan;
-  const format = formatOf(steps);
   const wanted = model.layers.flatMap(linearWeights).filter(({ part }) => parts.has(part));
   if (wanted.length === 0) {
     throw new ReamError("SETTINGS_CONFLICT", `the model has no ${[...parts].join(", ")}`, { where: "--parts" });
   }
   const reasons = new Map<string, number>();
   for (const { part, shape } of wanted) {
-    const reason = format?.refusal(shape);
+    const reason = refusal(steps, shape);
     if (reason === undefined) continue;
     const what = `${part} [${shape.join(", ")}]: ${reason}`;
     reasons.set(what, (reasons.get(what) ?? 0) + 1);
   }
   const refused = [...reasons.values()].reduce((a, b) => a + b, 0);
   if (refused === wanted.length) {
-    throw new ReamError(
-      "FORMAT_SHAPE",
-      `no matrix can be stored as ${format!.name}: ${[...reasons.keys()].join("; ")}`,
-      {
-        where: "--then",
-        hint: "Take a format with a scale for each row (int8, fp8), or one with smaller groups.",
-      },
-    );
+    throw new ReamError("STEP_SHAPE", `no matrix has a shape for it: ${[...reasons.keys()].join("; ")}`, {
+      where: "--then",
+      hint: "Take a format with a scale for each row (int8, int4-channel, fp8), smaller groups, or a share of weights.",
+    });
   }
-  if (format !== undefined) refuseBiases(model, parts);
+  if (formatOf(steps) !== undefined) refuseBiases(model, parts);
   return [...reasons].map(([what, count]) => `${count} matrices stay as they are, ${what}.`);
 }
 
