@@ -1,4 +1,5 @@
 import type { Tensor } from "../checkpoint/tensor.js";
+import type { RoundedMatrix, Rounding } from "./rounding.js";
 
 /**
  * Type of the inputs of products with weights: `bf16` rounds activations and weights to bfloat16 (round to nearest
@@ -337,4 +338,10 @@ export interface Backend {
     factor: number,
     permutation?: { readonly axis: "rows" | "columns"; readonly order: Int32Array },
   ): void;
+
+  /** The greatest magnitude of a tensor's numbers `[rows, columns]`; NaN where one of them is. */
+  largest(weight: Tensor): number;
+
+  /** Rounds a weight `[rows, columns]` of any float dtype to nearest in a format of quantised checkpoints. */
+  round(weight: Tensor, rounding: Rounding): RoundedMatrix;
 }

@@ -12,6 +12,7 @@ import * as expertOperations from "./experts.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
 import { linearAttention } from "./linear-attention.js";
 import { addColumnSquares, addTransposedProduct, dot, product, rowsOf } from "./products.js";
+import { largest, round } from "./rounding.js";
 
 class ReferenceMatrix implements Matrix {
   constructor(
@@ -103,6 +104,8 @@ export function createReferenceBackend(precision: Precision): Backend {
     addColumnSquares,
     product,
     assignment,
+    largest,
+    round,
     addScaled(sums, tensor, factor, permutation) {
       const values = decode(tensor);
       const [rows, columns] = tensor.shape as [number, number];
