@@ -1,6 +1,5 @@
 import type { IntegerGrid } from "../checkpoint/quantised/integer-grid.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
-
 import type { RoundedMatrix, Rounding } from "./rounding.js";
 
 /**

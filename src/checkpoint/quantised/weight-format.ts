@@ -4,10 +4,11 @@ import type { IntegerCodes, IntegerGrid } from "./integer-grid.js";
 
 /**
  * Formats that matrices are written in. Integers: symmetric or `asym` with zero points, a scale for each `g` columns, for
- * each row in `int8`. `fp8`: E4M3 with a scale for each row, `fp8-block`: for each 128 x 128.
+ * each row in `int8` and `int4-channel`. `fp8`: E4M3 with a scale for each row, `fp8-block`: for each 128 x 128.
  */
 export const WEIGHT_FORMAT_NAMES = [
   "int8",
+  "int4-channel",
   "int4-g32",
   "int4-g128",
   "int4-g32-asym",
