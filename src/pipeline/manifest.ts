@@ -61,7 +61,6 @@ function describeChanges({ plan, layers }: NonNullable<ManifestInputs["changes"]
   const { steps, parts, need, damping, activationOrder, leastTokens } = plan;
   const share = (error: Share | undefined) => error && error.lost / error.of;
   return {
-    // biome-ignore lint/suspicious/noThenProperty: the option's name; nothing awaits a manifest
     then: steps.map(({ text }) => text),
     steps: {
       parts: [...parts],
