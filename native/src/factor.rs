@@ -48,7 +48,7 @@ impl Factor {
         let mut diagonal = vec![0.0; n];
         for block in (0..n.div_ceil(PANEL)).rev() {
             let columns = block * PANEL..n.min((block + 1) * PANEL);
-            gather(transposed.as_slice(), n, &columns, panel.as_mut_slice());
+            gather(context, transposed.as_slice(), n, &columns, panel.as_mut_slice());
             remaining(context, matrix, &columns, rows.as_slice(), panel.as_slice(), sums.as_mut_slice());
             let own = &mut sums.as_mut_slice::<f64>()[columns.start * PANEL..columns.end * PANEL];
             let factored = factor_block(own, |k| matrix.entry(columns.start + k, columns.start + k))?;
@@ -110,11 +110,15 @@ impl Matrix<'_> {
 }
 
 /// The block's columns of the rows of Rᵀ after it, side by side: the second operand of its products.
-fn gather(transposed: &[f32], n: usize, columns: &Range<usize>, panel: &mut [f32]) {
+fn gather(context: &Context, transposed: &[f32], n: usize, columns: &Range<usize>, panel: &mut [f32]) {
+    let panel = Disjoint::new(panel.as_chunks_mut::<PANEL>().0);
     // Only the last block, after which nothing comes, may be narrow.
-    for (k, out) in (columns.end..n).zip(panel.as_chunks_mut::<PANEL>().0) {
-        out.copy_from_slice(&transposed[k * n + columns.start..][..PANEL]);
-    }
+    context.threads.pieces(n - columns.end, 128, |piece| {
+        // SAFETY: pieces are disjoint.
+        for (k, out) in piece.clone().zip(unsafe { panel.range(piece.start, piece.len()) }) {
+            out.copy_from_slice(&transposed[(columns.end + k) * n + columns.start..][..PANEL]);
+        }
+    });
 }
 
 /// What is left of the block's columns, rows 0 .. end: H_ij - sum over later k of R_ik R_jk, to sums `[rows, 64]`.

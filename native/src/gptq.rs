@@ -83,8 +83,7 @@ pub fn gptq(context: &Context, weight: &[f32], factor: &Factor, groups: Groups, 
             sums_before(context, &mut scratch.tile, factor, block.clone(), taken, sums);
             read_block(weight, own.clone(), factor, block.clone(), weights);
             let taken = &mut taken[start..block.end];
-            let (damped, added) = ([0.0; PANEL], [0.0; PANEL]);
-            let mut columns = Block { factor, start, sums, weights, taken, damped, added };
+            let mut columns = Block::new(context, &mut scratch.tile, factor, start, sums, weights, taken);
             quantise_block(context.cpu, &mut columns, groups, fixed, &mut scratch.grids, &mut scratch.codes);
             *error += columns.error();
             for (lane, codes) in codes.chunks_exact_mut(n).enumerate() {
@@ -156,7 +155,7 @@ fn quantise_block_body(
     codes: &mut [[i8; PANEL]],
 ) {
     for k in 0..block.width() {
-        let position = block.start + k;
+        let position = block.position(k);
         if !fixed && position.is_multiple_of(groups.size) {
             let (mut low, mut high) = ([0.0; PANEL], [0.0; PANEL]);
             for ahead in k..block.width().min(k + groups.size) {
@@ -168,7 +167,7 @@ fn quantise_block_body(
                 (scales[lane], zeros[lane]) = (scale, f32::from(zero));
             }
         }
-        let (scales, zeros) = &grids[block.factor.column(position) / groups.size];
+        let (scales, zeros) = &grids[block.factor().column(position) / groups.size];
         let updated = block.updated(k);
         let mut values = [0.0; PANEL];
         for lane in 0..PANEL {

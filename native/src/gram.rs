@@ -43,10 +43,10 @@ pub fn add_gram(context: &Context, sums: &mut [f64], x: &[f32], columns: usize) 
     }
 }
 
-/// Columns of a strip of the Gram matrix: two vectors of AVX-512 in float64.
-const STRIP: usize = 16;
+/// Columns of a strip of the Gram matrix: eight vectors of AVX-512 in float64.
+const STRIP: usize = 64;
 /// Rows of the difference whose products with a strip are summed at a time.
-const ROWS: usize = 4;
+const ROWS: usize = 2;
 
 /// trace(D H Dᵀ) for D `[rows, columns]` and the upper triangle of H, in float64.
 pub fn output_error(context: &Context, difference: &[f32], gram: &[f64], columns: usize) -> f64 {
@@ -84,20 +84,21 @@ multiversion! {
 #[inline(always)]
 fn strip_error_body(difference: &[f32], columns: usize, products: &[f64], first: usize, error: &mut f64) {
     let products = products.as_chunks::<STRIP>().0;
-    let width = products.len() - first;
     let zeros = vec![0.0; columns];
     for rows in difference.chunks(ROWS * columns) {
-        let row = |r: usize| rows.get(r * columns..(r + 1) * columns).unwrap_or(&zeros);
-        let rows: [&[f32]; ROWS] = std::array::from_fn(|r| &row(r)[..products.len()]);
+        let row = |r: usize| &rows.get(r * columns..(r + 1) * columns).unwrap_or(&zeros)[..products.len()];
+        let rows: [&[f32]; ROWS] = [row(0), row(1)];
         let mut sums = [[0.0_f64; STRIP]; ROWS];
-        for (i, products) in products.iter().enumerate() {
-            for (sums, row) in sums.iter_mut().zip(rows) {
-                let factor = f64::from(row[i]);
-                sums.iter_mut().zip(products).for_each(|(sum, product)| *sum += factor * product);
+        for ((products, &a), &b) in products.iter().zip(rows[0]).zip(rows[1]) {
+            let (a, b) = (f64::from(a), f64::from(b));
+            let [first, second] = &mut sums;
+            for ((first, second), product) in first.iter_mut().zip(second).zip(products) {
+                *first += a * product;
+                *second += b * product;
             }
         }
         for (sums, row) in sums.iter().zip(rows) {
-            let terms = sums[..width].iter().zip(&row[first..]).map(|(sum, &value)| sum * f64::from(value));
+            let terms = sums.iter().zip(&row[first..]).map(|(sum, &value)| sum * f64::from(value));
             *error += terms.sum::<f64>();
         }
     }

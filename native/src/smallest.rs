@@ -1,17 +1,19 @@
 //! The smallest of many scores, exactly as many as wanted, and zeros in place of their weights.
 //!
-//! A score that is not negative orders like its bits; so does NaN, as the largest. A histogram of the leading bits finds
-//! the few among which the limit lies.
+//! A score that is not negative orders like its bits; so does NaN, as the largest. The limit is found by halving the range
+//! of the bits, which is a loop over the keys for each bit, but one that vectors do and, for a row, in the cache. For many
+//! keys a sample first tells between which two keys the limit lies.
 
-use crate::dispatch::multiversion;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::dispatch::{Cpu, multiversion};
 use crate::memory::{Buffer, Disjoint};
 use crate::product::Context;
 
 /// Keys that a task works on.
 const PIECE: usize = 1 << 15;
-/// A key's digit: the exponent and three bits after it.
-const DIGIT_SHIFT: u32 = 20;
-const DIGITS: usize = 1 << (31 - DIGIT_SHIFT);
+/// Above so many keys a sample is taken, about half as large.
+const MANY: usize = 1 << 16;
 
 /// Bits of a score's magnitude.
 #[inline(always)]
@@ -42,8 +44,10 @@ impl Limit {
     }
 
     /// How many of some keys are equal to it.
-    pub fn count_equal(self, keys: &[u32]) -> usize {
-        keys.iter().filter(|&&key| key == self.key).count()
+    pub fn count_equal(self, cpu: Cpu, keys: &[u32]) -> usize {
+        let mut count = 0;
+        count_equal(cpu, keys, self.key, &mut count);
+        count
     }
 
     /// The limits of pieces that follow each other, given how many keys equal to it each has.
@@ -63,49 +67,67 @@ pub fn limit(context: &Context, keys: &[u32], count: usize) -> Limit {
     if count == 0 {
         return Limit { key: 0, ties: 0 };
     }
-    let pieces = keys.len().div_ceil(PIECE);
-    let mut histograms = vec![0_u32; pieces * DIGITS];
-    let shared = Disjoint::new(&mut histograms);
-    context.threads.pieces(keys.len(), PIECE, |piece| {
-        // SAFETY: each piece has its own histogram.
-        let histogram = unsafe { shared.range(piece.start / PIECE * DIGITS, DIGITS) };
-        for &key in &keys[piece] {
-            histogram[digit(key)] += 1;
+    let near = if keys.len() > MANY { near_limit(context, keys, count) } else { None };
+    let key = near.unwrap_or_else(|| kth(context, keys, count));
+    let below = count_in_pieces(context, keys, |keys, counts| count_below(context.cpu, keys, key, counts));
+    Limit { key, ties: count - below }
+}
+
+/// The `count`th smallest of many keys, if it lies where a sample says.
+fn near_limit(context: &Context, keys: &[u32], count: usize) -> Option<u32> {
+    // Odd, so that no pattern of columns is all that is seen.
+    let sample: Vec<u32> = keys.iter().copied().step_by((2 * keys.len() / MANY) | 1).collect();
+    let middle = count as f64 / keys.len() as f64 * sample.len() as f64;
+    // Four standard deviations of how many of the sample are below the limit, at most.
+    let margin = 2.0 * (sample.len() as f64).sqrt() + 1.0;
+    let rank = |place: f64| kth(context, &sample, (place as usize).clamp(1, sample.len()));
+    let (low, high) = (rank((middle - margin).max(0.0)), rank(middle + margin));
+    let below = count_in_pieces(context, keys, |keys, counts| count_below(context.cpu, keys, low, counts));
+    let candidates: Vec<u32> = keys.iter().copied().filter(|key| (low..=high).contains(key)).collect();
+    let inside = below < count && count <= below + candidates.len();
+    inside.then(|| kth(context, &candidates, count - below))
+}
+
+/// The `count`th smallest key, counted from 1.
+fn kth(context: &Context, keys: &[u32], count: usize) -> u32 {
+    let (mut low, mut high) = (0, u32::MAX >> 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        // Below the number after the middle: up to the middle.
+        if count_in_pieces(context, keys, |keys, counts| count_below(context.cpu, keys, middle + 1, counts)) >= count {
+            high = middle;
+        } else {
+            low = middle + 1;
         }
-    });
-    let (wanted, below) = digit_of_limit(&histograms, count);
-    let place = |piece: usize| histograms[piece * DIGITS + wanted] as usize;
-    let starts: Vec<_> = (0..pieces).scan(0, |sum, piece| Some(std::mem::replace(sum, *sum + place(piece)))).collect();
-    let mut candidates = vec![0_u32; (0..pieces).map(place).sum()];
-    let shared = Disjoint::new(&mut candidates);
+    }
+    low
+}
+
+/// The sum of what `count` adds to a number for pieces of the keys.
+fn count_in_pieces(context: &Context, keys: &[u32], count: impl Fn(&[u32], &mut usize) + Sync) -> usize {
+    let total = AtomicUsize::new(0);
     context.threads.pieces(keys.len(), PIECE, |piece| {
-        let index = piece.start / PIECE;
-        // SAFETY: each piece has its own part.
-        let out = unsafe { shared.range(starts[index], place(index)) };
-        let found = keys[piece].iter().filter(|&&key| digit(key) == wanted);
-        out.iter_mut().zip(found).for_each(|(out, &key)| *out = key);
+        let mut own = 0;
+        count(&keys[piece], &mut own);
+        total.fetch_add(own, Ordering::Relaxed);
     });
-    let (before, &mut key, _) = candidates.select_nth_unstable(count - below - 1);
-    let smaller = below + before.iter().filter(|&&other| other < key).count();
-    Limit { key, ties: count - smaller }
+    total.into_inner()
+}
+
+multiversion! {
+    fn count_below(keys: &[u32], limit: u32, count: &mut usize) = count_below_body;
+    fn count_equal(keys: &[u32], value: u32, count: &mut usize) = count_equal_body;
 }
 
 #[inline(always)]
-fn digit(key: u32) -> usize {
-    (key >> DIGIT_SHIFT) as usize
+fn count_below_body(keys: &[u32], limit: u32, count: &mut usize) {
+    // Sums of 32 bits, so that they are as wide as the keys; a piece has fewer.
+    *count += keys.iter().map(|&key| u32::from(key < limit)).sum::<u32>() as usize;
 }
 
-/// The digit of the key that the `count` smallest end at, and the number of keys with smaller digits.
-fn digit_of_limit(histograms: &[u32], count: usize) -> (usize, usize) {
-    let mut below = 0;
-    for digit in 0..DIGITS {
-        let here: usize = histograms.chunks_exact(DIGITS).map(|histogram| histogram[digit] as usize).sum();
-        if below + here >= count {
-            return (digit, below);
-        }
-        below += here;
-    }
-    unreachable!("no more are wanted than there are")
+#[inline(always)]
+fn count_equal_body(keys: &[u32], value: u32, count: &mut usize) {
+    *count += keys.iter().map(|&key| u32::from(key == value)).sum::<u32>() as usize;
 }
 
 /// Zeroes the `zeros` weights with the smallest |w| * norms[column] of each span of weight `[rows, columns]`. A span is
@@ -137,7 +159,8 @@ pub fn zero_smallest(
                 let keys = &mut keys.as_mut_slice::<u32>()[..columns];
                 write_keys(context.cpu, weight, norms, keys);
                 if span == columns {
-                    zero(weight, keys, limit(context, keys, zeros));
+                    let limit = limit(context, keys, zeros);
+                    zero(context.cpu, weight, keys, limit, limit.count_equal(context.cpu, keys));
                 } else {
                     zero_runs(context.cpu, weight, keys, span, zeros);
                 }
@@ -166,30 +189,45 @@ fn zero_smallest_of_all(context: &Context, weight: &mut [f32], zeros: usize, col
     context.threads.pieces(count, PIECE, |piece| {
         // SAFETY: each piece has its own count.
         let equal = unsafe { shared.range(piece.start / PIECE, 1) };
-        equal[0] = limit.count_equal(&keys[piece]);
+        equal[0] = limit.count_equal(context.cpu, &keys[piece]);
     });
-    let limits = limit.split(equal);
+    let limits = limit.split(equal.iter().copied());
     let weight = Disjoint::new(weight);
     context.threads.pieces(count, PIECE, |piece| {
         // SAFETY: pieces are disjoint.
         let weight = unsafe { weight.range(piece.start, piece.len()) };
-        zero(weight, &keys[piece.clone()], limits[piece.start / PIECE]);
+        let index = piece.start / PIECE;
+        zero(context.cpu, weight, &keys[piece], limits[index], equal[index]);
     });
 }
 
-fn zero(weight: &mut [f32], keys: &[u32], mut limit: Limit) {
-    for (weight, &key) in weight.iter_mut().zip(keys) {
-        if limit.takes(key) {
-            *weight = 0.0;
+/// Zeroes the weights that a limit takes, of which all keys equal to it are `equal`.
+fn zero(cpu: Cpu, weight: &mut [f32], keys: &[u32], mut limit: Limit, equal: usize) {
+    if limit.ties == 0 {
+        zero_below(cpu, weight, keys, limit.key);
+    } else if limit.ties >= equal {
+        // Keys have 31 bits.
+        zero_below(cpu, weight, keys, limit.key + 1);
+    } else {
+        for (weight, &key) in weight.iter_mut().zip(keys) {
+            if limit.takes(key) {
+                *weight = 0.0;
+            }
         }
     }
 }
 
 multiversion! {
+    fn zero_below(weight: &mut [f32], keys: &[u32], limit: u32) = zero_below_body;
     /// Keys of |w| * norm for a row.
     fn write_keys(weight: &[f32], norms: Option<&[f32]>, keys: &mut [u32]) = write_keys_body;
     /// Zeroes the `zeros` smallest of each run of `span` weights.
     fn zero_runs(weight: &mut [f32], keys: &[u32], span: usize, zeros: usize) = zero_runs_body;
+}
+
+#[inline(always)]
+fn zero_below_body(weight: &mut [f32], keys: &[u32], limit: u32) {
+    weight.iter_mut().zip(keys).for_each(|(weight, &key)| *weight = if key < limit { 0.0 } else { *weight });
 }
 
 #[inline(always)]

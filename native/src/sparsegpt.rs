@@ -24,6 +24,7 @@ type Mask = Lanes;
 
 /// What a task needs beside what panels keep.
 struct Scratch {
+    tile: Tile,
     /// `[width]`
     weights: Buffer,
     masks: Vec<Mask>,
@@ -93,7 +94,11 @@ struct Solver<'a> {
 impl Solver<'_> {
     fn scratch(&self) -> impl Fn() -> Scratch + use<> {
         let width = self.width;
-        move || Scratch { weights: Buffer::of::<f32>(width * PANEL), masks: vec![[1.0; PANEL]; width] }
+        move || Scratch {
+            tile: Tile::default(),
+            weights: Buffer::of::<f32>(width * PANEL),
+            masks: vec![[1.0; PANEL]; width],
+        }
     }
 
     /// The products of a block with what was taken before it.
@@ -125,8 +130,7 @@ impl Solver<'_> {
             let taken = unsafe { taken.range(panel * n + block.start, block.len()) };
             // SAFETY: as above.
             let keys = unsafe { keys.range(own.start * block.len(), own.len() * block.len()) };
-            let (damped, added) = ([0.0; PANEL], [0.0; PANEL]);
-            let mut columns = Block { factor, start: block.start, sums, weights, taken, damped, added };
+            let mut columns = Block::new(context, &mut scratch.tile, factor, block.start, sums, weights, taken);
             score_block(context.cpu, &mut columns, keys);
         });
     }
@@ -141,7 +145,7 @@ impl Solver<'_> {
             let own = panel_rows(piece.start, self.rows);
             // SAFETY: each panel has its own count.
             let equal = unsafe { shared.range(piece.start, 1) };
-            equal[0] = limit.count_equal(&keys[own.start * width..own.end * width]);
+            equal[0] = limit.count_equal(self.context.cpu, &keys[own.start * width..own.end * width]);
         });
         limit.split(equal)
     }
@@ -168,8 +172,7 @@ impl Solver<'_> {
             let sums = &sums[panel * width..][..block.len()];
             // SAFETY: as above.
             let taken = unsafe { taken.range(panel * n + block.start, block.len()) };
-            let (damped, added) = ([0.0; PANEL], [0.0; PANEL]);
-            let mut columns = Block { factor, start: block.start, sums, weights, taken, damped, added };
+            let mut columns = Block::new(context, &mut scratch.tile, factor, block.start, sums, weights, taken);
             let runs = if let Choice::Runs(zeros, of) = choice { Some((zeros, of)) } else { None };
             // The masks become the values.
             prune_block(context.cpu, &mut columns, runs, masks);
@@ -205,7 +208,7 @@ fn score_block_body(block: &mut Block<'_>, keys: &mut [u32]) {
     let width = block.width();
     for k in 0..width {
         let updated = block.foresee(k);
-        let importance = block.factor.importance[block.start + k];
+        let importance = block.factor().importance[block.position(k)];
         for (keys, value) in keys.chunks_exact_mut(width).zip(updated) {
             keys[k] = key_of(value * importance);
         }
@@ -233,7 +236,7 @@ fn choose_run(block: &mut Block<'_>, first: usize, zeros: usize, masks: &mut [Ma
     let mut keys = vec![[0_u32; PANEL]; masks.len()];
     for (k, keys) in keys.iter_mut().enumerate() {
         let updated = block.foresee(first + k);
-        let importance = block.factor.importance[block.start + first + k];
+        let importance = block.factor().importance[block.position(first + k)];
         *keys = std::array::from_fn(|lane| key_of(updated[lane] * importance));
     }
     for (i, mask) in masks.iter_mut().enumerate() {

@@ -3,10 +3,11 @@
 //! With H = R Rᵀ the squared change of a row's outputs by d = w - q is ||d R||², whose term k is
 //! (sum over i <= k of d_i R_ik)². It is 0 for the weight w_k + (sum over i < k of d_i R_ik) / R_kk: what the updates of
 //! the published loops make of column k (docs/weight-pruning.md). Terms from columns before a block come as a product for
-//! the whole block, those inside it column by column.
+//! the whole block, those inside it as small products and column by column.
 
 use std::ops::Range;
 
+use crate::dispatch::Cpu;
 use crate::factor::Factor;
 use crate::memory::bytes_of;
 use crate::packed::{Format, PANEL};
@@ -63,37 +64,94 @@ pub fn read_block(weight: &[f32], rows: Range<usize>, factor: &Factor, block: Ra
     }
 }
 
+/// Columns that take each other's terms one by one; those of earlier columns of the block come as a product.
+const STEP: usize = 16;
+
+/// Sums of a step's columns, from all columns before it, aligned as vectors are.
+#[repr(align(64))]
+struct Near([Lanes; STEP]);
+
 /// A block of columns of a panel.
 pub struct Block<'a> {
     /// The factor.
-    pub factor: &'a Factor,
+    factor: &'a Factor,
     /// First position.
-    pub start: usize,
+    start: usize,
     /// Of `sums_before`.
-    pub sums: &'a [Lanes],
+    sums: &'a [Lanes],
     /// The weights as given.
-    pub weights: &'a [Lanes],
+    weights: &'a [Lanes],
     /// What was taken from them: d, from the block's first position on.
-    pub taken: &'a mut [Lanes],
+    taken: &'a mut [Lanes],
+    cpu: Cpu,
+    tile: &'a mut Tile,
+    /// Columns of the step, and their sums.
+    step: Range<usize>,
+    near: Near,
     /// Sum of the terms of ||d R||².
-    pub damped: Lanes,
+    damped: Lanes,
     /// Sum of d_k² times what was added to H_kk: the part of it that is not of the outputs.
-    pub added: Lanes,
+    added: Lanes,
 }
 
-impl Block<'_> {
+impl<'a> Block<'a> {
+    /// The block from `start` on, of which nothing is taken yet. `taken` `[width]` is its part.
+    pub fn new(
+        context: &Context,
+        tile: &'a mut Tile,
+        factor: &'a Factor,
+        start: usize,
+        sums: &'a [Lanes],
+        weights: &'a [Lanes],
+        taken: &'a mut [Lanes],
+    ) -> Self {
+        let (near, zeros) = (Near([[0.0; PANEL]; STEP]), [0.0; PANEL]);
+        let cpu = context.cpu;
+        Self { factor, start, sums, weights, taken, cpu, tile, step: 0..0, near, damped: zeros, added: zeros }
+    }
+
     /// Number of columns.
     pub fn width(&self) -> usize {
         self.weights.len()
     }
 
+    /// The factor's position of column k.
+    pub fn position(&self, k: usize) -> usize {
+        self.start + k
+    }
+
+    /// The factor.
+    pub fn factor(&self) -> &'a Factor {
+        self.factor
+    }
+
+    /// Starts a step at column k.
+    fn reach(&mut self, k: usize) {
+        let n = self.factor.columns;
+        self.step = k..self.width().min(k + STEP);
+        let rows = self.start + self.step.start..self.start + self.step.end;
+        let input = Rows::float32(&self.factor.transposed()[self.start..], n);
+        let panel = bytes_of(self.taken[..k].as_flattened());
+        self.tile.multiply_panel(self.cpu, Format::F32, input, rows, panel, k);
+        let sums = self.sums[self.step.clone()].as_flattened().iter().zip(self.tile.sums());
+        self.near
+            .0
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(sums)
+            .for_each(|(near, (before, inside))| *near = before + inside);
+    }
+
     /// The weights of column k that make its term 0, given what was taken before it.
     #[inline(always)]
-    pub fn updated(&self, k: usize) -> Lanes {
-        let position = self.start + k;
-        let before = &self.factor.transposed()[position * self.factor.columns + self.start..][..k];
-        let mut sums = self.sums[k];
-        for (factor, taken) in before.iter().zip(&*self.taken) {
+    pub fn updated(&mut self, k: usize) -> Lanes {
+        if !self.step.contains(&k) {
+            self.reach(k);
+        }
+        let (position, first) = (self.start + k, self.step.start);
+        let before = &self.factor.transposed()[position * self.factor.columns + self.start..][first..k];
+        let mut sums = self.near.0[k - first];
+        for (factor, taken) in before.iter().zip(&self.taken[first..k]) {
             sums.iter_mut().zip(taken).for_each(|(sum, taken)| *sum += factor * taken);
         }
         let inverse = 1.0 / self.factor.diagonal[position];
