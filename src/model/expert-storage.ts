@@ -31,6 +31,8 @@ export interface ExpertStorage {
   readonly hidden: number;
   /** Whether experts have biases. */
   readonly biased?: boolean;
+  /** Whether engines read the family's experts in one tensor only, which weight formats do not have. */
+  readonly together?: boolean;
   /** Names of all tensors that hold routed experts. */
   readonly names: readonly string[];
   /**

@@ -2,7 +2,6 @@ import type { ConfigReader } from "../config.js";
 import type { ModelDescription, Norm } from "../description.js";
 import type { AttentionDescription } from "../mixers/descriptions.js";
 import { readRope } from "../rope.js";
-import { stackedExperts } from "../storage/stacked.js";
 import {
   describeDecoder,
   type Frame,
@@ -10,6 +9,7 @@ import {
   groupedQueryAttention,
   layerTypes,
   preNorm,
+  readExperts,
   readFrame,
   readHeads,
   type TensorNames,
@@ -23,7 +23,7 @@ export function describeLlama4(config: ConfigReader, tensors: TensorNames): Mode
   const text = config.object("text_config");
   const inner = text ?? config;
   const frame = readFrame(inner, tensors, { defaultEpsilon: 1e-5 });
-  const { experts, hidden, topK, activation } = frame;
+  const { topK, activation } = frame;
   const width = inner.count("intermediate_size");
   const step = inner.count("interleave_moe_layer_step", 1);
   const listed = inner.has("moe_layers") ? new Set(inner.integers("moe_layers")) : undefined;
@@ -54,11 +54,7 @@ export function describeLlama4(config: ConfigReader, tensors: TensorNames): Mode
               normalise: false,
               scalesInputs: true,
             },
-            experts: stackedExperts({
-              ...{ count: experts, width, hidden, layout: "columns" },
-              gateUp: `${prefix}feed_forward.experts.gate_up_proj`,
-              down: `${prefix}feed_forward.experts.down_proj`,
-            }),
+            experts: readExperts(`${prefix}feed_forward.experts.`, width, frame, undefined, "columns"),
             shared: gatedBlock(`${prefix}feed_forward.shared_expert.`, width, frame),
           }
         : { kind: "dense", ...gatedBlock(`${prefix}feed_forward.`, inner.count("intermediate_size_mlp"), frame) },

@@ -15,7 +15,7 @@ import type {
 import { type ExpertPart, type ExpertStorage, separateExperts } from "../expert-storage.js";
 import type { AttentionDescription } from "../mixers/descriptions.js";
 import type { RopeDescription } from "../rope.js";
-import { stackedExperts } from "../storage/stacked.js";
+import { type StackedOptions, stackedExperts } from "../storage/stacked.js";
 
 /** Tells which tensors a checkpoint has: some families are stored in more than one layout. */
 export interface TensorNames {
@@ -119,18 +119,22 @@ export function gatedBlock(
 
 /**
  * Routed experts in either customary layout: one tensor for each matrix, `prefix7.gate_proj.weight` (`names` of gate, up and
- * down), or all of a layer stacked, `prefixgate_up_proj` `[experts, 2 width, hidden]` and `prefixdown_proj`.
+ * down), or all of a layer stacked, `prefixgate_up_proj` and `prefixdown_proj` (`StackedOptions.layout`).
  */
 export function readExperts(
   prefix: string,
   width: number,
   { hidden, experts, tensors }: Frame,
   names: Readonly<Record<ExpertPart, string>> = { gate: "gate_proj", up: "up_proj", down: "down_proj" },
+  layout: StackedOptions["layout"] = "rows",
 ): ExpertStorage {
   const name = (expert: number, part: ExpertPart) => `${prefix}${expert}.${names[part]}.weight`;
   const sizes = { count: experts, width, hidden };
   if (tensors.has(name(0, "gate"))) return separateExperts({ ...sizes, name });
-  return stackedExperts({ ...sizes, layout: "rows", gateUp: `${prefix}gate_up_proj`, down: `${prefix}down_proj` });
+  return stackedExperts({
+    ...{ ...sizes, layout, separate: name },
+    ...{ gateUp: `${prefix}gate_up_proj`, down: `${prefix}down_proj` },
+  });
 }
 
 /** Names of Mixtral's matrices. */

@@ -20,6 +20,8 @@ export interface StackedOptions {
    * `columns`: they are columns, `[experts, hidden, 2 width]` and `[experts, width, hidden]`.
    */
   readonly layout: "rows" | "columns";
+  /** Names of an expert's matrices where they are tensors by themselves; undefined: nobody stores this family so. */
+  readonly separate?: ExpertStorage["matrixName"] | undefined;
   /** Outputs of gate and up in turn, in gateUp and its bias `[experts, 2 width]`; else those of gate come first. */
   readonly interleaved?: boolean | undefined;
 }
@@ -71,7 +73,8 @@ export function stackedExperts(options: StackedOptions): ExpertStorage {
     hidden,
     biased: parts.length > 2,
     names: parts.map(({ name }) => name),
-    matrixName: separateName(gateUp),
+    together: options.separate === undefined,
+    matrixName: options.separate ?? separateName(gateUp),
     check(checkpoint) {
       for (const { name, shape } of parts) {
         checkpoint.expectShape(name, [count, ...shape]);

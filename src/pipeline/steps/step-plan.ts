@@ -91,15 +91,16 @@ export function stepNotes(model: ModelDescription, plan: StepPlan): string[] {
       hint: "Take a format with a scale for each row (int8, int4-channel, fp8), smaller groups, or a share of weights.",
     });
   }
-  if (formatOf(steps) !== undefined) refuseBiases(model, parts);
+  if (formatOf(steps) !== undefined && parts.has("experts")) refuseExperts(model);
   return [...reasons].map(([what, count]) => `${count} matrices stay as they are, ${what}.`);
 }
 
-/** No engine reads biases of experts beside quantised matrices in one way. */
-function refuseBiases(model: ModelDescription, parts: ReadonlySet<LinearPart>): void {
-  const experts = model.layers.find(isMoe)!.feedForward.experts;
-  if (!parts.has("experts") || experts.biased !== true) return;
-  throw new ReamError("FAMILY_UNQUANTISABLE", `experts of ${model.family} have biases, which no weight format stores`, {
+/** Refuses to quantise experts that no engine would read. */
+function refuseExperts({ family, layers }: ModelDescription): void {
+  const { biased, together } = layers.find(isMoe)!.feedForward.experts;
+  if (biased !== true && together !== true) return;
+  const what = biased === true ? "have biases, which no engine reads" : "are read in one tensor, not one by one";
+  throw new ReamError("FAMILY_UNQUANTISABLE", `experts of ${family} ${what} in a weight format`, {
     where: "--then",
     hint: "Quantise other parts (--parts attention), or prune weights.",
   });

@@ -12,7 +12,7 @@ export const NARROW: PlotSize = { width: 328, narrow: true };
 export const WIDE: PlotSize = { width: 560, narrow: false };
 
 /** Plot needs a document to create elements in; nothing is ever attached to this one. */
-const { document } = parseHTML("<!doctype html><html><body></body></html>");
+export const { document } = parseHTML("<!doctype html><html><body></body></html>");
 
 /** The types of the DOM are no part of this project: what is used of an element. */
 interface SvgElement {
