@@ -1,0 +1,212 @@
+import { checkRoom } from "../compress/group.js";
+import { METHODS } from "../compress/settings.js";
+import { ReamError } from "../errors.js";
+import { isMoe, type ModelDescription } from "../model/description.js";
+import { storedNumbers } from "../model/quantisation.js";
+import { openBackend } from "../pipeline/open-backend.js";
+import { type OpenedModel, type OpenModelContext, openModel } from "../pipeline/open-model.js";
+import { parseOptions } from "../pipeline/parse-options.js";
+import { predictionNotes } from "../pipeline/prediction-layers.js";
+import { refuseSource } from "../pipeline/refuse-source.js";
+import { spearman } from "../study/analysis/rank-quality.js";
+import type { Advice, Option, Quality } from "./advice.js";
+import { type CacheSize, cacheSize } from "./cache.js";
+import { type Candidate, candidateCommand, candidateKey, candidateOptions, candidatesOf } from "./candidates.js";
+import { type CandidateKind, type DivergenceRelation, fitDivergence } from "./divergence.js";
+import { type CandidateFormat, candidateFormats } from "./formats.js";
+import type { Measurement } from "./measurement.js";
+import { parseMemorySize, parsePart } from "./memory-size.js";
+import { type AdviseOptions, adviseOptions, type ResolvedAdviseOptions } from "./options.js";
+import { Predictor } from "./predict.js";
+import { rankOptions } from "./rank.js";
+import { type Measured, readMeasured } from "./read-measured.js";
+import { CheckpointSizes } from "./sizes.js";
+
+export interface AdviseContext extends OpenModelContext {
+  /** Told what a person should know at once, as that the native core is missing. */
+  readonly note?: (message: string) => void;
+}
+
+/**
+ * Which ways of shrinking a model fit a memory: every number of experts, method and weight format, with its exact size, and
+ * with what is known of its quality, measured or predicted.
+ * Errors: OPTION_MISSING, OPTION_INVALID, QUANTISED_SOURCE, FAMILY_INCOMPRESSIBLE, and those of models, results and
+ * observations.
+ */
+export async function advise(input: AdviseOptions, context: AdviseContext = {}): Promise<Advice> {
+  const options = parseOptions(adviseOptions, input);
+  if (options.fit === undefined) {
+    throw new ReamError("OPTION_MISSING", "the memory to fit was not given", { hint: "Give --fit, as 24GB or 16GiB." });
+  }
+  const fit = parseMemorySize(options.fit, "--fit");
+  const allowance = parsePart(options.allowance, fit, "--allowance");
+  const opened = await openModel(options.model, context);
+  try {
+    refuseSource(opened);
+    return await weigh(opened, options, { fit, allowance }, context);
+  } finally {
+    await opened.checkpoint.close();
+  }
+}
+
+async function weigh(
+  opened: OpenedModel,
+  options: ResolvedAdviseOptions,
+  { fit, allowance }: { readonly fit: number; readonly allowance: number },
+  { note = () => undefined, signal }: AdviseContext,
+): Promise<Advice> {
+  const { checkpoint, model, name } = opened;
+  const { context, sequences } = options;
+  const { formats, refused } = usableFormats(model);
+  const measured = await readMeasured(options.results, opened, [...formats.keys()]);
+  const candidates = withMeasured(
+    candidatesOf(model, options.method, [...formats.keys()]).filter(({ experts, method }) =>
+      hasRoom(model.experts, experts, method),
+    ),
+    measured.measurements,
+  );
+  const backend = openBackend(options, opened, note);
+  const predictor = await Predictor.create(opened, candidates, formats, backend, options, signal);
+  const relation = await relationOf(measured.measurements, predictor);
+
+  const infos = [...checkpoint.tensors.values()];
+  const parameters = infos.reduce((sum, info) => sum + storedNumbers(info, undefined), 0);
+  const sizes = new CheckpointSizes(checkpoint, model);
+  const cache = times(cacheSize(model, context), sequences);
+  const weighed: Option[] = [];
+  for (const candidate of candidates) {
+    const format = candidate.format === undefined ? undefined : formats.get(candidate.format);
+    const { bytes, plain } = sizes.of(candidate.experts, format);
+    const memory = bytes + cache.keysAndValues + cache.states + allowance;
+    for (const { quality, variant } of await qualities(candidate, measured, predictor, relation.fitted)) {
+      weighed.push({
+        ...{ candidate, variant, bytes, memory, plain, quality },
+        options: candidateOptions(candidate),
+        command: candidateCommand(name, candidate),
+        bitsPerWeight: (8 * bytes) / parameters,
+        fits: memory <= fit,
+        left: fit - memory,
+      });
+    }
+  }
+  return {
+    ...{ model: name, family: model.family, parameters, experts: model.experts },
+    bytes: infos.reduce((sum, info) => sum + info.bytes, 0),
+    ...{ fit, context, sequences, cache, allowance, refused },
+    options: rankOptions(weighed),
+    notes: [
+      ...(context > model.maxPositions
+        ? [`the model was made for ${model.maxPositions} tokens, not for ${context}.`]
+        : []),
+      ...predictionNotes(checkpoint, model),
+      ...measured.notes,
+      ...relation.notes,
+      ...taskNotes(weighed),
+    ],
+  };
+}
+
+/** The formats that can store the routed experts, which are most of a model, and why the others cannot. */
+function usableFormats({ layers }: ModelDescription) {
+  const { width, hidden } = layers.find(isMoe)!.feedForward.experts;
+  const formats = new Map<string, CandidateFormat>();
+  const refused: Advice["refused"][number][] = [];
+  for (const [name, format] of candidateFormats()) {
+    const reason = format.refusal([width, hidden]) ?? format.refusal([hidden, width]);
+    if (reason === undefined) formats.set(name, format);
+    else refused.push({ format: name, reason });
+  }
+  return { formats, refused };
+}
+
+/** Whether the groups of a method have room for the experts that are merged. */
+function hasRoom(experts: number, kept: number, method: Candidate["method"]): boolean {
+  if (method === undefined) return true;
+  try {
+    checkRoom(experts, kept, METHODS[method].settings);
+    return true;
+  } catch (error) {
+    if (error instanceof ReamError) return false;
+    throw error;
+  }
+}
+
+/** The candidates with those that were measured and are not among them. */
+function withMeasured(candidates: readonly Candidate[], measurements: readonly Measurement[]): Candidate[] {
+  const all = [...candidates, ...measurements.map(({ candidate }) => candidate)];
+  return [...new Map(all.map((candidate) => [candidateKey(candidate), candidate])).values()];
+}
+
+function times({ keysAndValues, states }: CacheSize, sequences: number): CacheSize {
+  return { keysAndValues: sequences * keysAndValues, states: sequences * states };
+}
+
+/** What is known of a candidate: each of its measurements, or one prediction where there is none. */
+async function qualities(
+  candidate: Candidate,
+  { measurements }: Measured,
+  predictor: Predictor,
+  relation: DivergenceRelation | undefined,
+): Promise<{ readonly quality: Quality; readonly variant: string }[]> {
+  const own = measurements.filter((one) => candidateKey(one.candidate) === candidateKey(candidate));
+  if (candidate.method === undefined && candidate.format === undefined) {
+    const scored = own.find(({ avg }) => avg !== undefined) ?? own[0];
+    return [{ variant: "", quality: { kind: "original", scores: scored && scoresOf(scored), from: scored?.from } }];
+  }
+  if (own.length > 0) {
+    return own.map((one) => ({
+      variant: one.variant,
+      quality: { kind: "measured", scores: scoresOf(one), from: one.from },
+    }));
+  }
+  const predicted = await predictor.of(candidate);
+  const divergence = relation?.predict(predicted.error, kindOf(candidate));
+  return [{ variant: "", quality: { kind: "predicted", ...predicted, divergence } }];
+}
+
+function scoresOf({ mc, gen, avg, kl, tasks, domains }: Measurement) {
+  return { mc, gen, avg, kl, tasks, domains };
+}
+
+function kindOf({ method, format }: Candidate): CandidateKind {
+  if (method !== undefined && format !== undefined) return "both";
+  return method === undefined ? "format" : "experts";
+}
+
+/** How predictions and measured divergences go together, and what should be said of it. */
+async function relationOf(
+  measurements: readonly Measurement[],
+  predictor: Predictor,
+): Promise<{ readonly fitted: DivergenceRelation | undefined; readonly notes: readonly string[] }> {
+  const points: { error: number; kl: number; kind: CandidateKind }[] = [];
+  for (const { candidate, kl } of measurements) {
+    if (kl === undefined || (candidate.method === undefined && candidate.format === undefined)) continue;
+    points.push({ error: (await predictor.of(candidate)).error, kl, kind: kindOf(candidate) });
+  }
+  if (points.length === 0) return { fitted: undefined, notes: [] };
+  const fitted = fitDivergence(points);
+  const rho = spearman(
+    points.map(({ error }) => error),
+    points.map(({ kl }) => kl),
+  );
+  const agreement = rho === undefined ? "" : ` They rank alike with Spearman's rho ${rho.toFixed(2)}.`;
+  const what =
+    fitted === undefined
+      ? `No KL is predicted: ${points.length} measured ones do not show how it grows with the predicted error.`
+      : `Predicted KL: the power law that ${fitted.points} measured ones show, within their range and kinds of candidates.`;
+  return { fitted, notes: [`${what}${agreement}`] };
+}
+
+/** Averages are of the tasks that were asked. */
+function taskNotes(options: readonly Option[]): string[] {
+  const scores = options.flatMap(({ quality }) => (quality.kind === "measured" ? [quality.scores] : []));
+  const different = (values: readonly string[]) => new Set(values).size > 1;
+  return [
+    ...(different(scores.filter(({ avg }) => avg !== undefined).map(({ tasks }) => tasks))
+      ? ["Measured options were asked different tasks: only averages of the same tasks can be compared (see --json)."]
+      : []),
+    ...(different(scores.filter(({ kl }) => kl !== undefined).map(({ domains }) => domains))
+      ? ["KL was measured on different held-out text (see --json)."]
+      : []),
+  ];
+}

@@ -1,0 +1,53 @@
+import { METHOD_NAMES, type Method } from "../compress/settings.js";
+import type { ModelDescription } from "../model/description.js";
+import { expertTargets } from "../pipeline/expert-targets.js";
+
+/** A way of shrinking a model: `ream compress` with these options. */
+export interface Candidate {
+  /** Experts that each layer keeps. */
+  readonly experts: number;
+  /** How the others are reduced; undefined where all are kept. */
+  readonly method: Method | undefined;
+  /** Weight format of the layers' linear weights; undefined: as stored. */
+  readonly format: string | undefined;
+}
+
+/** Every number of experts with every method and format: all experts first, the weights as stored before the formats. */
+export function candidatesOf(
+  model: ModelDescription,
+  methods: readonly Method[],
+  formats: readonly string[],
+): Candidate[] {
+  const reduced = expertTargets(model).flatMap((experts) => methods.map((method) => ({ experts, method })));
+  return [{ experts: model.experts, method: undefined }, ...reduced].flatMap((candidate) =>
+    [undefined, ...formats].map((format) => ({ ...candidate, format })),
+  );
+}
+
+/** One word for each candidate, and the same for equal ones. */
+export function candidateKey({ experts, method, format }: Candidate): string {
+  return `${experts} ${method ?? "all"} ${format ?? "as stored"}`;
+}
+
+/** Options of `ream compress`; undefined for the model as it is. */
+export function candidateOptions({ experts, method, format }: Candidate): string | undefined {
+  if (method === undefined && format === undefined) return undefined;
+  const parts = [
+    `--experts ${experts}`,
+    ...(method === undefined ? [] : [`--method ${method}`]),
+    ...(format === undefined ? [] : [`--then ${format}`]),
+  ];
+  return parts.join(" ");
+}
+
+/** The command that makes a candidate; calibration text and the folder of the output are the user's. */
+export function candidateCommand(model: string, candidate: Candidate): string | undefined {
+  const options = candidateOptions(candidate);
+  if (options === undefined) return undefined;
+  const name = /^[\w./@:+-]+$/.test(model) ? model : `'${model.replaceAll("'", "'\\''")}'`;
+  return `ream compress ${name} ${options} --out DIR`;
+}
+
+export function isMethod(name: string): name is Method {
+  return (METHOD_NAMES as readonly string[]).includes(name);
+}

@@ -1,0 +1,63 @@
+import { resolveSettings } from "../compress/settings.js";
+import type { ReadManifest } from "../report/gather/manifest.js";
+import { type Candidate, isMethod } from "./candidates.js";
+
+/** A score in per cent. */
+export interface Score {
+  readonly value: number;
+  readonly standardError: number | undefined;
+}
+
+/** What a model scored. */
+export interface Scores {
+  /** Means over multiple-choice and generative tasks, and the mean of the two. */
+  readonly mc?: Score | undefined;
+  readonly gen?: Score | undefined;
+  readonly avg?: Score | undefined;
+  /** Kullback-Leibler divergence from the original on held-out text in nats, the mean of its domains. */
+  readonly kl?: number | undefined;
+  /** What was asked: averages of other tasks are not to be compared. */
+  readonly tasks: string;
+  /** Domains of the held-out text. */
+  readonly domains: string;
+}
+
+/** A result of `ream evaluate` or `ream study` for a candidate, or for the model itself. */
+export interface Measurement extends Scores {
+  readonly candidate: Candidate;
+  /** What else was decided when the model was made: calibration mix, changed settings, solver of the format. */
+  readonly variant: string;
+  /** Folder of the results, and the model's name in it. */
+  readonly from: string;
+}
+
+/** The candidate that a manifest tells of, or why it is none. */
+export function candidateOf(
+  { method, experts, outputDtype, then = [], settings, calibration }: ReadManifest,
+  formats: readonly string[],
+): { readonly candidate: Candidate; readonly variant: string } | { readonly reason: string } {
+  if (!isMethod(method)) return { reason: `its method ${JSON.stringify(method)} is not known` };
+  if (outputDtype !== "same") return { reason: `its tensors were written as ${outputDtype}` };
+  const [step, ...more] = then;
+  if (more.length > 0) return { reason: `it was made in several steps (${then.join(", ")})` };
+  const [format, solver] = (step ?? "").split(":").reverse();
+  if (step !== undefined && !formats.includes(format!))
+    return { reason: `${JSON.stringify(step)} is no weight format` };
+  const kept = experts.after;
+  const usual = resolveSettings(method) as Record<string, unknown>;
+  const changed = Object.entries(settings ?? {}).filter(([key, value]) => usual[key] !== value);
+  const tokens = calibration?.domains.reduce((sum, domain) => sum + domain.tokens, 0) ?? 0;
+  const mix = calibration?.domains.map(({ name, tokens: own }) => `${name} ${((100 * own) / tokens).toFixed(0)} %`);
+  return {
+    candidate: {
+      experts: kept,
+      method: kept === experts.before ? undefined : method,
+      format: step === undefined ? undefined : format,
+    },
+    variant: [
+      ...(solver === undefined ? [] : [solver]),
+      ...(mix === undefined ? [] : [mix.join(" ")]),
+      ...changed.map(([key, value]) => `${key}=${value}`),
+    ].join(", "),
+  };
+}
