@@ -10,7 +10,7 @@ import { predictionNotes } from "../pipeline/prediction-layers.js";
 import { refuseSource } from "../pipeline/refuse-source.js";
 import { spearman } from "../study/analysis/rank-quality.js";
 import type { Advice, Option, Quality } from "./advice.js";
-import { type CacheSize, cacheSize } from "./cache.js";
+import { type CacheSize, sequenceCache } from "./cache.js";
 import { type Candidate, candidateCommand, candidateKey, candidateOptions, candidatesOf } from "./candidates.js";
 import { type CandidateKind, type DivergenceRelation, fitDivergence } from "./divergence.js";
 import { type CandidateFormat, candidateFormats } from "./formats.js";
@@ -72,7 +72,7 @@ async function weigh(
   const infos = [...checkpoint.tensors.values()];
   const parameters = infos.reduce((sum, info) => sum + storedNumbers(info, undefined), 0);
   const sizes = new CheckpointSizes(checkpoint, model);
-  const cache = times(cacheSize(model, context), sequences);
+  const cache = times(sequenceCache(model, context), sequences);
   const weighed: Option[] = [];
   for (const candidate of candidates) {
     const format = candidate.format === undefined ? undefined : formats.get(candidate.format);

@@ -18,7 +18,7 @@ export interface CacheSize {
  * latent attention keeps the latent vector and the rotary key (DeepSeek-AI 2024, arXiv 2405.04434, Section 2.1). The
  * program's own caches are larger where its kernels want another layout (model/layer-state.ts).
  */
-export function cacheSize({ layers }: Pick<ModelDescription, "layers">, tokens: number): CacheSize {
+export function sequenceCache({ layers }: Pick<ModelDescription, "layers">, tokens: number): CacheSize {
   const kept = layers.map(({ mixer }) => mixerCache(mixer, tokens));
   return {
     keysAndValues: kept.reduce((sum, one) => sum + one.keysAndValues, 0),
