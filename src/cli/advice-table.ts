@@ -9,7 +9,6 @@ export function describeAdvice(advice: Advice, rows: number, { bold, dim }: Styl
   const shown = options.slice(0, rows);
   const fitting = options.filter(({ fits }) => fits).length;
   const [header, ...body] = formatTable([HEADER, ...shown.map(row)]).split("\n");
-  const best = options.find(({ fits, command }) => fits && command !== undefined);
   const sections = [
     [
       `${model}: ${formatCount(advice.parameters)} parameters, ${formatBytes(advice.bytes)}, ${advice.experts} experts`,
@@ -21,7 +20,7 @@ export function describeAdvice(advice: Advice, rows: number, { bold, dim }: Styl
     refused.map(({ format, reason }) => `${format} is no option: ${reason}`),
     plainLines(shown),
     notes.map((note) => `note: ${note}`),
-    best === undefined ? [] : [`The first that fits and has to be made: ${best.command}`],
+    commandLines(options),
   ];
   return `${sections
     .filter((lines) => lines.length > 0)
@@ -29,12 +28,11 @@ export function describeAdvice(advice: Advice, rows: number, { bold, dim }: Styl
     .join("\n\n")}\n`;
 }
 
-const HEADER = ["", "options of compress", "size", "memory", "bits/weight", "fits", "quality", "known from"];
+const HEADER = ["   options of compress", "size", "memory", "bits/weight", "fits", "quality", "known from"];
 
 function row({ rank, options, variant, bytes, memory, bitsPerWeight, left, quality }: RankedOption): string[] {
   return [
-    String(rank),
-    `${options ?? "none: the model as it is"}${variant === "" ? "" : ` (${variant})`}`,
+    `${String(rank).padStart(3)} ${options ?? "none: the model as it is"}${variant === "" ? "" : ` (${variant})`}`,
     formatBytes(bytes),
     formatBytes(memory),
     bitsPerWeight.toFixed(2),
@@ -66,6 +64,15 @@ function scoresText({ mc, gen, avg, kl }: Scores): string {
 
 function scoreText({ value, standardError }: Score): string {
   return standardError === undefined ? value.toFixed(1) : `${value.toFixed(1)} ±${standardError.toFixed(1)}`;
+}
+
+/** How the best of those that fit and have to be made are made. */
+function commandLines(options: readonly RankedOption[]): string[] {
+  const best = options.find(({ fits, command }) => fits && command !== undefined);
+  if (best === undefined) return [];
+  const equal = options.filter(({ fits, rank, command }) => fits && rank === best.rank && command !== undefined);
+  const commands = new Set(equal.map(({ command }) => `  ${command}`));
+  return [`Rank ${best.rank}, with your calibration text (--domain NAME=FILE):`, ...commands];
 }
 
 /** Three digits. */
