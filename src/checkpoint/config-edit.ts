@@ -41,6 +41,16 @@ export function editDtype(config: string, dtype: DType): string {
   return editScalars(config, (key, value) => (isDtype(key, value) ? name : undefined)).text;
 }
 
+/** The text of config.json with one more key at its end, indented as the file is. The key must not be there yet. */
+export function addKey(config: string, key: string, value: unknown): string {
+  const end = config.lastIndexOf("}");
+  const indent = /\n([ \t]+)"/.exec(config)?.[1] ?? "  ";
+  const text = JSON.stringify(value, null, indent).replaceAll("\n", `\n${indent}`);
+  const before = config.slice(0, end).trimEnd();
+  const comma = before.endsWith("{") ? "" : ",";
+  return `${before}${comma}\n${indent}${JSON.stringify(key)}: ${text}\n${config.slice(end)}`;
+}
+
 /**
  * Replaces values in JSON text in place. `replace` is asked for each scalar that stands under a key of an object that no
  * list contains, and gives the new value, or undefined to keep it.

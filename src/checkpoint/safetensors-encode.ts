@@ -21,15 +21,17 @@ export function tensorBytes({ dtype, shape }: Pick<TensorLayout, "dtype" | "shap
 /**
  * Order of the tensors in a file and the file's first bytes (length and header). As the reference writer does it: the
  * dtypes of the largest alignment first, then by name, header padded with spaces to a multiple of 8, so that equal
- * tensors give equal bytes.
+ * tensors give equal bytes. `given` keeps the tensors' own order, for files that nobody else reads.
  */
 export function layOutTensors<T extends TensorLayout>(
   tensors: readonly T[],
   metadata: Readonly<Record<string, string>> = {},
+  order: "sorted" | "given" = "sorted",
 ): { readonly ordered: readonly T[]; readonly head: Uint8Array } {
-  const ordered = [...tensors].sort(
-    (a, b) => RANK.get(b.dtype)! - RANK.get(a.dtype)! || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
-  );
+  const ordered = [...tensors];
+  if (order === "sorted") {
+    ordered.sort((a, b) => RANK.get(b.dtype)! - RANK.get(a.dtype)! || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  }
   // Text by hand, for as an object's keys names like "1" and "__proto__" would not stay as and where they are.
   const entries: string[] = [];
   const keys = Object.keys(metadata).sort();

@@ -13,8 +13,9 @@ export async function writeTensors(
   handle: FileHandle,
   tensors: readonly ShardTensor[],
   metadata: Readonly<Record<string, string>>,
+  order: "sorted" | "given" = "sorted",
 ): Promise<void> {
-  const { ordered, head } = layOutTensors(tensors, metadata);
+  const { ordered, head } = layOutTensors(tensors, metadata, order);
   await writeFully(handle, head);
   for (const tensor of ordered) {
     let bytes = 0;

@@ -16,6 +16,8 @@ Examples:
   $ ream compress ./model --experts 48 --out ./small --mix general=0.5,code=0.5 \\
       --domain general=texts.jsonl --domain code=sources/
   $ ream compress ./model --experts 48 --method reap --out ./pruned
+  $ ream compress ./model --experts 48 --then int4 --out ./small-int4
+  $ ream compress ./model --then wanda:2:4 --out ./sparse
   $ ream compress ./model --experts 48 --dry-run --json > plan.json
   $ ream compress ./model --plan plan.json --out ./small
   $ ream compress ./model --observed observed --experts 48 --out ./small --queue redis://host:6379
@@ -74,12 +76,17 @@ export function peakMemory(): number {
   return process.resourceUsage().maxRSS * 1024;
 }
 
-function outcome(model: string, { out, plan, settings, calibration, bytes }: CompressResult, seconds: number): Outcome {
+function outcome(
+  model: string,
+  { out, plan, steps, settings, calibration, bytes }: CompressResult,
+  seconds: number,
+): Outcome {
   const common = {
     model,
     out: out ?? null,
     method: plan.method,
     experts: plan.experts,
+    steps: steps?.steps.map(({ text }) => text) ?? [],
     bytes,
     seconds,
     peakMemory: peakMemory(),
@@ -93,8 +100,18 @@ function outcome(model: string, { out, plan, settings, calibration, bytes }: Com
     ...(dropped > 0 ? [`${dropped} dropped`] : []),
   ];
   const lines = [
-    `${plan.method}: ${before} -> ${after} experts in ${plan.layers.length} layers${rest.length > 0 ? `, ${rest.join(", ")}` : ""}`,
+    ...(steps === undefined || before !== after
+      ? [
+          `${plan.method}: ${before} -> ${after} experts in ${plan.layers.length} layers${rest.length > 0 ? `, ${rest.join(", ")}` : ""}`,
+        ]
+      : []),
+    ...(steps === undefined
+      ? []
+      : [`${steps.steps.map(({ text }) => text).join(", then ")}: ${[...steps.parts].join(", ")}`]),
     `${formatBytes(bytes.before)} -> ${formatBytes(bytes.after)}, ${formatDuration(seconds)}, at most ${formatBytes(common.peakMemory)} of memory`,
+    ...(bytes.sparse === undefined
+      ? []
+      : [`The zeros are stored like all weights; without them it would be ${formatBytes(bytes.sparse)}`]),
     out === undefined ? "Nothing was written (--dry-run). --json prints the plan." : `Written to ${out}`,
   ];
   return {

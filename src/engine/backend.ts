@@ -1,4 +1,5 @@
-import type { Tensor } from "../checkpoint/tensor.js";
+import type { IntegerGrid } from "../checkpoint/quantised/integer-grid.js";
+import type { DType, Tensor } from "../checkpoint/tensor.js";
 
 /**
  * Type of the inputs of products with weights: `bf16` rounds activations and weights to bfloat16 (round to nearest
@@ -154,6 +155,32 @@ export interface LinearAttentionShape {
   readonly heads: number;
   readonly keySize: number;
   readonly valueSize: number;
+}
+
+/**
+ * The factor R of a positive definite matrix H = R Rᵀ, R upper triangular, its columns taken in some order. Free it when its
+ * layer is done.
+ */
+export interface GramFactor {
+  readonly columns: number;
+  dispose(): void;
+}
+
+/** Which weights SparseGPT zeroes. */
+export type PruningPattern =
+  /** `counts[b]` of the weights of all rows in block b of `size` columns. */
+  | { readonly kind: "blocks"; readonly size: number; readonly counts: Int32Array }
+  /** `zeros` in each run of `of` columns of a row. */
+  | { readonly kind: "n:m"; readonly zeros: number; readonly of: number };
+
+/** What GPTQ makes of a matrix. See `IntegerCodes`. */
+export interface GptqCodes {
+  /** `[rows, columns]` */
+  readonly codes: Int8Array;
+  /** `[rows, groups]` */
+  readonly scales: Float32Array;
+  readonly zeros: Int8Array;
+  readonly error: number;
 }
 
 /**
@@ -337,4 +364,39 @@ export interface Backend {
     factor: number,
     permutation?: { readonly axis: "rows" | "columns"; readonly order: Int32Array },
   ): void;
+
+  /**
+   * Adds xᵀ x to the upper triangle of `sums` `[columns, columns]`, diagonal included, for x `[tokens, columns]`, float32
+   * inputs, accumulated in float64 by blocks. What is below the diagonal stays as it is.
+   */
+  addGram(sums: Float64Array, x: Float32Array, columns: number): void;
+
+  /**
+   * trace(D H Dᵀ) in float64 for the difference D `[rows, columns]` and H `[columns, columns]` symmetric, of which the
+   * upper triangle is read.
+   */
+  outputError(difference: Float32Array, gram: Float64Array): number;
+
+  /**
+   * Zeroes in place the `zeros` weights with the smallest |w_ij| norms[j] (float32; norms undefined: 1) of each `span`
+   * consecutive numbers of weight `[rows, columns]`. A span is all of them, a row, or divides a row. Among equals those
+   * that come first; NaN counts as largest.
+   */
+  zeroSmallest(weight: Float32Array, columns: number, span: number, zeros: number, norms?: Float32Array): void;
+
+  /**
+   * The factor of H + diag(added) for `gram` `[columns, columns]`, of which the upper triangle is read, and added
+   * `[columns]`. `order`: which column comes first, second and so on; undefined: as they are. Undefined result: the sum is
+   * not positive definite as far as float32 can tell.
+   */
+  factorGram(gram: Float64Array, added: Float64Array, order: Int32Array | undefined): GramFactor | undefined;
+
+  /**
+   * SparseGPT of weight `[rows, columns]`, in place (src/compress/weights/sparsegpt.ts). A factor with an order is a
+   * `RangeError`. `error` is trace(D H Dᵀ), without what was added to H, in float64 sums of float32 terms.
+   */
+  sparsegpt(weight: Float32Array, factor: GramFactor, pattern: PruningPattern): { readonly error: number };
+
+  /** GPTQ of weight `[rows, columns]` (src/compress/weights/gptq.ts). `error` as above. */
+  gptq(weight: Float32Array, factor: GramFactor, grid: IntegerGrid, scaleDtype: DType): GptqCodes;
 }

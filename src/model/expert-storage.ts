@@ -29,6 +29,8 @@ export interface ExpertStorage {
   /** Neurons of an expert. */
   readonly width: number;
   readonly hidden: number;
+  /** Whether experts have biases. */
+  readonly biased?: boolean;
   /** Names of all tensors that hold routed experts. */
   readonly names: readonly string[];
   /**

@@ -4,7 +4,7 @@ import type { DenseDescription, LayerDescription, ModelDescription, SharedExpert
 import type { ContinuedTokens, LayerState } from "./layer-state.js";
 import { loadMixer } from "./mixers/kinds.js";
 import type { Mixer } from "./mixers/mixer.js";
-import { type Operation, WeightLoader } from "./weight-loader.js";
+import { type Operation, type WeightChanges, WeightLoader } from "./weight-loader.js";
 
 /** Some sequences of one length, padded where `mask` is 0. */
 export interface TokenBatch {
@@ -40,10 +40,16 @@ export class Layer {
   ) {}
 
   /** Reads mixer, norms, and the dense feed-forward block or shared expert; routed experts are read apart (`loadMoe`). */
-  static async load(checkpoint: Checkpoint, model: ModelDescription, index: number, backend: Backend): Promise<Layer> {
+  static async load(
+    checkpoint: Checkpoint,
+    model: ModelDescription,
+    index: number,
+    backend: Backend,
+    changes?: WeightChanges,
+  ): Promise<Layer> {
     const description = model.layers[index]!;
     const { feedForward } = description;
-    const loader = new WeightLoader(checkpoint, backend);
+    const loader = new WeightLoader(checkpoint, backend, changes);
     try {
       const around = async ({ inputNorm, outputNorm, factors }: Sublayer): Promise<Surroundings> => ({
         input: await loader.optionalNorm(inputNorm),

@@ -2,8 +2,9 @@ import type { DenseDescription, LayerDescription, Projection } from "./descripti
 import { EXPERT_PARTS, type ExpertPart, expertShape } from "./expert-storage.js";
 import type { MixerDescription } from "./mixers/descriptions.js";
 
-/** The part of a layer that a matrix belongs to. */
-export type LinearPart = "experts" | "shared" | "dense" | "attention";
+/** The parts of a layer that a matrix can belong to. */
+export const LINEAR_PARTS = ["experts", "shared", "dense", "attention"] as const;
+export type LinearPart = (typeof LINEAR_PARTS)[number];
 
 /** A matrix of a plain projection x -> W x (+ bias), as one stored tensor. */
 export interface LinearWeight {

@@ -37,6 +37,15 @@ export async function readMoe(checkpoint: Checkpoint, moe: MoeDescription): Prom
   };
 }
 
+/** A router ready to run; free its weight when done. */
+export function routerWeights(
+  backend: Backend,
+  { router, routerBias, selectionBias }: Omit<MoeTensors, "experts">,
+): RouterWeights {
+  const biases = { bias: routerBias && decode(routerBias), selectionBias: selectionBias && decode(selectionBias) };
+  return { weight: backend.matrix(router), ...biases };
+}
+
 /** A MoE block ready to run, with all of its experts or those that were kept. */
 export class MoeBlock {
   readonly router: RouterWeights;
@@ -47,9 +56,7 @@ export class MoeBlock {
     readonly description: MoeDescription,
     tensors: MoeTensors,
   ) {
-    const { router, routerBias, selectionBias } = tensors;
-    const bias = routerBias && decode(routerBias);
-    this.router = { weight: backend.matrix(router), bias, selectionBias: selectionBias && decode(selectionBias) };
+    this.router = routerWeights(backend, tensors);
     try {
       this.experts = backend.experts(tensors.experts, description.activation);
     } catch (error) {

@@ -9,6 +9,14 @@ import { readWeight } from "./read-weight.js";
 /** A loaded projection or norm: x `[tokens, in]` -> `[tokens, out]`. */
 export type Operation = (x: Float32Array) => Float32Array;
 
+/** What is done to weights and their inputs on the way. */
+export interface WeightChanges {
+  /** Weights that stand in for the checkpoint's, by name. */
+  readonly replaced?: ReadonlyMap<string, Tensor> | undefined;
+  /** Told the inputs `[tokens, in]` of projections, with the weight's name, before each product. */
+  readonly tap?: ((weight: string, x: Float32Array) => void) | undefined;
+}
+
 /** Reads weights, makes them ready for products, and remembers what has to be freed. */
 export class WeightLoader {
   private readonly matrices: Matrix[] = [];
@@ -18,6 +26,7 @@ export class WeightLoader {
   constructor(
     readonly checkpoint: Checkpoint,
     readonly backend: Backend,
+    private readonly changes: WeightChanges = {},
   ) {}
 
   async projection(projection: Projection): Promise<Operation> {
@@ -25,7 +34,12 @@ export class WeightLoader {
     const picked = (tensor: Tensor) => (rows === undefined ? tensor : pickRanges(tensor, rows));
     const added = bias === undefined ? undefined : decode(picked(await this.checkpoint.read(bias)));
     const matrix = this.matrix(picked(await this.weight(weight)));
-    return (x) => this.backend.linear(x, matrix, added);
+    const { tap } = this.changes;
+    if (tap === undefined) return (x) => this.backend.linear(x, matrix, added);
+    return (x) => {
+      tap(weight, x);
+      return this.backend.linear(x, matrix, added);
+    };
   }
 
   async norm({ kind, weight, bias, size, epsilon, plusOne }: Norm): Promise<Operation> {
@@ -41,8 +55,10 @@ export class WeightLoader {
     return norm === undefined ? (x) => x : this.norm(norm);
   }
 
-  /** A weight as stored, or decoded where it is quantised. */
+  /** A weight as stored, or decoded where it is quantised; or what stands in for it. */
   async weight(name: string): Promise<Tensor> {
+    const replaced = this.changes.replaced?.get(name);
+    if (replaced !== undefined) return replaced;
     if (this.last?.name !== name) this.last = { name, tensor: await readWeight(this.checkpoint, name) };
     return this.last.tensor;
   }

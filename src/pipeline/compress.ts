@@ -31,16 +31,23 @@ import { refuseSource } from "./refuse-source.js";
 import { relay } from "./relay.js";
 import { planElsewhere } from "./split/plan-elsewhere.js";
 import { type CompressElsewhere, checkSplit, type Split } from "./split/split.js";
+import { checkSteps } from "./steps/check-steps.js";
+import type { StepWork } from "./steps/layer-steps.js";
+import { openSteps } from "./steps/open-steps.js";
+import { stepLayers } from "./steps/step-layers.js";
+import { planSteps, type StepPlan, stepNotes } from "./steps/step-plan.js";
 import { writeTrace } from "./trace-files.js";
-import { writeCheckpoint } from "./write-checkpoint.js";
+import { type CheckpointBytes, writeCheckpoint } from "./write-checkpoint.js";
 
 export interface CompressResult {
   /** Folder of the compressed checkpoint; absent after a dry run. */
   readonly out: string | undefined;
   readonly plan: Plan;
+  /** What was done to single matrices afterwards. */
+  readonly steps: StepPlan | undefined;
   readonly settings: Settings | undefined;
   readonly calibration: DescribedCalibration | undefined;
-  readonly bytes: { readonly before: number; readonly after: number };
+  readonly bytes: CheckpointBytes;
 }
 
 /**
@@ -55,7 +62,6 @@ export async function* compress(
 ): AsyncGenerator<CompressEvent | HubEvent, CompressResult> {
   const options = parseOptions(compressOptions, input);
   if (elsewhere !== undefined) checkSplit(options);
-  const context = { signal, elsewhere };
   if (options.out === undefined && !options.dryRun) {
     throw new ReamError("OPTION_MISSING", "no output folder was given", {
       hint: "Give --out DIR, or --dry-run for the plan alone.",
@@ -63,11 +69,16 @@ export async function* compress(
   }
   // Said before hours of work, and before anything is fetched.
   if (options.out !== undefined && !options.dryRun) await refuseExisting(resolve(options.out));
+  const steps = planSteps(options);
+  if (steps !== undefined) checkSteps(options, steps, elsewhere !== undefined);
+  const context = { signal, elsewhere, steps };
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, opened, context);
     if (options.observed !== undefined) return yield* planObservedAndWrite(options, options.observed, opened, context);
+    if (steps !== undefined && options.experts === undefined)
+      return yield* applyPlan(options, undefined, opened, context);
     return yield* planAndWrite(options, opened, context);
   } finally {
     await opened.checkpoint.close();
@@ -77,17 +88,52 @@ export async function* compress(
 interface Context {
   readonly signal: AbortSignal | undefined;
   readonly elsewhere: CompressElsewhere | undefined;
+  readonly steps: StepPlan | undefined;
 }
 
 /** Observes, plans and writes. */
 async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedModel, context: Context) {
   const { signal } = context;
-  const { checkpoint, model, folder } = opened;
+  const { checkpoint, model } = opened;
   const settings = resolveSettings(options.method, pickSettings(options));
   const kept = checkExperts(options.experts, expertLimits(model));
   checkRoom(model.experts, kept, settings);
   const notes: string[] = [];
   const backend = openBackend(options, opened, (note) => notes.push(note));
+  const calibration = yield* calibrate(options, opened, notes, signal);
+  const traces: LayerTrace[] = [];
+  const observed = { settings, calibration, seed: options.seed, backend };
+  return yield* writePlanned(options, opened, observed, notes, context, async function* ({ finished, onPlan, steps }) {
+    const plans = yield* planLayers({
+      checkpoint,
+      model,
+      backend,
+      settings,
+      batches: makeBatches(calibration, settings),
+      kept,
+      seed: options.seed,
+      mergedDtype: outputTarget(options, backend).mergedDtype,
+      finished,
+      // What is planned on the original model is changed afterwards.
+      steps: settings.sequential ? steps : undefined,
+      recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
+      onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
+      onPlan,
+      signal,
+    });
+    if (options.trace !== undefined)
+      await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
+    return plans;
+  });
+}
+
+/** Loads the calibration text. */
+async function* calibrate(
+  options: ResolvedCompressOptions,
+  { folder, model }: OpenedModel,
+  notes: string[],
+  signal: AbortSignal | undefined,
+) {
   const calibration = yield* relay((onEvent: (event: HubEvent) => void) =>
     loadCalibration(options, {
       model: folder,
@@ -100,28 +146,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
       `Sequences of ${calibration.length} tokens are longer than the ${model.maxPositions} positions the model was made for.`,
     );
   }
-  const traces: LayerTrace[] = [];
-  const observed = { settings, calibration, seed: options.seed, backend };
-  return yield* writePlanned(options, opened, observed, notes, context, async function* ({ finished, onPlan }) {
-    const plans = yield* planLayers({
-      checkpoint,
-      model,
-      backend,
-      settings,
-      batches: makeBatches(calibration, settings),
-      kept,
-      seed: options.seed,
-      mergedDtype: outputTarget(options, backend).mergedDtype,
-      finished,
-      recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
-      onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
-      onPlan,
-      signal,
-    });
-    if (options.trace !== undefined)
-      await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
-    return plans;
-  });
+  return calibration;
 }
 
 /** Plans from an observation and writes. */
@@ -141,65 +166,98 @@ async function* planObservedAndWrite(
   );
 }
 
+/** What makes the plans of an output is told of it. */
+interface Progress {
+  readonly finished: readonly LayerPlan[];
+  readonly onPlan: (plan: LayerPlan) => Promise<void>;
+  readonly steps: StepWork | undefined;
+}
+
 /** Resumes or starts an output, makes its plans, records them as they come, and writes the checkpoint. */
 async function* writePlanned(
   options: ResolvedCompressOptions,
   opened: OpenedModel,
   observed: NonNullable<ManifestInputs["observed"]>,
   notes: readonly string[],
-  { signal, elsewhere }: Context,
-  makePlans: (
-    progress: { readonly finished: readonly LayerPlan[]; readonly onPlan: (plan: LayerPlan) => Promise<void> },
-    split: Split | undefined,
-  ) => AsyncGenerator<CompressEvent, LayerPlan[]>,
+  { signal, elsewhere, steps: stepPlan }: Context,
+  makePlans: (progress: Progress, split: Split | undefined) => AsyncGenerator<CompressEvent, LayerPlan[]>,
 ) {
   const { settings, calibration, backend } = observed;
   const kept = options.experts!;
   const input = { settings, calibration: calibration.digest };
-  const { output, split } = await openOutput(options, opened, { input, backend, kept, elsewhere });
+  const target = outputTarget(options, backend);
+  const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
+  const { output, split } = await openOutput(options, opened, { input, backend, kept, steps: stepPlan, elsewhere });
+  const steps = stepPlan && (await openSteps(stepPlan, { opened, output, kept, dtype: target.dtype }));
   try {
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
       output === undefined || options.trace !== undefined ? [] : recordedPlans(output, opened.model, kept);
     const recorded = output?.journal.length ?? 0;
     let planned = finished.length;
-    yield startEvent(options, opened, kept, calibration, backend, finished.length);
-    const told = [...notes, ...calibration.notes, ...predictionNotes(opened.checkpoint, opened.model)];
+    yield startEvent(options, opened, kept, calibration, backend, finished.length, stepPlan);
+    told.unshift(...notes, ...calibration.notes, ...predictionNotes(opened.checkpoint, opened.model));
     for (const message of told) yield { type: "note", message } as const;
     const onPlan = async (plan: LayerPlan) => {
       if (planned++ >= recorded) await output?.append({ plan });
     };
-    const layers = yield* makePlans({ finished, onPlan }, split);
+    const layers = yield* makePlans({ finished, onPlan, steps }, split);
     const plan = makePlan(options, settings, opened.model, kept, layers);
-    const bytes = yield* writeCheckpoint({
-      ...outputTarget(options, backend),
-      ...{ opened, output, plan, backend, observed, split, signal },
-    });
+    if (steps?.plan.need === "nothing" && output !== undefined)
+      yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
+    const bytes = yield* writeCheckpoint({ ...target, opened, output, plan, backend, observed, steps, split, signal });
     const out = options.dryRun ? undefined : options.out;
-    return { out, plan, settings, calibration: describeCalibration(calibration), bytes };
+    return { out, plan, steps: stepPlan, settings, calibration: describeCalibration(calibration), bytes };
   } finally {
+    await steps?.close();
     await output?.close();
   }
 }
 
-/** Writes what a given plan says; nothing is observed. */
+/** Writes what a given plan says, or keeps all experts; text is read only where steps look at it. */
 async function* applyPlan(
   options: ResolvedCompressOptions,
-  file: string,
+  file: string | undefined,
   opened: OpenedModel,
-  { signal, elsewhere }: Context,
+  { signal, elsewhere, steps: stepPlan }: Context,
 ) {
-  const { plan, backend, notes } = await prepareGiven(options, file, opened);
+  const { plan, backend, notes: given } = await prepareGiven(options, file, opened);
+  const notes = [...given, ...(stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan))];
+  const calibration =
+    stepPlan === undefined || stepPlan.need === "nothing"
+      ? undefined
+      : yield* calibrate(options, opened, notes, signal);
   const kept = plan.experts.after;
-  const { output, split } = await openOutput(options, opened, { input: plan, backend, kept, elsewhere });
+  const target = outputTarget(options, backend);
+  const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
+  const { output, split } = await openOutput(options, opened, { input, backend, kept, steps: stepPlan, elsewhere });
+  const steps = stepPlan && (await openSteps(stepPlan, { opened, output, kept, dtype: target.dtype }));
   try {
-    for (const message of notes) yield { type: "note", message } as const;
+    if (calibration !== undefined) yield startEvent(options, opened, kept, calibration, backend, 0, stepPlan);
+    for (const message of [...notes, ...(calibration?.notes ?? [])]) yield { type: "note", message } as const;
+    const settings = resolveSettings(options.method, { ...pickSettings(options), rounding: plan.rounding });
+    if (steps !== undefined && output !== undefined) {
+      if (calibration === undefined) yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
+      else {
+        const { checkpoint, model } = opened;
+        yield* planLayers({
+          ...{ checkpoint, model, backend, settings, kept, steps, signal, seed: options.seed },
+          ...{ batches: makeBatches(calibration, settings), mergedDtype: target.mergedDtype, finished: plan.layers },
+          onPlan: () => Promise.reject(new TypeError("all plans are given")),
+        });
+      }
+    }
+    const observed = calibration && { settings, calibration, seed: options.seed, backend };
     const bytes = yield* writeCheckpoint({
-      ...outputTarget(options, backend),
-      ...{ opened, output, plan, backend, split, signal },
+      ...target,
+      ...{ opened, output, plan, backend, steps, split, signal },
+      ...(observed && { observed }),
     });
-    return { out: options.dryRun ? undefined : options.out, plan, settings: undefined, calibration: undefined, bytes };
+    const out = options.dryRun ? undefined : options.out;
+    const described = calibration && describeCalibration(calibration);
+    return { out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes };
   } finally {
+    await steps?.close();
     await output?.close();
   }
 }
@@ -221,6 +279,7 @@ function startEvent(
   { sequences, length, domains }: DescribedCalibration,
   backend: Backend,
   resumed: number,
+  steps: StepPlan | undefined,
 ): CompressEvent {
   return {
     type: "start",
@@ -232,6 +291,7 @@ function startEvent(
     sequences,
     length,
     method: options.method,
+    steps: steps?.steps.map(({ text }) => text) ?? [],
     backend: `${backend.name} (${backend.description})`,
     precision: backend.precision,
     resumed,

@@ -1,6 +1,7 @@
 import type { LayerPlan } from "../compress/plan.js";
+import type { LayerChange } from "./steps/layer-steps.js";
 
-export type Phase = "load" | "attention" | "observe" | "plan" | "merge" | "forward";
+export type Phase = "load" | "attention" | "observe" | "plan" | "steps" | "merge" | "forward";
 
 /** What a long run tells while it works. Terminal, `--events`, report and tests are all just listeners. */
 export type CompressEvent =
@@ -14,6 +15,8 @@ export type CompressEvent =
       readonly sequences: number;
       readonly length: number;
       readonly method: string;
+      /** What is done to single matrices afterwards. */
+      readonly steps: readonly string[];
       readonly backend: string;
       readonly precision: string;
       /** Layers whose plans were found from an earlier, interrupted run. */
@@ -33,6 +36,8 @@ export type CompressEvent =
       readonly memory: number;
     }
   | { readonly type: "layer"; readonly plan: LayerPlan; readonly seconds: number }
+  /** The matrices of a layer after its experts: pruned, quantised. */
+  | ({ readonly type: "steps" } & LayerChange)
   | {
       readonly type: "shard";
       readonly file: string;

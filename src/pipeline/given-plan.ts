@@ -1,6 +1,7 @@
 import type { Plan } from "../compress/plan.js";
 import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
+import { isMoe, type ModelDescription } from "../model/description.js";
 import { openBackend } from "./open-backend.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
@@ -13,13 +14,24 @@ export interface GivenPlan {
   readonly notes: readonly string[];
 }
 
-/** Reads a plan for a compression. Errors: PLAN_INVALID, EXPERTS_RANGE. */
+/** A plan that keeps every expert as it is. */
+export function keepAll({ experts, layers }: ModelDescription): Plan {
+  const keptExperts = Array.from({ length: experts }, (_, expert) => expert);
+  const groups = keptExperts.map((expert) => ({ members: [expert], weights: [1], permutations: {} }));
+  return {
+    ...{ format: "ream-plan", version: 1, method: "none", rounding: "once" },
+    experts: { before: experts, after: experts },
+    layers: layers.filter(isMoe).map(({ index }) => ({ layer: index, keptExperts, groups })),
+  };
+}
+
+/** Reads the plan of a compression, without a file the one that keeps all experts. Errors: PLAN_INVALID, EXPERTS_RANGE. */
 export async function prepareGiven(
   options: ResolvedCompressOptions,
-  file: string,
+  file: string | undefined,
   opened: OpenedModel,
 ): Promise<GivenPlan> {
-  const plan = await readPlan(file, opened.model);
+  const plan = file === undefined ? keepAll(opened.model) : await readPlan(file, opened.model);
   if (options.experts !== undefined && options.experts !== plan.experts.after) {
     throw new ReamError("EXPERTS_RANGE", `the plan keeps ${plan.experts.after} experts, not ${options.experts}`, {
       where: "--experts",

@@ -1,22 +1,17 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { DType } from "../checkpoint/tensor.js";
-import { Aligner } from "../compress/align.js";
-import { mergeGroup, pickRouter } from "../compress/merge.js";
-import { LayerObserver } from "../compress/observer.js";
-import { groupOf, type LayerPlan } from "../compress/plan.js";
-import { planLayer } from "../compress/plan-layer.js";
-import { layerSeed, needsSamples, TokenSamples } from "../compress/samples.js";
+import type { LayerPlan } from "../compress/plan.js";
 import type { Settings } from "../compress/settings.js";
-import { LayerTrace } from "../compress/trace.js";
+import type { LayerTrace } from "../compress/trace.js";
 import type { Backend } from "../engine/backend.js";
-import { ReamError } from "../errors.js";
-import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
+import { isMoe, type ModelDescription } from "../model/description.js";
 import { embed } from "../model/embedding.js";
-import { Layer, type TokenBatch } from "../model/layer.js";
-import { MoeBlock, type MoeTensors, readMoe } from "../model/moe.js";
-import type { CompressEvent, Phase } from "./events.js";
+import type { TokenBatch } from "../model/layer.js";
+import type { CompressEvent } from "./events.js";
+import { LayerRun } from "./layer-run.js";
 import type { RecordedSamples } from "./recorded-samples.js";
+import type { StepWork } from "./steps/layer-steps.js";
+import { steppedWeights } from "./steps/step-plan.js";
 
 export interface LayerLoopOptions {
   readonly checkpoint: Checkpoint;
@@ -29,8 +24,10 @@ export interface LayerLoopOptions {
   readonly seed: number;
   /** Dtype of merged experts when later layers see them; undefined: as stored. */
   readonly mergedDtype: DType | undefined;
-  /** Plans of the first layers, from an interrupted run. */
+  /** Plans of the first layers, from an interrupted run, or of all layers, where they were given. */
   readonly finished: readonly LayerPlan[];
+  /** What is done to the matrices of each layer after its experts have been reduced, before the next one sees it. */
+  readonly steps?: StepWork | undefined;
   readonly recorded?: ((layer: number) => Promise<RecordedSamples>) | undefined;
   /** Called with a layer's trace, where one is wanted. */
   readonly onTrace?: ((trace: LayerTrace) => void) | undefined;
@@ -40,210 +37,32 @@ export interface LayerLoopOptions {
 }
 
 /**
- * Plans every MoE layer in order: attention, statistics, plan; then, if sequential, the merged layer's output is handed
- * on, else the original one's. One layer's weights are in memory at a time.
+ * Plans every MoE layer in order: attention, statistics, plan, steps; then, if sequential, the output of the layer as it is
+ * now is handed on, else the original one's. One layer's weights are in memory at a time.
  */
 export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<CompressEvent, LayerPlan[]> {
   const { checkpoint, model, batches, finished } = options;
-  const moeLayers = model.layers.filter(isMoe);
-  const last = moeLayers.at(-1)!.index;
+  const end = await lastLayer(options);
   const plans = [...finished];
-  if (plans.length === moeLayers.length) return plans;
+  if (end === undefined) return plans;
   const hidden = await embed(checkpoint, model, batches);
-  for (const description of model.layers.slice(0, last + 1)) {
-    const run = new LayerRun(options, description.index, hidden);
-    yield run.progress("load");
-    const layer = await Layer.load(checkpoint, model, description.index, options.backend);
-    try {
-      if (isMoe(description)) {
-        const known = finished.find((plan) => plan.layer === description.index);
-        const plan = yield* run.moe(layer, description, known, description.index === last);
-        if (known === undefined) plans.push(plan);
-      } else {
-        yield* run.dense(layer);
-      }
-    } finally {
-      layer.dispose();
-    }
+  for (const description of model.layers.slice(0, end + 1)) {
+    const known = finished.find((plan) => plan.layer === description.index);
+    const run = new LayerRun(options, description, hidden, description.index === end);
+    const plan = yield* run.run(known);
+    if (plan !== undefined && known === undefined) plans.push(plan);
   }
   return plans;
 }
 
-/** One layer of the loop: replaces the hidden states of every batch by those after the layer. */
-class LayerRun {
-  private readonly tokens: number;
-  private readonly began = performance.now();
-
-  constructor(
-    private readonly options: LayerLoopOptions,
-    private readonly index: number,
-    private readonly hidden: Float32Array[],
-  ) {
-    this.tokens = options.batches.reduce((sum, { ids }) => sum + ids.length, 0);
+/** The last layer that has something left to do; undefined: all is done. */
+async function lastLayer({ model, finished, steps, kept }: LayerLoopOptions): Promise<number | undefined> {
+  const unplanned = model.layers.filter(isMoe).slice(finished.length);
+  let last = unplanned.at(-1)?.index;
+  if (steps === undefined) return last;
+  for (const layer of model.layers) {
+    const stepped = steppedWeights(layer, kept, steps.plan).length > 0 && !(await steps.files.has(layer.index));
+    if (stepped && (last === undefined || layer.index > last)) last = layer.index;
   }
-
-  async *dense(layer: Layer): AsyncGenerator<CompressEvent, void> {
-    yield* this.eachBatch("forward", (batch, index) => {
-      const mixed = layer.mix(this.hidden[index]!, batch);
-      const x = layer.feedForwardInput(mixed);
-      this.hidden[index] = layer.finish(mixed, x, layer.feedForward(x, undefined));
-    });
-  }
-
-  async *moe(layer: Layer, description: MoeLayer, known: LayerPlan | undefined, last: boolean) {
-    const { checkpoint, backend, settings, onPlan } = this.options;
-    const tensors = await readMoe(checkpoint, description.feedForward);
-    const { sequential } = settings;
-    let plan = known;
-    if (plan === undefined || !sequential) {
-      const block = new MoeBlock(backend, description.feedForward, tensors);
-      try {
-        if (plan === undefined) {
-          plan = yield* this.observeAndPlan(layer, block, tensors);
-          await onPlan(plan);
-        } else {
-          yield* this.eachBatch("forward", (batch, index) => {
-            this.hidden[index] = layerOutput(layer, block, layer.mix(this.hidden[index]!, batch));
-          });
-        }
-      } finally {
-        block.dispose();
-      }
-    } else {
-      yield* this.eachBatch("attention", (batch, index) => {
-        this.hidden[index] = layer.mix(this.hidden[index]!, batch);
-      });
-    }
-    if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
-    if (sequential && !last) yield* this.handOn(layer, description, tensors, plan);
-    return plan;
-  }
-
-  /** Leaves the hidden states after attention (sequential), or after the whole original layer. */
-  private async *observeAndPlan(layer: Layer, block: MoeBlock, tensors: MoeTensors) {
-    const { backend, settings, batches, kept, onTrace } = this.options;
-    const observer = new LayerObserver(backend, block, settings, batchCount(this.options), await this.samples());
-    yield* this.eachBatch("observe", (batch, index) => {
-      const mixed = layer.mix(this.hidden[index]!, batch);
-      const x = layer.feedForwardInput(mixed);
-      const routed = block.run(x);
-      observer.add(index, x, routed, batches[index]!);
-      this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
-    });
-    yield this.progress("plan");
-    await nextTurn();
-    const trace = onTrace && new LayerTrace(this.index, block.experts.count, settings);
-    const pause = async () => {
-      this.options.signal?.throwIfAborted();
-      await nextTurn();
-    };
-    const observed = observer.finish(tensors);
-    const plan = await planLayer(observed, {
-      ...{ layer: this.index, kept, settings, pause, trace },
-      routerGroups: block.description.router.groups?.count ?? 1,
-      aligner: () => Aligner.create(backend, block, tensors, observed.samples, settings, pause),
-    });
-    if (trace !== undefined) onTrace?.(trace);
-    return plan;
-  }
-
-  /** Runs the merged block on the hidden states after attention. */
-  private async *handOn(layer: Layer, description: MoeLayer, tensors: MoeTensors, plan: LayerPlan) {
-    const { backend, settings, mergedDtype } = this.options;
-    yield this.progress("merge");
-    const rounding = { when: settings.rounding, dtype: mergedDtype };
-    const experts = [];
-    for (const kept of plan.keptExperts) {
-      experts.push(await mergeGroup(backend, groupOf(plan, kept), (expert) => tensors.experts[expert]!, rounding));
-      await nextTurn();
-    }
-    const merged = { ...tensors, ...pickRouter(tensors, plan.keptExperts), experts };
-    const block = new MoeBlock(backend, description.feedForward, merged);
-    try {
-      yield* this.eachBatch("forward", (_, index) => {
-        this.hidden[index] = layerOutput(layer, block, this.hidden[index]!);
-      });
-    } finally {
-      block.dispose();
-    }
-  }
-
-  private async samples(): Promise<TokenSamples | undefined> {
-    const { settings, model, seed, recorded } = this.options;
-    if (!needsSamples(settings)) return undefined;
-    if (recorded !== undefined) {
-      const found = await recorded(this.index);
-      this.checkRecorded(found);
-      return TokenSamples.recorded(model.hiddenSize, found.indices, model.experts, found.samples);
-    }
-    const ownSeed = layerSeed(seed, this.index);
-    const share = (parts: number) => Math.max(1, Math.floor(settings.samples / parts));
-    if (settings.sampling === "per-expert")
-      return TokenSamples.perExpert(model.hiddenSize, share(batchCount(this.options)), ownSeed);
-    const sequences = this.options.batches.reduce((sum, batch) => sum + batch.sequences, 0);
-    return TokenSamples.shared(model.hiddenSize, share(sequences), ownSeed);
-  }
-
-  private checkRecorded({ indices, samples }: RecordedSamples): void {
-    const { batches, model, settings } = this.options;
-    const perBatch = model.experts * samples;
-    // Exact sums leave padding out, so that indices into whole batches would mean other tokens.
-    const padded = settings.statistics === "sums" && batches.some(({ mask }) => mask !== undefined);
-    const inside = (token: number, i: number) => token >= 0 && token < batches[Math.floor(i / perBatch)]!.ids.length;
-    if (!padded && indices.length === batches.length * perBatch && indices.every(inside)) return;
-    throw new ReamError(
-      "SAMPLED_TOKENS",
-      `the sampled tokens of layer ${this.index} do not fit the calibration tokens`,
-      {
-        where: "--sampled-tokens",
-        hint:
-          `Expected indices below the tokens of a batch, in shape [${batches.length}, ${model.experts}, samples]; ` +
-          "with padding only --statistics batch-means takes them.",
-      },
-    );
-  }
-
-  private async *eachBatch(phase: Phase, work: (batch: TokenBatch, index: number) => void) {
-    let done = 0;
-    for (const [index, batch] of this.options.batches.entries()) {
-      this.options.signal?.throwIfAborted();
-      work(batch, index);
-      done += batch.ids.length;
-      yield this.progress(phase, done);
-      await nextTurn();
-    }
-  }
-
-  progress(phase: Phase, done?: number): CompressEvent {
-    const layers = this.options.model.layers.length;
-    // Observing costs more than handing on; a rough share is enough for a progress line.
-    const begin = { load: 0, attention: 0, observe: 0, plan: 0.6, merge: 0.8, forward: 0.8 }[phase];
-    const end = { load: 0, attention: 0.6, observe: 0.6, plan: 0.8, merge: 0.8, forward: 1 }[phase];
-    const inPhase = done === undefined ? 0 : done / this.tokens;
-    return {
-      type: "progress",
-      layer: this.index,
-      layers,
-      phase,
-      ...(done === undefined ? {} : { tokens: { done, total: this.tokens } }),
-      share: (this.index + begin + (end - begin) * inPhase) / layers,
-      memory: process.memoryUsage.rss(),
-    };
-  }
-}
-
-/** Hidden states after a MoE layer, of those after its mixer. */
-function layerOutput(layer: Layer, block: MoeBlock, mixed: Float32Array): Float32Array {
-  const x = layer.feedForwardInput(mixed);
-  return layer.finish(mixed, x, layer.feedForward(x, block.run(x).output));
-}
-
-/**
- * Number that means over batches divide by. The official code takes the number of whole batches, also where a last,
- * smaller one is added.
- */
-function batchCount({ batches, settings }: LayerLoopOptions): number {
-  if (settings.statistics === "sums" || settings.batchSequences === 0) return batches.length;
-  const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
-  return Math.max(1, Math.floor(sequences / settings.batchSequences));
+  return last;
 }

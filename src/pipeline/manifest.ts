@@ -1,11 +1,15 @@
 import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
 import type { Settings } from "../compress/settings.js";
+import type { Share } from "../compress/steps/step-error.js";
 import type { Backend } from "../engine/backend.js";
 import type { ModelDescription } from "../model/description.js";
+import { LINEAR_PARTS } from "../model/linear-weights.js";
 import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
 import type { FileIdentity } from "./source-identity.js";
+import type { LayerChange } from "./steps/layer-steps.js";
+import type { StepPlan } from "./steps/step-plan.js";
 
 export interface ManifestInputs {
   readonly source: string;
@@ -22,6 +26,8 @@ export interface ManifestInputs {
     readonly observation?: string;
   };
   readonly outputDtype: string;
+  /** What was done to single matrices. */
+  readonly changes?: { readonly plan: StepPlan; readonly layers: readonly LayerChange[] } | undefined;
 }
 
 /**
@@ -29,7 +35,7 @@ export interface ManifestInputs {
  * long a run took, so that the same command gives the same bytes.
  */
 export function manifest(inputs: ManifestInputs): Record<string, unknown> {
-  const { plan, observed, model } = inputs;
+  const { plan, observed, model, changes } = inputs;
   return {
     format: "ream-manifest",
     version: 1,
@@ -39,6 +45,7 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
     experts: plan.experts,
     topK: model.topK,
     outputDtype: inputs.outputDtype,
+    ...(changes && describeChanges(changes)),
     ...(observed && {
       settings: observed.settings,
       seed: observed.seed,
@@ -47,6 +54,29 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
       engine: { backend: observed.backend.name, precision: observed.backend.precision },
     }),
     plan: { digest: planDigest(plan.layers), layers: plan.layers.map(withoutPermutations) },
+  };
+}
+
+/** The steps, and the relative errors that they made in each layer. */
+function describeChanges({ plan, layers }: NonNullable<ManifestInputs["changes"]>) {
+  const { steps, parts, need, damping, activationOrder, leastTokens } = plan;
+  const share = (error: Share | undefined) => error && error.lost / error.of;
+  return {
+    // biome-ignore lint/suspicious/noThenProperty: the option's name; nothing awaits a manifest
+    then: steps.map(({ text }) => text),
+    steps: {
+      parts: LINEAR_PARTS.filter((part) => parts.has(part)),
+      ...(need === "gram" && { damping, activationOrder }),
+      ...(need !== "nothing" && { leastTokens }),
+      layers: layers.map(({ layer, matrices, fellBack, error }) => {
+        const outputs = share(error.outputs);
+        return {
+          ...{ layer, matrices, weightError: share(error.weights) },
+          ...(outputs !== undefined && { outputError: outputs }),
+          ...(need !== "nothing" && { fellBack }),
+        };
+      }),
+    },
   };
 }
 

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { isMerged, type Plan } from "../compress/plan.js";
 import type { ModelDescription } from "../model/description.js";
 import type { OpenedModel } from "./open-model.js";
+import type { StepPlan } from "./steps/step-plan.js";
 
 /** The model card (README.md) of a compressed checkpoint, in the form that the Hugging Face Hub reads. */
 export function modelCard(
@@ -11,9 +12,13 @@ export function modelCard(
   calibration:
     | { readonly domains: readonly { name: string; sequences: number }[]; readonly length: number }
     | undefined,
+  steps?: StepPlan,
 ): string {
   const { before, after } = plan.experts;
+  const then = steps?.steps.map(({ text }) => text) ?? [];
   const pruned = !plan.layers.some(({ groups }) => groups.some(isMerged));
+  const reduced = after !== before || steps === undefined;
+  const tags = [...(reduced ? [pruned ? "pruned" : "merged", plan.method] : []), ...then];
   const mix = calibration?.domains.map(({ name, sequences }) => `${name}: ${sequences} sequences`).join(", ");
   const title = (source.hubId ?? resolve(source.folder)).split(/[\\/]/).at(-1);
   return [
@@ -22,17 +27,31 @@ export function modelCard(
     "library_name: transformers",
     "pipeline_tag: text-generation",
     "tags:",
-    ...["moe", pruned ? "pruned" : "merged", plan.method, "safetensors", model.family].map((tag) => `- ${tag}`),
+    ...["moe", ...tags, "safetensors", model.family].map((tag) => `- ${tag}`),
     "---",
     "",
-    `# ${title}, ${before} to ${after} experts`,
+    `# ${[title, ...(reduced ? [`${before} to ${after} experts`] : []), ...then].join(", ")}`,
     "",
-    `The routed experts of every Mixture-of-Experts layer were ${pruned ? "pruned" : "merged"} from ${before} to ${after} ` +
-      `by the method \`${plan.method}\` of [ream-moe](https://www.npmjs.com/package/ream-moe). Each token still uses ${model.topK} experts. ` +
-      "The model loads like the original.",
-    "",
+    ...(reduced
+      ? [
+          `The routed experts of every Mixture-of-Experts layer were ${pruned ? "pruned" : "merged"} from ${before} to ${after} ` +
+            `by the method \`${plan.method}\` of [ream-moe](https://www.npmjs.com/package/ream-moe). Each token still uses ${model.topK} experts. ` +
+            "The model loads like the original.",
+          "",
+        ]
+      : []),
+    ...(steps === undefined ? [] : [describeSteps(steps), ""]),
     ...(mix === undefined ? [] : [`Calibration: ${mix}, ${calibration!.length} tokens each.`, ""]),
     "`ream.json` holds the settings, the calibration digest, the hashes of the source and which experts were merged.",
     "",
   ].join("\n");
+}
+
+function describeSteps({ steps, parts }: StepPlan): string {
+  const done = steps.map((step) =>
+    step.kind === "prune"
+      ? `pruned (\`${step.text}\`: weights that are zero, stored in full)`
+      : `quantised (\`${step.text}\`, in the form of compressed-tensors)`,
+  );
+  return `The matrices of ${[...parts].join(", ")} were ${done.join(", then ")} by [ream-moe](https://www.npmjs.com/package/ream-moe).`;
 }

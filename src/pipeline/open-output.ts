@@ -4,12 +4,14 @@ import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
 import { fingerprintOf, outputIdentity, type PlanInput } from "./output-identity.js";
 import { beginSplit, type CompressElsewhere, type Split } from "./split/split.js";
+import type { StepPlan } from "./steps/step-plan.js";
 
 export interface OutputWork {
   readonly input: PlanInput;
   readonly backend: Backend;
   /** Experts that each layer keeps. */
   readonly kept: number;
+  readonly steps?: StepPlan | undefined;
   /** Makes parts of the output; without it all is made here. */
   readonly elsewhere: CompressElsewhere | undefined;
 }
@@ -24,11 +26,11 @@ export interface OpenedOutput {
 export async function openOutput(
   options: ResolvedCompressOptions,
   opened: OpenedModel,
-  { input, backend, kept, elsewhere }: OutputWork,
+  { input, backend, kept, steps, elsewhere }: OutputWork,
 ): Promise<OpenedOutput> {
   const { out, restart, dryRun } = options;
   if (dryRun) return { output: undefined, split: undefined };
-  const identity = await outputIdentity(options, opened, input, backend);
+  const identity = await outputIdentity(options, opened, input, backend, steps);
   const fingerprint = fingerprintOf(identity);
   const output = await OutputFolder.create(out!, { fingerprint, source: opened.folder, restart });
   try {

@@ -24,6 +24,32 @@ export const compressOptions = z.strictObject({
   out: z.string().min(1).optional().describe("folder that receives the compressed checkpoint"),
   experts: z.int().min(1).optional().describe("experts that each layer keeps"),
   method: z.enum(METHOD_NAMES).default("ream").describe("what to do with the experts"),
+  // biome-ignore lint/suspicious/noThenProperty: a list, which nothing takes for a promise
+  then: z
+    .array(z.string())
+    .default([])
+    .describe(
+      "what to do with single weights afterwards: magnitude:S, wanda:S, sparsegpt:S (S = 0.5 or 2:4), a format (int8, int4, " +
+        "int4-g32, fp8, mxfp4, nvfp4 ...) or gptq:FORMAT; pruning before a format",
+    ),
+  parts: z
+    .array(z.string())
+    .default([])
+    .describe(
+      "where --then applies: experts, shared, dense, attention (default: all for formats, experts alone for pruning)",
+    ),
+  damping: z
+    .number()
+    .min(1e-6)
+    .max(1)
+    .default(0.01)
+    .describe("GPTQ, SparseGPT: added to the diagonal of the inputs' Gram matrix, as a share of its mean"),
+  activationOrder: z.boolean().default(false).describe("GPTQ: round the columns with the largest inputs first"),
+  leastTokens: z
+    .int()
+    .min(0)
+    .default(32)
+    .describe("experts that fewer calibration tokens reach are rounded to nearest, or pruned by magnitude"),
   observed: z
     .string()
     .optional()

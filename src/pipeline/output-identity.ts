@@ -6,18 +6,26 @@ import { VERSION } from "../version.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
 import { fileDigest, modelIdentity } from "./source-identity.js";
+import type { StepPlan } from "./steps/step-plan.js";
 
 /** Everything that an output's bytes depend on, by name: a short text for each, a digest where there is much to say. */
 export type OutputIdentity = Readonly<Record<string, string>>;
 
-/** What decides the plans: settings and the calibration's digest, or the plan that was given. */
-export type PlanInput = Plan | { readonly settings: Settings; readonly calibration: string };
+/**
+ * What decides plans and steps: settings and the calibration's digest, or the plan that was given, with the digest where
+ * steps look at text.
+ */
+export type PlanInput =
+  | Plan
+  | { readonly plan: Plan; readonly calibration: string }
+  | { readonly settings: Settings; readonly calibration: string };
 
 export async function outputIdentity(
   options: ResolvedCompressOptions,
   { checkpoint, folder, model }: OpenedModel,
   input: PlanInput,
   backend: Backend,
+  steps?: StepPlan,
 ): Promise<OutputIdentity> {
   const { experts, method, seed, shards, sampledTokens, outputDtype } = options;
   // Nothing else: paths and the number of threads do not matter.
@@ -28,8 +36,13 @@ export async function outputIdentity(
     input: sha256(JSON.stringify(input)),
     target: JSON.stringify([experts, method, seed, shards, outputDtype]),
     sampled: sampledTokens === undefined ? "none" : await fileDigest(sampledTokens),
+    ...(steps !== undefined && { steps: describeSteps(steps) }),
     engine: [backend.name, backend.precision, backend.variant].join(" "),
   };
+}
+
+function describeSteps({ steps, parts, damping, activationOrder, leastTokens }: StepPlan): string {
+  return JSON.stringify([steps.map(({ text }) => text), [...parts].sort(), damping, activationOrder, leastTokens]);
 }
 
 /** The identity in one word. */

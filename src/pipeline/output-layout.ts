@@ -1,8 +1,12 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { DType, TensorInfo } from "../checkpoint/tensor.js";
+import { formatOf } from "../compress/steps/step.js";
 import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
 import type { ExpertOutput } from "../model/expert-storage.js";
+import { type LinearWeight, linearWeights } from "../model/linear-weights.js";
 import { routerNames } from "../model/router.js";
+import type { StepWork } from "./steps/layer-steps.js";
+import { steppedWeights } from "./steps/step-plan.js";
 
 /** A tensor of the compressed checkpoint and where its content comes from. */
 export type OutputTensor = {
@@ -17,6 +21,8 @@ export type OutputTensor = {
   | { readonly kind: "router"; readonly layer: number; readonly axis: number }
   /** `slots` and `tensor`: see `ExpertOutput`. */
   | ({ readonly kind: "expert"; readonly layer: MoeLayer } & Pick<ExpertOutput, "slots" | "tensor">)
+  /** A part of a matrix as the steps have made it (`WeightFormat.stored`, or `weight`). */
+  | { readonly kind: "stepped"; readonly layer: number; readonly weight: LinearWeight; readonly suffix: string }
 );
 
 const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
@@ -24,13 +30,15 @@ const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
 /**
  * Every tensor of the output: the source's own, with the routers cut to the kept experts and the routed experts replaced
  * by the merged ones. Names, order and dtypes stay the source's (`dtype` converts the floats, but for selection biases:
- * rounding them would change which experts are chosen).
+ * rounding them would change which experts are chosen). Quantised matrices are replaced by the parts of their format;
+ * experts that are quantised are tensors by themselves, also where the source has them in one.
  */
 export function outputTensors(
   checkpoint: Checkpoint,
   model: ModelDescription,
   kept: number,
   dtype: DType | undefined,
+  steps?: Pick<StepWork, "plan" | "scaleDtype">,
 ): OutputTensor[] {
   const moeLayers = model.layers.filter(isMoe);
   const expertNames = new Set(moeLayers.flatMap((layer) => layer.feedForward.experts.names));
@@ -39,9 +47,28 @@ export function outputTensors(
   );
   const stored = (info: TensorInfo) => (dtype !== undefined && FLOATS.has(info.dtype) ? dtype : info.dtype);
   const outputs: OutputTensor[] = [];
+  const stepped = steppedByName(model, kept, steps);
+  const put = (weight: SteppedWeight, common: Pick<OutputTensor, "dtype" | "sourceFile">) => {
+    const { layer, shape, name } = weight;
+    const format = formatOf(steps!.plan.steps);
+    if (format === undefined) {
+      outputs.push({ ...common, name, shape, kind: "stepped", layer, weight, suffix: "weight" });
+      return;
+    }
+    const module = name.replace(/\.weight$/, "");
+    for (const part of format.stored(shape, steps!.scaleDtype)) {
+      const { sourceFile } = common;
+      outputs.push({ ...part, name: `${module}.${part.suffix}`, sourceFile, kind: "stepped", layer, weight });
+    }
+  };
   for (const info of checkpoint.tensors.values()) {
     if (expertNames.has(info.name)) continue;
     const common = { name: info.name, dtype: stored(info), sourceFile: info.file };
+    const weight = stepped.get(info.name);
+    if (weight !== undefined) {
+      put(weight, common);
+      continue;
+    }
     const layer = routers.get(info.name);
     if (layer === undefined) {
       outputs.push({ ...common, kind: "copy", shape: info.shape });
@@ -53,12 +80,44 @@ export function outputTensors(
     outputs.push({ ...common, kind: "router", dtype, layer: layer.index, axis, shape: info.shape.with(axis, kept) });
   }
   for (const layer of moeLayers) {
+    if (quantisesExperts(steps)) {
+      const { names } = layer.feedForward.experts;
+      for (const { name, shape, expert, matrix } of linearWeights(layer)) {
+        if (expert === undefined || expert >= kept) continue;
+        const info = checkpoint.info(checkpoint.tensors.has(name) ? name : names[0]!);
+        const common = { name, shape, dtype: stored(info), sourceFile: info.file };
+        const weight = stepped.get(name);
+        if (weight !== undefined) put(weight, common);
+        else outputs.push({ ...common, kind: "expert", layer, slots: [expert], tensor: (tensors) => tensors[matrix!] });
+      }
+      continue;
+    }
     for (const { source, ...output } of layer.feedForward.experts.outputs(kept)) {
       const info = checkpoint.info(source);
       outputs.push({ ...output, kind: "expert", dtype: stored(info), sourceFile: info.file, layer });
     }
   }
   return outputs;
+}
+
+type SteppedWeight = LinearWeight & { readonly layer: number };
+
+/** The matrices that are not kept as they are, by name. */
+function steppedByName(
+  model: ModelDescription,
+  kept: number,
+  steps: Pick<StepWork, "plan"> | undefined,
+): Map<string, SteppedWeight> {
+  if (steps === undefined) return new Map();
+  const weights = model.layers.flatMap((layer) =>
+    steppedWeights(layer, kept, steps.plan).map((weight) => ({ ...weight, layer: layer.index })),
+  );
+  return new Map(weights.map((weight) => [weight.name, weight]));
+}
+
+/** Whether routed experts change their form. */
+function quantisesExperts(steps: Pick<StepWork, "plan"> | undefined): boolean {
+  return steps !== undefined && formatOf(steps.plan.steps) !== undefined && steps.plan.parts.has("experts");
 }
 
 /** The output's files and their tensors, by the source's own files or one for each layer. */

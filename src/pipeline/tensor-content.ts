@@ -4,11 +4,14 @@ import type { DType } from "../checkpoint/tensor.js";
 import { pickTensorRows } from "../checkpoint/tensor-rows.js";
 import { convert, encodeFinite, mergeGroup } from "../compress/merge.js";
 import { groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
+import { formatOf } from "../compress/steps/step.js";
 import type { Backend } from "../engine/backend.js";
 import { MergedExperts } from "./merged-experts.js";
 import type { OpenedModel } from "./open-model.js";
 import type { OutputTensor } from "./output-layout.js";
 import type { OutputTarget } from "./output-target.js";
+import { type StepWork, steppedExpert } from "./steps/layer-steps.js";
+import { steppedWeights } from "./steps/step-plan.js";
 
 export interface ContentOptions {
   readonly opened: OpenedModel;
@@ -16,6 +19,8 @@ export interface ContentOptions {
   readonly plan: Pick<Plan, "layers" | "rounding">;
   readonly backend: Backend;
   readonly mergedDtype: OutputTarget["mergedDtype"];
+  /** What was done to single matrices, all of it done. */
+  readonly steps?: StepWork | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -27,11 +32,15 @@ export class TensorContent {
   constructor(private readonly options: ContentOptions) {
     const { backend, opened, mergedDtype: dtype } = options;
     this.plans = new Map(options.plan.layers.map((layer) => [layer.layer, layer]));
-    this.experts = new MergedExperts((layer, slot) => {
+    this.experts = new MergedExperts(async (layer, slot) => {
       const plan = this.plans.get(layer.index)!;
       const group = groupOf(plan, plan.keptExperts[slot]!);
       const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);
-      return mergeGroup(backend, group, read, { when: options.plan.rounding, dtype });
+      const reduced = await mergeGroup(backend, group, read, { when: options.plan.rounding, dtype });
+      const { steps } = options;
+      // Quantised matrices are tensors by themselves and do not ask for experts.
+      if (steps === undefined || formatOf(steps.plan.steps) !== undefined) return reduced;
+      return steppedExpert(steps.files, steppedWeights(layer, steps.kept, steps.plan), layer, slot, reduced);
     });
   }
 
@@ -56,6 +65,9 @@ export class TensorContent {
         const expert = await this.experts.take(output.layer, slot, output.slots.length > 1);
         yield convert(output.tensor(expert), output.dtype as DType).data;
       }
+    } else if (output.kind === "stepped") {
+      const part = (await this.options.steps!.files.read(output.layer, output.weight)).get(output.suffix)!;
+      yield convert(part, output.dtype as DType).data;
     } else if (output.kind === "router") {
       const rows = this.plans.get(output.layer)!.keptExperts;
       const router = pickTensorRows(await checkpoint.read(output.name), rows, output.axis);

@@ -1,21 +1,28 @@
 import { join } from "node:path";
-import { editDtype, editExpertCount } from "../checkpoint/config-edit.js";
+import { addKey, editDtype, editExpertCount } from "../checkpoint/config-edit.js";
+import { DTYPE_BITS } from "../checkpoint/dtypes.js";
 import { buildIndex, type OutputFolder } from "../checkpoint/output.js";
+import { quantizationConfig } from "../checkpoint/quantised/quantization-config.js";
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { INDEX_NAME } from "../checkpoint/shard-index.js";
 import type { DType } from "../checkpoint/tensor.js";
 import type { Plan } from "../compress/plan.js";
+import { formatOf, sparsityOf } from "../compress/steps/step.js";
+import { sparseBits } from "../compress/weights/sparsity.js";
 import type { Backend } from "../engine/backend.js";
+import type { ModelDescription } from "../model/description.js";
 import type { CompressEvent } from "./events.js";
 import { type ManifestInputs, manifest } from "./manifest.js";
 import { modelCard } from "./model-card.js";
 import type { OpenedModel } from "./open-model.js";
-import { outputTensors, shardFiles } from "./output-layout.js";
+import { type OutputTensor, outputTensors, shardFiles } from "./output-layout.js";
 import type { OutputTarget } from "./output-target.js";
 import { relay } from "./relay.js";
 import { contentIdentity, type FileIdentity } from "./source-identity.js";
 import type { Split } from "./split/split.js";
 import { writeElsewhere } from "./split/write-elsewhere.js";
+import type { LayerChange, StepWork } from "./steps/layer-steps.js";
+import { steppedWeights } from "./steps/step-plan.js";
 import { TensorContent } from "./tensor-content.js";
 
 export interface WriteOptions extends OutputTarget {
@@ -25,21 +32,31 @@ export interface WriteOptions extends OutputTarget {
   readonly plan: Plan;
   readonly backend: Backend;
   readonly observed?: ManifestInputs["observed"];
+  /** What was done to single matrices, all of it done. */
+  readonly steps?: StepWork | undefined;
   /** Has the shards written by others; without it they are written here. */
   readonly split?: Split | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Writes the compressed checkpoint file by file and gives the folder its name; returns the sizes of the tensors. */
-export async function* writeCheckpoint(
-  options: WriteOptions,
-): AsyncGenerator<CompressEvent, { readonly before: number; readonly after: number }> {
-  const { opened, output, plan, dtype, split, signal } = options;
+/** Sizes of all tensors, before and after. */
+export interface CheckpointBytes {
+  readonly before: number;
+  readonly after: number;
+  /** What the tensors after would take if zeros were not stored, where weights were pruned and not quantised. */
+  readonly sparse?: number;
+}
+
+/** Writes the compressed checkpoint file by file and gives the folder its name. */
+export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<CompressEvent, CheckpointBytes> {
+  const { opened, output, plan, dtype, steps, split, signal } = options;
   const { checkpoint, model, folder } = opened;
-  const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype);
+  const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype, steps);
   const before = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   const after = outputs.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
-  if (output === undefined) return { before, after };
+  const sparse = steps && sparseBytes(model, steps, outputs, after);
+  const bytes = { before, after, ...(sparse !== undefined && { sparse }) };
+  if (output === undefined) return bytes;
 
   const files = shardFiles(outputs, model, options.shards);
   const sources = [...new Set(["config.json", ...[...checkpoint.tensors.values()].map((info) => info.file)])].sort();
@@ -71,13 +88,58 @@ export async function* writeCheckpoint(
   const indexed = [...files].flatMap(([file, tensors]) => tensors.map((tensor) => ({ ...tensor, file })));
   const single = files.size === 1 && files.has("model.safetensors");
   if (!single) await output.writeFile(INDEX_NAME, buildIndex(indexed));
-  await output.writeFile("config.json", editConfig(checkpoint.configText, plan, dtype));
-  await output.writeFile("README.md", modelCard(opened, model, plan, options.observed?.calibration));
-  const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same" };
+  const config = editConfig(checkpoint.configText, plan, dtype);
+  const format = steps && formatOf(steps.plan.steps);
+  const quantised = format && quantizationConfig(format, plainModules(outputs));
+  await output.writeFile(
+    "config.json",
+    quantised === undefined ? config : addKey(config, "quantization_config", quantised),
+  );
+  await output.writeFile("README.md", modelCard(opened, model, plan, options.observed?.calibration, steps?.plan));
+  const changes = steps && (await allChanges(model, steps));
+  const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same", changes };
   const about = manifest({ ...facts, ...(options.observed && { observed: options.observed }) });
   await output.writeFile("ream.json", `${JSON.stringify(about, null, 2)}\n`);
   await output.finish();
-  return { before, after };
+  return bytes;
+}
+
+/** What the steps changed in every layer. */
+async function allChanges(model: ModelDescription, steps: StepWork): Promise<NonNullable<ManifestInputs["changes"]>> {
+  const layers: LayerChange[] = [];
+  for (const layer of model.layers) {
+    if (steppedWeights(layer, steps.kept, steps.plan).length > 0) layers.push(await steps.files.change(layer.index));
+  }
+  return { plan: steps.plan, layers };
+}
+
+/** Bytes of all tensors if only what is not zero were stored of pruned matrices. */
+function sparseBytes(
+  model: ModelDescription,
+  { plan, kept }: StepWork,
+  outputs: readonly OutputTensor[],
+  dense: number,
+): number | undefined {
+  const sparsity = sparsityOf(plan.steps);
+  if (sparsity === undefined || formatOf(plan.steps) !== undefined) return undefined;
+  const experts = outputs.find(({ kind }) => kind === "expert")!;
+  const dtypes = new Map(outputs.map(({ name, dtype }) => [name, dtype]));
+  const saved = model.layers.flatMap((layer) =>
+    steppedWeights(layer, kept, plan).map(({ name, shape }) => {
+      // Experts in one tensor have no tensors of their own.
+      const bits = DTYPE_BITS[dtypes.get(name) ?? experts.dtype];
+      return shape[0] * shape[1] * bits - sparseBits(shape, bits, sparsity);
+    }),
+  );
+  return Math.ceil(dense - saved.reduce((sum, value) => sum + value, 0) / 8);
+}
+
+/** Modules with a matrix that stays as it is, which loaders have to know. */
+function plainModules(outputs: readonly OutputTensor[]): string[] {
+  return outputs
+    .filter(({ kind, name, shape }) => kind !== "stepped" && shape.length === 2 && name.endsWith(".weight"))
+    .map(({ name }) => name.slice(0, -".weight".length))
+    .sort();
 }
 
 function editConfig(text: string, plan: Plan, dtype: DType | undefined): string {

@@ -2,6 +2,9 @@ import type { Tensor } from "../../checkpoint/tensor.js";
 import { ReamError } from "../../errors.js";
 import type { Activation, Backend, Experts, Matrix, Precision } from "../backend.js";
 import { expertBiases } from "../expert-biases.js";
+import { addGram, factorGram, outputError } from "../reference/gram.js";
+import { gptq, sparsegpt } from "../reference/solvers.js";
+import { zeroSmallest } from "../reference/zero-smallest.js";
 import type { ActivationKind, Engine, PackedExperts, PackedMatrix } from "./binary.js";
 import { checked, own } from "./checked.js";
 import { NativeKeyValueCache, packSegments } from "./key-value-cache.js";
@@ -184,6 +187,12 @@ export function createNativeBackend(options: NativeOptions): Backend {
     addOutputCosines: (sums, x, experts) =>
       checked(() => engine.addOutputCosines(sums, x, own(experts, NativeExperts).packed)),
     addTransposedProduct: (sums, a, b, m, n) => checked(() => engine.addTransposedProduct(sums, a, b, m, n)),
+    addGram,
+    outputError,
+    zeroSmallest,
+    factorGram,
+    sparsegpt,
+    gptq,
     addColumnSquares: (sums, rows) => checked(() => engine.addColumnSquares(sums, rows)),
     product(a, b, k) {
       const out = new Float32Array(rowsOf(a, k, "product: a") * rowsOf(b, k, "product: b"));

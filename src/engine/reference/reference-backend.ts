@@ -9,9 +9,12 @@ import { deltaRule } from "./delta-rule.js";
 import { gated, layerNorm, rmsNorm, rotate, rotateAt, softmax } from "./elementwise.js";
 import type { ReferenceExperts } from "./experts.js";
 import * as expertOperations from "./experts.js";
+import { addGram, factorGram, outputError } from "./gram.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
 import { linearAttention } from "./linear-attention.js";
 import { addColumnSquares, addTransposedProduct, dot, product, rowsOf } from "./products.js";
+import { gptq, sparsegpt } from "./solvers.js";
+import { zeroSmallest } from "./zero-smallest.js";
 
 class ReferenceMatrix implements Matrix {
   constructor(
@@ -103,6 +106,12 @@ export function createReferenceBackend(precision: Precision): Backend {
     addColumnSquares,
     product,
     assignment,
+    addGram,
+    outputError,
+    zeroSmallest,
+    factorGram,
+    sparsegpt,
+    gptq,
     addScaled(sums, tensor, factor, permutation) {
       const values = decode(tensor);
       const [rows, columns] = tensor.shape as [number, number];

@@ -69,6 +69,7 @@ export function stackedExperts(options: StackedOptions): ExpertStorage {
     count,
     width,
     hidden,
+    biased: parts.length > 2,
     names: parts.map(({ name }) => name),
     matrixName: separateName(gateUp),
     check(checkpoint) {

@@ -106,9 +106,10 @@ async function* makeShard(
   const tensors = shardFiles(outputTensors(checkpoint, model, kept, dtype), model, shards).get(file);
   if (tensors === undefined) throw new TypeError(`the output has no file ${file}`);
   const layers = new Set(
-    tensors.flatMap((tensor) =>
-      tensor.kind === "copy" ? [] : [tensor.kind === "router" ? tensor.layer : tensor.layer.index],
-    ),
+    tensors.flatMap((tensor) => {
+      if (tensor.kind === "copy") return [];
+      return [typeof tensor.layer === "number" ? tensor.layer : tensor.layer.index];
+    }),
   );
   const plans: LayerPlan[] = [];
   for (const layer of layers) plans.push((await parts.awaitPlan(layer, signal)).plan);

@@ -1,0 +1,367 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { Aligner } from "../compress/align.js";
+import { mergeGroup, pickRouter } from "../compress/merge.js";
+import { LayerObserver } from "../compress/observer.js";
+import { groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
+import { planLayer } from "../compress/plan-layer.js";
+import { layerSeed, needsSamples, TokenSamples } from "../compress/samples.js";
+import { InputSums } from "../compress/steps/input-sums.js";
+import { LayerTrace } from "../compress/trace.js";
+import type { ExpertTensors } from "../engine/backend.js";
+import { ReamError } from "../errors.js";
+import { isMoe, type LayerDescription, type MoeLayer } from "../model/description.js";
+import type { ExpertPart } from "../model/expert-storage.js";
+import { Layer, type TokenBatch } from "../model/layer.js";
+import type { LinearPart } from "../model/linear-weights.js";
+import { MoeBlock, type MoeTensors, readMoe, routerWeights } from "../model/moe.js";
+import { route } from "../model/router.js";
+import type { WeightChanges } from "../model/weight-loader.js";
+import type { CompressEvent, Phase } from "./events.js";
+import type { LayerLoopOptions } from "./layer-loop.js";
+import type { RecordedSamples } from "./recorded-samples.js";
+import { relay } from "./relay.js";
+import type { ExpertInputs } from "./steps/expert-steps.js";
+import { type LayerChange, LayerSteps, type ReducedExperts } from "./steps/layer-steps.js";
+import { RoutedRows } from "./steps/routed-rows.js";
+
+/** One layer of the loop: replaces the hidden states of every batch by those after the layer. */
+export class LayerRun {
+  private readonly tokens: number;
+  private readonly began = performance.now();
+  /** What is done to the layer's matrices; undefined: nothing. */
+  private readonly steps: LayerSteps | undefined;
+  private layer: Layer | undefined;
+
+  constructor(
+    private readonly options: LayerLoopOptions,
+    private readonly description: LayerDescription,
+    private readonly hidden: Float32Array[],
+    /** Nothing comes after this layer: its output is not needed. */
+    private readonly last: boolean,
+  ) {
+    this.tokens = options.batches.reduce((sum, { ids }) => sum + ids.length, 0);
+    const { checkpoint, backend, steps, settings } = options;
+    if (steps === undefined) return;
+    if (!settings.sequential) throw new TypeError("steps need a sequential run");
+    const own = new LayerSteps(checkpoint, backend, steps, description);
+    if (own.has("experts", "shared", "dense", "attention")) this.steps = own;
+  }
+
+  /** Runs the layer; returns the plan of a MoE layer. @param known its plan, where there is one */
+  async *run(known: LayerPlan | undefined): AsyncGenerator<CompressEvent, LayerPlan | undefined> {
+    yield this.progress("load");
+    try {
+      const restored = this.steps !== undefined && (await this.steps.done);
+      if (restored) await this.steps!.restore();
+      await this.load();
+      if (!restored) yield* this.changeMixer();
+      if (isMoe(this.description)) return yield* this.moe(this.description, known, restored);
+      yield* this.dense(restored);
+      return undefined;
+    } finally {
+      this.layer?.dispose();
+    }
+  }
+
+  private async *dense(restored: boolean): AsyncGenerator<CompressEvent, void> {
+    if (this.steps !== undefined && !restored) {
+      yield* this.mix();
+      yield* this.changeFeedForward("dense");
+      yield* this.keep(undefined);
+      if (this.last) return;
+      yield* this.eachBatch("forward", (_, index) => {
+        const mixed = this.hidden[index]!;
+        const x = this.layer!.feedForwardInput(mixed);
+        this.hidden[index] = this.layer!.finish(mixed, x, this.layer!.feedForward(x, undefined));
+      });
+      return;
+    }
+    yield* this.eachBatch("forward", (batch, index) => {
+      const layer = this.layer!;
+      const mixed = layer.mix(this.hidden[index]!, batch);
+      const x = layer.feedForwardInput(mixed);
+      this.hidden[index] = layer.finish(mixed, x, layer.feedForward(x, undefined));
+    });
+  }
+
+  private async *moe(description: MoeLayer, known: LayerPlan | undefined, restored: boolean) {
+    const { checkpoint, backend, settings, onPlan } = this.options;
+    const tensors = await readMoe(checkpoint, description.feedForward);
+    const { sequential } = settings;
+    let plan = known;
+    if (plan === undefined || !sequential) {
+      const block = new MoeBlock(backend, description.feedForward, tensors);
+      try {
+        if (plan === undefined) {
+          plan = yield* this.observeAndPlan(block, tensors);
+          await onPlan(plan);
+        } else {
+          yield* this.eachBatch("forward", (batch, index) => {
+            this.hidden[index] = layerOutput(this.layer!, block, this.layer!.mix(this.hidden[index]!, batch));
+          });
+        }
+      } finally {
+        block.dispose();
+      }
+    } else {
+      yield* this.mix();
+    }
+    if (this.steps !== undefined && !restored) yield* this.changeMoe(description, tensors, plan);
+    if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
+    if (sequential && !this.last) yield* this.handOn(description, tensors, plan);
+    return plan;
+  }
+
+  /** Leaves the hidden states after attention (sequential), or after the whole original layer. */
+  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors) {
+    const { backend, settings, batches, kept, onTrace } = this.options;
+    const layer = this.layer!;
+    const observer = new LayerObserver(backend, block, settings, batchCount(this.options), await this.samples());
+    yield* this.eachBatch("observe", (batch, index) => {
+      const mixed = layer.mix(this.hidden[index]!, batch);
+      const x = layer.feedForwardInput(mixed);
+      const routed = block.run(x);
+      observer.add(index, x, routed, batches[index]!);
+      this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
+    });
+    yield this.progress("plan");
+    await nextTurn();
+    const trace = onTrace && new LayerTrace(this.description.index, block.experts.count, settings);
+    const pause = async () => {
+      this.options.signal?.throwIfAborted();
+      await nextTurn();
+    };
+    const observed = observer.finish(tensors);
+    const plan = await planLayer(observed, {
+      ...{ layer: this.description.index, kept, settings, pause, trace },
+      routerGroups: block.description.router.groups?.count ?? 1,
+      aligner: () => Aligner.create(backend, block, tensors, observed.samples, settings, pause),
+    });
+    if (trace !== undefined) onTrace?.(trace);
+    return plan;
+  }
+
+  /** Runs the reduced block on the hidden states after attention. */
+  private async *handOn(description: MoeLayer, tensors: MoeTensors, plan: LayerPlan) {
+    const { backend } = this.options;
+    yield this.progress("merge");
+    const experts = [];
+    for (const slot of plan.keptExperts.keys()) {
+      const reduced = await this.reduced(tensors, plan, slot);
+      experts.push(this.steps === undefined ? reduced : await this.steps.expertValues(description, slot, reduced));
+      await nextTurn();
+    }
+    const merged = { ...tensors, ...pickRouter(tensors, plan.keptExperts), experts };
+    const block = new MoeBlock(backend, description.feedForward, merged);
+    try {
+      yield* this.eachBatch("forward", (_, index) => {
+        this.hidden[index] = layerOutput(this.layer!, block, this.hidden[index]!);
+      });
+    } finally {
+      block.dispose();
+    }
+  }
+
+  /** The reduced layer's expert of a slot, before steps. */
+  private reduced(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
+    const { backend, settings, mergedDtype } = this.options;
+    const rounding = { when: settings.rounding, dtype: mergedDtype };
+    const group = groupOf(plan, plan.keptExperts[slot]!);
+    return mergeGroup(backend, group, (expert) => tensors.experts[expert]!, rounding);
+  }
+
+  /** Does the steps to the mixer, and loads the layer with what they made of it. */
+  private async *changeMixer(): AsyncGenerator<CompressEvent, void> {
+    const { steps } = this;
+    if (!steps?.has("attention")) return;
+    const inputs = yield* this.inputsOf("attention", (layer, batch, index) => layer.mix(this.hidden[index]!, batch));
+    await steps.change(["attention"], inputs);
+    await this.load();
+  }
+
+  /** The same with the dense block or the shared expert; hidden states are those after the mixer. */
+  private async *changeFeedForward(part: "dense" | "shared"): AsyncGenerator<CompressEvent, void> {
+    const { steps } = this;
+    if (!steps?.has(part)) return;
+    const inputs = yield* this.inputsOf(part, (layer, _, index) => {
+      const x = layer.feedForwardInput(this.hidden[index]!);
+      layer.feedForward(x, part === "dense" ? undefined : new Float32Array(x.length));
+    });
+    await steps.change([part], inputs);
+    await this.load();
+  }
+
+  /** Sums over the inputs of a part's projections, by the name of the weight, while the part runs on every batch. */
+  private async *inputsOf(part: LinearPart, run: (layer: Layer, batch: TokenBatch, index: number) => void) {
+    const { backend, steps } = this.options;
+    const sums = new Map<string, InputSums>();
+    const { need } = steps!.plan;
+    if (need === "nothing") return sums;
+    let mask: Uint8Array | undefined;
+    let last: { readonly x: Float32Array; readonly sums: InputSums } | undefined;
+    const tap = (weight: string, x: Float32Array) => {
+      const known = sums.get(weight);
+      // Projections of the same input share its sums; rows of one tensor are told the same input several times.
+      if (last?.x === x) {
+        if (known === undefined) sums.set(weight, last.sums);
+        return;
+      }
+      const columns = this.steps!.columns(weight);
+      if (columns === undefined) return;
+      const own = known ?? new InputSums(backend, columns, need);
+      own.add(x, mask);
+      sums.set(weight, own);
+      last = { x, sums: own };
+    };
+    const layer = await this.open({ tap });
+    try {
+      yield* this.eachBatch(part === "attention" ? "attention" : "steps", (batch, index) => {
+        mask = batch.mask;
+        run(layer, batch, index);
+      });
+    } finally {
+      layer.dispose();
+    }
+    return sums;
+  }
+
+  /** Does the steps to the shared expert and the routed ones, and keeps what they made. */
+  private async *changeMoe(description: MoeLayer, tensors: MoeTensors, plan: LayerPlan) {
+    const { steps } = this.options;
+    yield* this.changeFeedForward("shared");
+    const needed = steps!.plan.need !== "nothing" && this.steps!.has("experts");
+    const inputs = needed ? this.expertInputs(description, tensors, plan) : undefined;
+    const dtypes = (slot: number, matrix: ExpertPart) => {
+      const group = groupOf(plan, plan.keptExperts[slot]!);
+      const { dtype } = tensors.experts[group.members[0]!]![matrix];
+      return isMerged(group) ? (this.options.mergedDtype ?? dtype) : dtype;
+    };
+    yield* this.keep({ read: (slot) => this.reduced(tensors, plan, slot), dtype: dtypes, inputs });
+  }
+
+  /** Which tokens the reduced router sends to each kept expert. */
+  private expertInputs({ feedForward }: MoeLayer, tensors: MoeTensors, plan: LayerPlan): ExpertInputs {
+    const { backend, batches, model } = this.options;
+    const layer = this.layer!;
+    const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
+    const rows = new RoutedRows(plan.keptExperts.length, this.hidden, model.hiddenSize);
+    try {
+      for (const [index, { mask }] of batches.entries()) {
+        const x = layer.feedForwardInput(this.hidden[index]!);
+        rows.add(index, route(backend, x, router, feedForward.router), mask);
+      }
+    } finally {
+      router.weight.dispose();
+    }
+    return { rows, feedForwardInput: (hidden) => layer.feedForwardInput(hidden) };
+  }
+
+  private async *keep(experts: ReducedExperts | undefined): AsyncGenerator<CompressEvent, void> {
+    const change = yield* relay<CompressEvent, LayerChange>((emit) =>
+      this.steps!.finish(experts, (done, total) => {
+        this.options.signal?.throwIfAborted();
+        emit(this.progress("steps", (done / total) * this.tokens));
+      }),
+    );
+    yield { type: "steps", ...change };
+  }
+
+  private async *mix(): AsyncGenerator<CompressEvent, void> {
+    yield* this.eachBatch("attention", (batch, index) => {
+      this.hidden[index] = this.layer!.mix(this.hidden[index]!, batch);
+    });
+  }
+
+  /** Loads the layer, with what the steps have made so far. */
+  private async load(): Promise<void> {
+    this.layer?.dispose();
+    this.layer = await this.open({});
+  }
+
+  private open(changes: WeightChanges): Promise<Layer> {
+    const { checkpoint, model, backend } = this.options;
+    return Layer.load(checkpoint, model, this.description.index, backend, {
+      ...changes,
+      replaced: this.steps?.replaced,
+    });
+  }
+
+  private async samples(): Promise<TokenSamples | undefined> {
+    const { settings, model, seed, recorded } = this.options;
+    if (!needsSamples(settings)) return undefined;
+    if (recorded !== undefined) {
+      const found = await recorded(this.description.index);
+      this.checkRecorded(found);
+      return TokenSamples.recorded(model.hiddenSize, found.indices, model.experts, found.samples);
+    }
+    const ownSeed = layerSeed(seed, this.description.index);
+    const share = (parts: number) => Math.max(1, Math.floor(settings.samples / parts));
+    if (settings.sampling === "per-expert")
+      return TokenSamples.perExpert(model.hiddenSize, share(batchCount(this.options)), ownSeed);
+    const sequences = this.options.batches.reduce((sum, batch) => sum + batch.sequences, 0);
+    return TokenSamples.shared(model.hiddenSize, share(sequences), ownSeed);
+  }
+
+  private checkRecorded({ indices, samples }: RecordedSamples): void {
+    const { batches, model, settings } = this.options;
+    const perBatch = model.experts * samples;
+    // Exact sums leave padding out, so that indices into whole batches would mean other tokens.
+    const padded = settings.statistics === "sums" && batches.some(({ mask }) => mask !== undefined);
+    const inside = (token: number, i: number) => token >= 0 && token < batches[Math.floor(i / perBatch)]!.ids.length;
+    if (!padded && indices.length === batches.length * perBatch && indices.every(inside)) return;
+    throw new ReamError(
+      "SAMPLED_TOKENS",
+      `the sampled tokens of layer ${this.description.index} do not fit the calibration tokens`,
+      {
+        where: "--sampled-tokens",
+        hint:
+          `Expected indices below the tokens of a batch, in shape [${batches.length}, ${model.experts}, samples]; ` +
+          "with padding only --statistics batch-means takes them.",
+      },
+    );
+  }
+
+  private async *eachBatch(phase: Phase, work: (batch: TokenBatch, index: number) => void) {
+    let done = 0;
+    for (const [index, batch] of this.options.batches.entries()) {
+      this.options.signal?.throwIfAborted();
+      work(batch, index);
+      done += batch.ids.length;
+      yield this.progress(phase, done);
+      await nextTurn();
+    }
+  }
+
+  progress(phase: Phase, done?: number): CompressEvent {
+    const layers = this.options.model.layers.length;
+    // Observing costs more than handing on; a rough share is enough for a progress line.
+    const begin = { load: 0, attention: 0, observe: 0, plan: 0.5, steps: 0.6, merge: 0.8, forward: 0.8 }[phase];
+    const end = { load: 0, attention: 0.5, observe: 0.5, plan: 0.6, steps: 0.8, merge: 0.8, forward: 1 }[phase];
+    const inPhase = done === undefined ? 0 : done / this.tokens;
+    return {
+      type: "progress",
+      layer: this.description.index,
+      layers,
+      phase,
+      ...(done === undefined ? {} : { tokens: { done, total: this.tokens } }),
+      share: (this.description.index + begin + (end - begin) * inPhase) / layers,
+      memory: process.memoryUsage.rss(),
+    };
+  }
+}
+
+/** Hidden states after a MoE layer, of those after its mixer. */
+function layerOutput(layer: Layer, block: MoeBlock, mixed: Float32Array): Float32Array {
+  const x = layer.feedForwardInput(mixed);
+  return layer.finish(mixed, x, layer.feedForward(x, block.run(x).output));
+}
+
+/**
+ * Number that means over batches divide by. The official code takes the number of whole batches, also where a last,
+ * smaller one is added.
+ */
+function batchCount({ batches, settings }: LayerLoopOptions): number {
+  if (settings.statistics === "sums" || settings.batchSequences === 0) return batches.length;
+  const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
+  return Math.max(1, Math.floor(sequences / settings.batchSequences));
+}

@@ -1,0 +1,38 @@
+import type { OutputFolder } from "../../checkpoint/output.js";
+import type { DType } from "../../checkpoint/tensor.js";
+import { formatOf } from "../../compress/steps/step.js";
+import { isMoe } from "../../model/description.js";
+import type { OpenedModel } from "../open-model.js";
+import type { OutputTarget } from "../output-target.js";
+import type { StepWork } from "./layer-steps.js";
+import { StepFiles } from "./step-files.js";
+import type { StepPlan } from "./step-plan.js";
+import { WorkFolder } from "./work-folder.js";
+
+/** Opens what the steps of a compression keep. Close it when the output is written. */
+export async function openSteps(
+  plan: StepPlan,
+  {
+    opened,
+    output,
+    kept,
+    dtype,
+  }: { opened: OpenedModel; output: OutputFolder | undefined; kept: number } & Pick<OutputTarget, "dtype">,
+): Promise<StepWork & { close(): Promise<void> }> {
+  const scaleDtype = dtype ?? floatsOf(opened);
+  const folder = await WorkFolder.open(output);
+  const files = new StepFiles(folder, formatOf(plan.steps), scaleDtype);
+  return {
+    ...{ plan, files, scaleDtype, kept },
+    close: async () => {
+      await files.close();
+      await folder.close();
+    },
+  };
+}
+
+/** Dtype of the model's routed experts. */
+function floatsOf({ checkpoint, model }: OpenedModel): DType {
+  const layer = model.layers.find(isMoe)!;
+  return checkpoint.info(layer.feedForward.experts.names[0]!).dtype as DType;
+}

@@ -1,0 +1,98 @@
+import type { StepOptions } from "../../compress/steps/apply.js";
+import { formatOf, type Need, needOf, parseSteps, sparsityOf, type WeightStep } from "../../compress/steps/step.js";
+import { ReamError } from "../../errors.js";
+import type { LayerDescription, ModelDescription } from "../../model/description.js";
+import { isMoe } from "../../model/description.js";
+import { LINEAR_PARTS, type LinearPart, type LinearWeight, linearWeights } from "../../model/linear-weights.js";
+import type { ResolvedCompressOptions } from "../options.js";
+
+/** What happens to single weight matrices after the experts have been reduced, and to which. */
+export interface StepPlan extends StepOptions {
+  readonly steps: readonly WeightStep[];
+  readonly parts: ReadonlySet<LinearPart>;
+  /** What has to be known of the matrices' inputs. */
+  readonly need: Need;
+}
+
+/** The steps of `--then`; undefined where there are none. Errors: OPTION_INVALID, SETTINGS_CONFLICT. */
+export function planSteps(
+  options: Pick<ResolvedCompressOptions, "then" | "parts" | "damping" | "activationOrder" | "leastTokens">,
+): StepPlan | undefined {
+  const steps = parseSteps(options.then);
+  const { damping, activationOrder, leastTokens } = options;
+  if (steps.length === 0) {
+    if (options.parts.length === 0) return undefined;
+    throw new ReamError("SETTINGS_CONFLICT", "--parts says where, and nothing says what to do there", {
+      where: "--parts",
+      hint: "Give --then STEP too.",
+    });
+  }
+  return { steps, parts: partsOf(options.parts, steps), need: needOf(steps), damping, activationOrder, leastTokens };
+}
+
+/** Quantisation takes all matrices inside layers, pruning the routed experts alone, if nothing else is asked for. */
+function partsOf(given: readonly string[], steps: readonly WeightStep[]): ReadonlySet<LinearPart> {
+  const names = given.flatMap((text) => text.split(",")).map((text) => text.trim());
+  const unknown = names.find((name) => !LINEAR_PARTS.some((part) => part === name));
+  if (unknown !== undefined) {
+    throw new ReamError("OPTION_INVALID", `${unknown} is no part of a layer`, {
+      where: "--parts",
+      hint: `Parts are ${LINEAR_PARTS.join(", ")}.`,
+    });
+  }
+  if (names.length > 0) return new Set(names as LinearPart[]);
+  return new Set(formatOf(steps) === undefined ? ["experts"] : LINEAR_PARTS);
+}
+
+/**
+ * The matrices of a layer that the steps change, by the names that they have when `kept` experts are left. What a weight
+ * format cannot hold stays as it is.
+ */
+export function steppedWeights(layer: LayerDescription, kept: number, { steps, parts }: StepPlan): LinearWeight[] {
+  return linearWeights(layer).filter(
+    ({ part, expert = 0, shape }) => parts.has(part) && expert < kept && refusal(steps, shape) === undefined,
+  );
+}
+
+/** Why the steps cannot be done to a matrix of this shape. */
+function refusal(steps: readonly WeightStep[], shape: LinearWeight["shape"]): string | undefined {
+  const sparsity = sparsityOf(steps);
+  if (sparsity?.kind === "n:m" && shape[1] % sparsity.of !== 0)
+    return `${shape[1]} columns are not whole runs of ${sparsity.of}`;
+  return formatOf(steps)?.refusal(shape);
+}
+
+/** What a person should know of matrices that a weight format cannot hold. Errors: STEP_SHAPE where it holds none. */
+export function stepNotes(model: ModelDescription, plan: StepPlan): string[] {
+  const { steps, parts } = plan;
+  const wanted = model.layers.flatMap(linearWeights).filter(({ part }) => parts.has(part));
+  if (wanted.length === 0) {
+    throw new ReamError("SETTINGS_CONFLICT", `the model has no ${[...parts].join(", ")}`, { where: "--parts" });
+  }
+  const reasons = new Map<string, number>();
+  for (const { part, shape } of wanted) {
+    const reason = refusal(steps, shape);
+    if (reason === undefined) continue;
+    const what = `${part} [${shape.join(", ")}]: ${reason}`;
+    reasons.set(what, (reasons.get(what) ?? 0) + 1);
+  }
+  const refused = [...reasons.values()].reduce((a, b) => a + b, 0);
+  if (refused === wanted.length) {
+    throw new ReamError("STEP_SHAPE", `no matrix has a shape for it: ${[...reasons.keys()].join("; ")}`, {
+      where: "--then",
+      hint: "Take a format with a scale for each row (int8, int4-channel, fp8), smaller groups, or a share of weights.",
+    });
+  }
+  if (formatOf(steps) !== undefined) refuseBiases(model, parts);
+  return [...reasons].map(([what, count]) => `${count} matrices stay as they are, ${what}.`);
+}
+
+/** No engine reads biases of experts beside quantised matrices in one way. */
+function refuseBiases(model: ModelDescription, parts: ReadonlySet<LinearPart>): void {
+  const experts = model.layers.find(isMoe)!.feedForward.experts;
+  if (!parts.has("experts") || experts.biased !== true) return;
+  throw new ReamError("FAMILY_UNQUANTISABLE", `experts of ${model.family} have biases, which no weight format stores`, {
+    where: "--then",
+    hint: "Quantise other parts (--parts attention), or prune weights.",
+  });
+}
