@@ -28,6 +28,7 @@ use crate::threads::Threads;
 use crate::{assignment, elementwise, memory, sums};
 
 mod recurrent;
+mod rounding;
 
 /// An array of JavaScript that a function writes to.
 type Output<'a, T> = &'a mut [T];

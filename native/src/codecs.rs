@@ -119,7 +119,7 @@ fn decode_each<const N: usize>(data: &[u8], out: &mut [f32], decode: impl Fn([u8
 
 /// Moving the exponent and mantissa bits into their float32 places divides the value by 2^112, subnormals included.
 #[inline(always)]
-fn from_float16(bits: u16) -> f32 {
+pub(crate) fn from_float16(bits: u16) -> f32 {
     const SCALE: f32 = f32::from_bits((112 + 127) << 23);
     let magnitude = u32::from(bits & 0x7fff) << 13;
     let scaled = (f32::from_bits(magnitude) * SCALE).to_bits();
@@ -129,12 +129,47 @@ fn from_float16(bits: u16) -> f32 {
 
 /// As `from_float16`, with a bias of 7: the value is divided by 2^120.
 #[inline(always)]
-fn from_e4m3(bits: u8) -> f32 {
+pub(crate) fn from_e4m3(bits: u8) -> f32 {
     const SCALE: f32 = f32::from_bits((120 + 127) << 23);
     let magnitude = u32::from(bits & 0x7f);
     let scaled = (f32::from_bits(magnitude << 20) * SCALE).to_bits();
     let special = if magnitude == 0x7f { 0x7fc0_0000 } else { 0 };
     f32::from_bits(scaled | special | (u32::from(bits & 0x80) << 24))
+}
+
+/// binary16 bits of x, rounded to nearest even. NaN stays NaN.
+#[inline(always)]
+pub(crate) fn to_float16(x: f32) -> u16 {
+    let magnitude = x.abs().to_bits();
+    let code = small_float::<10, 15>(magnitude).min(0x7c00);
+    let code = if magnitude > 0x7f80_0000 { 0x7e00 } else { code };
+    (code | ((x.to_bits() >> 16) & 0x8000)) as u16
+}
+
+/// E4M3 bits of x, rounded to nearest even, at most 448 in magnitude; x is no NaN.
+#[inline(always)]
+pub(crate) fn to_e4m3(x: f32) -> u8 {
+    (small_float::<3, 7>(x.abs().to_bits()).min(0x7e) | ((x.to_bits() >> 24) & 0x80)) as u8
+}
+
+/// E2M1 bits of x (OCP Microscaling 1.0), rounded to nearest even, at most 6 in magnitude; x is no NaN.
+#[inline(always)]
+pub(crate) fn to_e2m1(x: f32) -> u8 {
+    (small_float::<1, 1>(x.abs().to_bits()).min(7) | ((x.to_bits() >> 28) & 8)) as u8
+}
+
+/// The code nearest to a float32 magnitude, ties to even, in a format with so many mantissa bits and this bias of the
+/// exponent, as if it had no largest number.
+#[inline(always)]
+fn small_float<const MANTISSA: u32, const BIAS: u32>(magnitude: u32) -> u32 {
+    let drop = 23 - MANTISSA;
+    let rounded = (magnitude + (1 << (drop - 1)) - 1 + ((magnitude >> drop) & 1)) >> drop;
+    let normal = rounded.wrapping_sub((127 - BIAS) << MANTISSA);
+    // Below its normal numbers the format has steps of 2^(1 - bias - mantissa), those of float32 from 2^23 times that on:
+    // adding this number rounds to such steps, which are the codes.
+    let shift = f32::from_bits((127 + 1 - BIAS - MANTISSA + 23) << 23);
+    let subnormal = (f32::from_bits(magnitude) + shift).to_bits() - shift.to_bits();
+    if magnitude < (127 + 1 - BIAS) << 23 { subnormal } else { normal }
 }
 
 /// Which row or column of the source each row or column of a result takes.
@@ -169,8 +204,38 @@ fn add_scaled_row_body(sums: &mut [f32], source: Source, row: usize, factor: f64
 
 #[cfg(test)]
 mod tests {
-    use super::{DType, Source, decode};
+    use super::{DType, Source, decode, from_e4m3, to_e2m1, to_e4m3, to_float16};
     use crate::dispatch::Cpu;
+
+    #[test]
+    fn half_precision_is_rounded_to_nearest_even() {
+        // Steps through all exponents; halves between numbers are among them.
+        for bits in (0..=u32::MAX - 0xfff).step_by(0x1000) {
+            let x = f32::from_bits(bits);
+            let (code, wanted) = (to_float16(x), half::f16::from_f32(x));
+            assert!(code == wanted.to_bits() || (wanted.is_nan() && half::f16::from_bits(code).is_nan()), "{x}");
+        }
+    }
+
+    /// The code nearest to x among those of magnitudes, the even one where two are.
+    fn nearest(x: f32, magnitudes: &[f32]) -> usize {
+        let distance = |&code: &usize| (f64::from(magnitudes[code]) - f64::from(x.abs())).abs();
+        let order = |a: &usize, b: &usize| distance(a).total_cmp(&distance(b)).then((a % 2).cmp(&(b % 2)));
+        (0..magnitudes.len()).min_by(order).unwrap()
+    }
+
+    #[test]
+    fn small_floats_are_rounded_to_nearest_even() {
+        let e4m3: Vec<f32> = (0..=0x7e).map(from_e4m3).collect();
+        let e2m1 = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+        for step in -4000_i32..=4000 {
+            for x in [step as f32 / 8.0, step as f32 / 1024.0, step as f32 / 32768.0, step as f32 / 1e30] {
+                let sign = u8::from(x < 0.0);
+                assert_eq!(usize::from(to_e4m3(x)), nearest(x, &e4m3) + 0x80 * usize::from(sign), "{x}");
+                assert_eq!(usize::from(to_e2m1(x)), nearest(x, &e2m1) + 8 * usize::from(sign), "{x}");
+            }
+        }
+    }
 
     fn decoded(dtype: DType, data: &[u8]) -> Vec<Vec<f32>> {
         let decode_on = |cpu: &Cpu| {

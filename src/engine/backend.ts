@@ -1,6 +1,8 @@
 import type { IntegerGrid } from "../checkpoint/quantised/integer-grid.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
 
+import type { RoundedMatrix, Rounding } from "./rounding.js";
+
 /**
  * Type of the inputs of products with weights: `bf16` rounds activations and weights to bfloat16 (round to nearest
  * even) and accumulates in float32; `f32` keeps both in float32.
@@ -399,4 +401,9 @@ export interface Backend {
 
   /** GPTQ of weight `[rows, columns]` (src/compress/weights/gptq.ts). `error` as above. */
   gptq(weight: Float32Array, factor: GramFactor, grid: IntegerGrid, scaleDtype: DType): GptqCodes;
+  /** The greatest magnitude of a tensor's numbers `[rows, columns]`; NaN where one of them is. */
+  largest(weight: Tensor): number;
+
+  /** Rounds a weight `[rows, columns]` of any float dtype to nearest in a format of quantised checkpoints. */
+  round(weight: Tensor, rounding: Rounding): RoundedMatrix;
 }

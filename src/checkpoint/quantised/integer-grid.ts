@@ -51,11 +51,16 @@ export function gridOfRange(
   const rounded = (value: number) => roundTo(scaleDtype, Math.fround(value));
   const [low, high] = [rounded(Math.min(minimum, 0)), rounded(Math.max(maximum, 0))];
   const steps = 2 ** grid.bits - 1;
-  if (grid.symmetric) return { scale: notZero(rounded(Math.max(-low, high) / (steps / 2)), scaleDtype), zero: 0 };
+  if (grid.symmetric) return { scale: scaleOf(Math.max(-low, high), steps / 2, scaleDtype), zero: 0 };
   const scale = rounded(rounded(high - low) / steps);
   const zero = rounded(-(2 ** (grid.bits - 1)) - rounded(low / scale));
   // 0 / 0 where all values are 0.
   return { scale: notZero(scale, scaleDtype), zero: Number.isNaN(zero) ? 0 : clampRound(zero, grid.bits) };
+}
+
+/** The scale of `dtype` that makes the largest magnitude `most`; the dtype's epsilon where it would be 0. */
+export function scaleOf(largest: number, most: number, dtype: DType): number {
+  return notZero(roundTo(dtype, Math.fround(largest / most)), dtype);
 }
 
 /** The code nearest to a value, value / scale + zero in float32, ties to even, limited to what `bits` can hold. */

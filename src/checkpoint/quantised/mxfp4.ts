@@ -8,7 +8,7 @@ export const MXFP4_GROUP = 32;
 export const MXFP4_GROUP_BYTES = 16;
 
 /** Values of the codes 0 to 7 of E2M1; bit 3 is the sign. */
-const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+export const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
 
 /** BF16 of every code under every scale: `[256, 16]`. A scale is a power of two (E8M0), 255 is NaN. */
 const TABLE = makeTable();

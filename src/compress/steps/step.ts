@@ -1,5 +1,9 @@
-import { WEIGHT_FORMAT_NAMES, type WeightFormatName, weightFormat } from "../../checkpoint/quantised/formats.js";
-import type { WeightFormat } from "../../checkpoint/quantised/weight-format.js";
+import { weightFormat } from "../../checkpoint/quantised/formats.js";
+import {
+  WEIGHT_FORMAT_NAMES,
+  type WeightFormat,
+  type WeightFormatName,
+} from "../../checkpoint/quantised/weight-format.js";
 import { ReamError } from "../../errors.js";
 import { parseSparsity, type Sparsity } from "../weights/sparsity.js";
 

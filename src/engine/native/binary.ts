@@ -177,6 +177,41 @@ export interface Engine {
     axis: "rows" | "columns" | undefined,
     order: Int32Array | undefined,
   ): void;
+  largest(dtype: string, data: Uint8Array, rows: number, columns: number): number;
+  roundIntegers(
+    dtype: string,
+    data: Uint8Array,
+    rows: number,
+    columns: number,
+    bits: number,
+    group: number,
+    symmetric: boolean,
+    scalesDtype: string,
+    codes: Uint8Array,
+    scales: Uint8Array,
+    zeros: Int8Array,
+  ): void;
+  roundE4M3(
+    dtype: string,
+    data: Uint8Array,
+    rows: number,
+    columns: number,
+    blockRows: number,
+    blockColumns: number,
+    scalesDtype: string,
+    codes: Uint8Array,
+    scales: Uint8Array,
+  ): void;
+  /** NVFP4 where the global scale is given, else MXFP4. */
+  roundE2M1(
+    dtype: string,
+    data: Uint8Array,
+    rows: number,
+    columns: number,
+    globalScale: number | undefined,
+    codes: Uint8Array,
+    scales: Uint8Array,
+  ): void;
 }
 
 /** What the native library exports. Wrong arguments throw an error with the code `InvalidArg`. */

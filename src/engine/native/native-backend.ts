@@ -6,10 +6,11 @@ import { addGram, factorGram, outputError } from "../reference/gram.js";
 import { gptq, sparsegpt } from "../reference/solvers.js";
 import { zeroSmallest } from "../reference/zero-smallest.js";
 import type { ActivationKind, Engine, PackedExperts, PackedMatrix } from "./binary.js";
-import { checked, own } from "./checked.js";
+import { checked, own, shapeOf } from "./checked.js";
 import { NativeKeyValueCache, packSegments } from "./key-value-cache.js";
 import { loadBinary } from "./load-binary.js";
 import { recurrentOperations } from "./recurrent.js";
+import { roundingOperations } from "./rounding.js";
 
 export interface NativeOptions {
   readonly precision: Precision;
@@ -135,6 +136,7 @@ export function createNativeBackend(options: NativeOptions): Backend {
       return out;
     },
     ...recurrentOperations(engine),
+    ...roundingOperations(engine),
     softmax(logits, columns) {
       const out = new Float32Array(logits.length);
       checked(() => engine.softmax(logits, columns, out));
@@ -241,16 +243,6 @@ function limit(size: number | undefined, what: string): number {
   if (size === undefined) return 0;
   if (!(size >= 1)) throw new RangeError(`${what} of ${size} sees nothing`);
   return Math.min(Math.ceil(size), 0xffffffff);
-}
-
-function shapeOf(tensor: Tensor, what: string): [number, number] {
-  const [rows, columns] = tensor.shape;
-  if (tensor.shape.length !== 2 || rows === undefined || columns === undefined) {
-    throw new RangeError(`${what}: shape [${tensor.shape.join(", ")}] has not 2 dimensions`);
-  }
-  // The library takes 32-bit sizes; larger ones would wrap around.
-  if (rows > 0xffffffff || columns > 0xffffffff) throw new RangeError(`${what}: ${rows} x ${columns} is too large`);
-  return [rows, columns];
 }
 
 function checkShape(tensor: Tensor, rows: number, columns: number): void {

@@ -13,6 +13,7 @@ import { addGram, factorGram, outputError } from "./gram.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
 import { linearAttention } from "./linear-attention.js";
 import { addColumnSquares, addTransposedProduct, dot, product, rowsOf } from "./products.js";
+import { largest, round } from "./rounding.js";
 import { gptq, sparsegpt } from "./solvers.js";
 import { zeroSmallest } from "./zero-smallest.js";
 
@@ -112,6 +113,8 @@ export function createReferenceBackend(precision: Precision): Backend {
     factorGram,
     sparsegpt,
     gptq,
+    largest,
+    round,
     addScaled(sums, tensor, factor, permutation) {
       const values = decode(tensor);
       const [rows, columns] = tensor.shape as [number, number];

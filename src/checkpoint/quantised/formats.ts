@@ -1,0 +1,30 @@
+import { MXFP4, NVFP4 } from "./e2m1.js";
+import { packedIntegers } from "./integers.js";
+import { roundedE4m3 } from "./scaled-e4m3.js";
+import { WEIGHT_FORMAT_NAMES, type WeightFamily, type WeightFormat, type WeightFormatName } from "./weight-format.js";
+
+const int4 = (group: number, symmetric: boolean) => packedIntegers({ bits: 4, group, symmetric });
+
+const FORMATS: Readonly<Record<WeightFormatName, readonly [about: string, format: WeightFamily]>> = {
+  int8: ["8-bit integers, a scale for each row", packedIntegers({ bits: 8, group: undefined, symmetric: true })],
+  "int4-g32": ["4-bit integers, a scale for every 32", int4(32, true)],
+  "int4-g128": ["4-bit integers, a scale for every 128", int4(128, true)],
+  "int4-g32-asym": ["4-bit integers, a scale and a zero point for every 32", int4(32, false)],
+  "int4-g128-asym": ["4-bit integers, a scale and a zero point for every 128", int4(128, false)],
+  fp8: ["8-bit floats (E4M3), a scale for each row", roundedE4m3("channel")],
+  "fp8-block": ["8-bit floats (E4M3), a scale for each 128 x 128", roundedE4m3([128, 128])],
+  mxfp4: ["4-bit floats (E2M1), a power of two for every 32", MXFP4],
+  nvfp4: ["4-bit floats (E2M1), an 8-bit float for every 16, one scale for the matrix", NVFP4],
+};
+
+const formats = new Map(
+  WEIGHT_FORMAT_NAMES.map((name): [string, WeightFormat] => {
+    const [about, format] = FORMATS[name];
+    return [name, { ...format, name, about }];
+  }),
+);
+
+/** The format of this name. */
+export function weightFormat(name: WeightFormatName): WeightFormat {
+  return formats.get(name)!;
+}

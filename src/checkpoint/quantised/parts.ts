@@ -1,0 +1,67 @@
+import { notFinite } from "../../compress/not-finite.js";
+import { ReamError } from "../../errors.js";
+import { bytesPerElement, decode, encode } from "../dtypes.js";
+import type { DType, Tensor } from "../tensor.js";
+import { SCALE_DTYPES } from "./integer-grid.js";
+import type { MatrixShape, QuantisedWeight, StoredPart } from "./weight-format.js";
+
+/** The part of a matrix with this suffix; a `RangeError` where it is missing or its dtype is not one of these. */
+export function partOf(parts: QuantisedWeight, suffix: string, ...dtypes: DType[]): Tensor {
+  const tensor = parts.get(suffix);
+  if (tensor === undefined) throw new RangeError(`${suffix} is missing`);
+  const { dtype, shape, data } = tensor;
+  if (!dtypes.includes(dtype)) throw new RangeError(`${suffix} is ${dtype}, expected ${dtypes.join(" or ")}`);
+  const size = shape.reduce((product, length) => product * length, bytesPerElement(dtype));
+  if (size !== data.byteLength) throw new RangeError(`${suffix} has ${data.byteLength} bytes, expected ${size}`);
+  return tensor;
+}
+
+/** Checks the shape of a part that has a row for each of the matrix's, of which there may be more than are looked at. */
+export function expectRows(part: Tensor, suffix: string, rows: number, ...rest: number[]): void {
+  const [found = -1, ...others] = part.shape;
+  if (found >= rows && others.join() === rest.join()) return;
+  throw new RangeError(`${suffix} is [${part.shape.join(", ")}], expected [${[rows, ...rest].join(", ")}]`);
+}
+
+/** Scales of a matrix, of a dtype that they may have. */
+export function scalesOf(parts: QuantisedWeight): Tensor {
+  return partOf(parts, "weight_scale", ...SCALE_DTYPES);
+}
+
+/** Tensors of a matrix from their bytes, in the order of `stored`. */
+export function assemble(stored: readonly StoredPart[], data: readonly Uint8Array[]): QuantisedWeight {
+  return new Map(stored.map(({ suffix, dtype, shape }, i) => [suffix, { dtype, shape, data: data[i]! }]));
+}
+
+/** Checks the scales of a matrix that was rounded: where one is not finite, the matrix was not. */
+export function expectFinite(dtype: DType, scales: Uint8Array): void {
+  if (!decode({ dtype, data: scales }).every(Number.isFinite)) throw notFiniteWeight();
+}
+
+export function notFiniteWeight(): ReamError {
+  return notFinite("a weight to be rounded");
+}
+
+/** Bits of the exponent of the dtypes that values are decoded to: all ones say that a number is not finite. */
+const EXPONENTS: Readonly<Partial<Record<DType, number>>> = { BF16: 0x7f80, F16: 0x7c00, F32: 0x7f800000 };
+
+/**
+ * Decoded values in the dtype of the result. Those that are not finite are a `QUANTISED_VALUE` error that tells row and
+ * column.
+ */
+export function finished(dtype: DType, values: Float32Array, [rows, columns]: MatrixShape, firstRow: number): Tensor {
+  const data =
+    dtype === "F32" ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength) : encode(dtype, values);
+  const bits = bytesPerElement(dtype) === 2 ? new Uint16Array(data.buffer) : new Uint32Array(data.buffer);
+  const exponent = EXPONENTS[dtype]!;
+  for (let i = 0; i < bits.length; i++) {
+    if ((bits[i]! & exponent) === exponent) throw valueError(firstRow + Math.floor(i / columns), i % columns);
+  }
+  return { dtype, shape: [rows, columns], data };
+}
+
+function valueError(row: number, column: number): ReamError {
+  return new ReamError("QUANTISED_VALUE", `code and scale of row ${row}, column ${column} are no finite number`, {
+    hint: "The checkpoint is damaged; fetch it again.",
+  });
+}
