@@ -1,6 +1,7 @@
 import type { CacheSize } from "./cache.js";
 import type { Candidate } from "./candidates.js";
 import type { PredictedDivergence } from "./divergence.js";
+import type { ModelFormats } from "./formats.js";
 import type { Scores } from "./measurement.js";
 import type { CheckpointSize } from "./sizes.js";
 
@@ -61,7 +62,7 @@ export interface Advice {
   readonly allowance: number;
   readonly options: readonly RankedOption[];
   /** Formats that cannot store the routed experts of this model, and why. */
-  readonly refused: readonly { readonly format: string; readonly reason: string }[];
+  readonly refused: ModelFormats["refused"];
   /** What a reader has to know of the predictions and of results that were not used. */
   readonly notes: readonly string[];
 }

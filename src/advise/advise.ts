@@ -1,7 +1,6 @@
 import { checkRoom } from "../compress/group.js";
 import { METHODS } from "../compress/settings.js";
 import { ReamError } from "../errors.js";
-import { isMoe, type ModelDescription } from "../model/description.js";
 import { storedNumbers } from "../model/quantisation.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "../pipeline/open-model.js";
@@ -13,7 +12,7 @@ import type { Advice, Option, Quality } from "./advice.js";
 import { type CacheSize, sequenceCache } from "./cache.js";
 import { type Candidate, candidateCommand, candidateKey, candidateOptions, candidatesOf } from "./candidates.js";
 import { type CandidateKind, type DivergenceRelation, fitDivergence } from "./divergence.js";
-import { type CandidateFormat, candidateFormats } from "./formats.js";
+import { formatsOf } from "./formats.js";
 import type { Measurement } from "./measurement.js";
 import { parseMemorySize, parsePart } from "./memory-size.js";
 import { type AdviseOptions, adviseOptions, type ResolvedAdviseOptions } from "./options.js";
@@ -57,7 +56,7 @@ async function weigh(
 ): Promise<Advice> {
   const { checkpoint, model, name } = opened;
   const { context, sequences } = options;
-  const { formats, refused } = usableFormats(model);
+  const { usable: formats, refused } = formatsOf(model);
   const measured = await readMeasured(options.results, opened, [...formats.keys()]);
   const candidates = withMeasured(
     candidatesOf(model, options.method, [...formats.keys()]).filter(({ experts, method }) =>
@@ -104,19 +103,6 @@ async function weigh(
       ...taskNotes(weighed),
     ],
   };
-}
-
-/** The formats that can store the routed experts, which are most of a model, and why the others cannot. */
-function usableFormats({ layers }: ModelDescription) {
-  const { width, hidden } = layers.find(isMoe)!.feedForward.experts;
-  const formats = new Map<string, CandidateFormat>();
-  const refused: Advice["refused"][number][] = [];
-  for (const [name, format] of candidateFormats()) {
-    const reason = format.refusal([width, hidden]) ?? format.refusal([hidden, width]);
-    if (reason === undefined) formats.set(name, format);
-    else refused.push({ format: name, reason });
-  }
-  return { formats, refused };
 }
 
 /** Whether the groups of a method have room for the experts that are merged. */

@@ -1,3 +1,4 @@
+import type { WeightFormatName } from "../checkpoint/quantised/weight-format.js";
 import { METHOD_NAMES, type Method } from "../compress/settings.js";
 import type { ModelDescription } from "../model/description.js";
 import { expertTargets } from "../pipeline/expert-targets.js";
@@ -9,14 +10,14 @@ export interface Candidate {
   /** How the others are reduced; undefined where all are kept. */
   readonly method: Method | undefined;
   /** Weight format of the layers' linear weights; undefined: as stored. */
-  readonly format: string | undefined;
+  readonly format: WeightFormatName | undefined;
 }
 
 /** Every number of experts with every method and format: all experts first, the weights as stored before the formats. */
 export function candidatesOf(
   model: ModelDescription,
   methods: readonly Method[],
-  formats: readonly string[],
+  formats: readonly WeightFormatName[],
 ): Candidate[] {
   const reduced = expertTargets(model).flatMap((experts) => methods.map((method) => ({ experts, method })));
   return [{ experts: model.experts, method: undefined }, ...reduced].flatMap((candidate) =>

@@ -1,4 +1,8 @@
+import type { WeightFormatName } from "../checkpoint/quantised/weight-format.js";
 import { resolveSettings } from "../compress/settings.js";
+import { parseSteps } from "../compress/steps/step.js";
+import { ReamError } from "../errors.js";
+import { LINEAR_PARTS } from "../model/linear-weights.js";
 import type { ReadManifest } from "../report/gather/manifest.js";
 import { type Candidate, isMethod } from "./candidates.js";
 
@@ -33,16 +37,15 @@ export interface Measurement extends Scores {
 
 /** The candidate that a manifest tells of, or why it is none. */
 export function candidateOf(
-  { method, experts, outputDtype, then = [], settings, calibration }: ReadManifest,
-  formats: readonly string[],
+  { method, experts, outputDtype, then = [], steps, settings, calibration }: ReadManifest,
+  formats: readonly WeightFormatName[],
 ): { readonly candidate: Candidate; readonly variant: string } | { readonly reason: string } {
   if (!isMethod(method)) return { reason: `its method ${JSON.stringify(method)} is not known` };
   if (outputDtype !== "same") return { reason: `its tensors were written as ${outputDtype}` };
-  const [step, ...more] = then;
-  if (more.length > 0) return { reason: `it was made in several steps (${then.join(", ")})` };
-  const [format, solver] = (step ?? "").split(":").reverse();
-  if (step !== undefined && !formats.includes(format!))
-    return { reason: `${JSON.stringify(step)} is no weight format` };
+  const step = quantisation(then, formats);
+  if (step === "none") return { reason: `its steps (${then.join(", ")}) are not one weight format of this model` };
+  if (steps !== undefined && !LINEAR_PARTS.every((part) => steps.parts.includes(part)))
+    return { reason: `${then.join(", ")} was done to ${steps.parts.join(", ")} alone` };
   const kept = experts.after;
   const usual = resolveSettings(method) as Record<string, unknown>;
   const changed = Object.entries(settings ?? {}).filter(([key, value]) => usual[key] !== value);
@@ -52,12 +55,26 @@ export function candidateOf(
     candidate: {
       experts: kept,
       method: kept === experts.before ? undefined : method,
-      format: step === undefined ? undefined : format,
+      format: step?.format,
     },
     variant: [
-      ...(solver === undefined ? [] : [solver]),
+      ...(step?.solver === "gptq" ? ["gptq"] : []),
       ...(mix === undefined ? [] : [mix.join(" ")]),
       ...changed.map(([key, value]) => `${key}=${value}`),
     ].join(", "),
   };
+}
+
+/** The weight format of steps that are nothing else; undefined where there are no steps, "none" for all others. */
+function quantisation(then: readonly string[], formats: readonly WeightFormatName[]) {
+  if (then.length === 0) return undefined;
+  try {
+    const [step, ...more] = parseSteps(then);
+    if (step?.kind !== "quantise" || more.length > 0) return "none";
+    const { format, solver } = step;
+    return formats.includes(format.name) ? { format: format.name, solver } : "none";
+  } catch (error) {
+    if (error instanceof ReamError) return "none";
+    throw error;
+  }
 }

@@ -1,10 +1,11 @@
+import type { WeightFormatName } from "../checkpoint/quantised/weight-format.js";
 import type { Method } from "../compress/settings.js";
 import type { Backend } from "../engine/backend.js";
 import { Observation } from "../observe/observation.js";
 import type { OpenedModel } from "../pipeline/open-model.js";
 import type { Candidate } from "./candidates.js";
 import { alike, type DroppedShares, observedShares } from "./dropped-share.js";
-import type { CandidateFormat } from "./formats.js";
+import type { ModelFormats } from "./formats.js";
 import type { ResolvedAdviseOptions } from "./options.js";
 import { type RoundingError, roundingErrors } from "./rounding-error.js";
 
@@ -26,14 +27,14 @@ export class Predictor {
   private constructor(
     private readonly shares: ReadonlyMap<Method, DroppedShares>,
     private readonly unobserved: DroppedShares,
-    readonly rounding: ReadonlyMap<string, RoundingError>,
+    readonly rounding: ReadonlyMap<WeightFormatName, RoundingError>,
   ) {}
 
   /** Errors: those of observations and of reading experts. */
   static async create(
     opened: OpenedModel,
     candidates: readonly Candidate[],
-    formats: ReadonlyMap<string, CandidateFormat>,
+    formats: ModelFormats["usable"],
     backend: Backend,
     options: Pick<ResolvedAdviseOptions, "observed" | "mix" | "sampledExperts" | "seed">,
     signal?: AbortSignal,

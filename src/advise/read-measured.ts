@@ -1,5 +1,6 @@
 import { access } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import type { WeightFormatName } from "../checkpoint/quantised/weight-format.js";
 import { ReamError } from "../errors.js";
 import { plainMean } from "../evaluate/metrics/group.js";
 import type { SubjectResult } from "../evaluate/run/evaluation.js";
@@ -28,7 +29,7 @@ export interface Measured {
 export async function readMeasured(
   folders: readonly string[],
   opened: OpenedModel,
-  formats: readonly string[],
+  formats: readonly WeightFormatName[],
 ): Promise<Measured> {
   const reader = new Reader(opened, formats);
   for (const folder of folders) {
@@ -52,7 +53,7 @@ class Reader implements Measured {
 
   constructor(
     private readonly opened: OpenedModel,
-    private readonly formats: readonly string[],
+    private readonly formats: readonly WeightFormatName[],
   ) {
     this.original = { experts: opened.model.experts, method: undefined, format: undefined };
     this.isSource = sourceCheck(opened);

@@ -1,5 +1,6 @@
 import { decode } from "../checkpoint/dtypes.js";
-import type { DType, Tensor } from "../checkpoint/tensor.js";
+import type { WeightFormat } from "../checkpoint/quantised/weight-format.js";
+import type { Tensor } from "../checkpoint/tensor.js";
 import type { Backend } from "../engine/backend.js";
 import { isMoe } from "../model/description.js";
 import { EXPERT_PARTS } from "../model/expert-storage.js";
@@ -7,11 +8,7 @@ import type { OpenedModel } from "../pipeline/open-model.js";
 import { Random } from "../random.js";
 
 /** What the error of a weight format is measured with. */
-export interface Rounding<Stored = unknown> {
-  refusal(shape: readonly [number, number]): string | undefined;
-  encode(backend: Backend, weight: Tensor, scaleDtype: DType): Stored;
-  decode(parts: Stored, shape: readonly [number, number]): Tensor;
-}
+export type Rounding = Pick<WeightFormat, "refusal" | "encode" | "decode">;
 
 /** The error of a format on sampled experts. */
 export interface RoundingError {
@@ -24,8 +21,8 @@ export interface RoundingError {
 }
 
 /**
- * Rounds the matrices of `count` experts, drawn with a seed from all layers, to the nearest values of each format. Formats
- * that refuse one of the matrices are not in the result. Errors: those of reading experts.
+ * Rounds the matrices of `count` experts, drawn with a seed from all layers, to the nearest values of each format. A matrix
+ * that a format refuses stays as it is, without an error. Errors: those of reading experts.
  */
 export async function roundingErrors<Name extends string>(
   { checkpoint, model }: Pick<OpenedModel, "checkpoint" | "model">,
@@ -42,19 +39,17 @@ export async function roundingErrors<Name extends string>(
     const read = await experts.read(checkpoint, Math.floor(index / layers.length));
     for (const [name, format] of formats) {
       const parts = EXPERT_PARTS.map((part) => relativeError(format, backend, read[part]));
-      const known = parts.filter((error) => error !== undefined);
-      if (known.length < parts.length) continue;
-      const total = known.reduce((sum, error) => sum + error, 0);
+      const total = parts.reduce((sum, error) => sum + error, 0);
       errors.set(name, [...(errors.get(name) ?? []), total]);
     }
   }
   return new Map([...errors].map(([name, values]) => [name, summarised(values)]));
 }
 
-/** ||Q - W||^2 / ||W||^2; undefined where the format refuses the matrix. */
-function relativeError(format: Rounding, backend: Backend, weight: Tensor): number | undefined {
+/** ||Q - W||^2 / ||W||^2 */
+function relativeError(format: Rounding, backend: Backend, weight: Tensor): number {
   const shape = weight.shape as [number, number];
-  if (format.refusal(shape) !== undefined) return undefined;
+  if (format.refusal(shape) !== undefined) return 0;
   const values = decode(weight);
   const rounded = decode(format.decode(format.encode(backend, weight, weight.dtype), shape));
   let [error, size] = [0, 0];

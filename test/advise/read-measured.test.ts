@@ -12,7 +12,7 @@ import { GOLDENS } from "../support/goldens.js";
 const folder = mkdtempSync(join(tmpdir(), "ream-advise-measured-"));
 const source = join(folder, "source");
 const small = join(folder, "small");
-const FORMATS = ["int8", "int4-g128"];
+const FORMATS = ["int8", "int4-g128"] as const;
 let opened: OpenedModel;
 
 beforeAll(async () => {
@@ -69,7 +69,14 @@ test("an evaluation: models by their manifests, in per cent", async () => {
   const evaluation = writeEvaluation("evaluation", {
     original: { place: source, avg: 0.8, kl: 0 },
     plain: { place: small, avg: 0.7, kl: 0.1 },
-    rounded: { place: variant("rounded", steps("gptq:int4-g128")), avg: 0.6, kl: 0.2 },
+    rounded: {
+      place: variant("rounded", {
+        ...steps("gptq:int4"),
+        steps: { parts: ["experts", "shared", "dense", "attention"] },
+      }),
+      avg: 0.6,
+      kl: 0.2,
+    },
     full: { place: variant("full", { experts: { before: 16, after: 16 }, ...steps("int8") }), avg: 0.75, kl: 0.05 },
   });
   const { measurements, notes } = await read(evaluation);
@@ -116,8 +123,11 @@ test("results of other models are not used, and told", async () => {
     ["fewer", variant("fewer", { source: { ...manifest.source, files: files.slice(1) } }), /made from other files/],
     ["method", variant("method", { method: "magic" }), /method "magic" is not known/],
     ["float", variant("float", { outputDtype: "F16" }), /written as F16/],
-    ["steps", variant("steps", steps("wanda:0.5", "int8")), /in several steps \(wanda:0.5, int8\)/],
-    ["sparse", variant("sparse", steps("wanda:2:4")), /"wanda:2:4" is no weight format/],
+    ["steps", variant("steps", steps("wanda:0.5", "int8")), /steps \(wanda:0.5, int8\) are not one weight format/],
+    ["sparse", variant("sparse", steps("wanda:2:4")), /steps \(wanda:2:4\) are not one weight format/],
+    ["unknown", variant("unknown", steps("int3")), /steps \(int3\) are not one/],
+    ["other", variant("other", steps("fp8")), /steps \(fp8\) are not one weight format of this model/],
+    ["parts", variant("parts", { ...steps("int8"), steps: { parts: ["experts"] } }), /int8 was done to experts alone/],
     ["nothing", join(folder, "nothing"), /has no ream.json/],
   ];
   const places = Object.fromEntries(cases.map(([label, place]) => [label, { place, avg: 0.5, kl: 1 }]));

@@ -28,14 +28,17 @@ const bytesOf = ({ tensors }: Checkpoint) => [...tensors.values()].reduce((sum, 
 /** A byte for each number, and a scale for each row. */
 const BYTES: FormatLayout = {
   stored: ([rows, columns], scaleDtype) => [
-    { dtype: "I8", shape: [rows, columns] },
-    { dtype: scaleDtype, shape: [rows, 1] },
+    { suffix: "weight", dtype: "I8", shape: [rows, columns] },
+    { suffix: "weight_scale", dtype: scaleDtype, shape: [rows, 1] },
   ],
   refusal: () => undefined,
 };
 
-/** Each matrix as it is. */
-const SAME: FormatLayout = { stored: (shape, dtype) => [{ dtype, shape }], refusal: () => undefined };
+/** Each matrix as it is, in the dtype of all floats. */
+const SAME: FormatLayout = {
+  stored: (shape, dtype) => [{ suffix: "weight", dtype, shape }],
+  refusal: () => undefined,
+};
 
 describe.each(compressible)("%s", (name, path) => {
   test("sizes are those that ream compress writes", async () => {

@@ -26,6 +26,7 @@ const manifest = z.object({
   /** What was done to the weights behind the experts, step by step, as "int4-g128" or "gptq:int4-g128". */
   // biome-ignore lint/suspicious/noThenProperty: the key of the file; an array is no function, so that await leaves it alone
   then: z.array(z.string()).optional(),
+  steps: z.object({ parts: z.array(z.string()) }).optional(),
   settings: z.record(z.string(), z.unknown()).optional(),
   seed: z.number().optional(),
   calibration: z
