@@ -95,6 +95,7 @@ function left(count: number): string[] {
 
 function legend(shown: readonly RankedOption[]): string {
   const kinds = new Set(shown.map(({ quality }) => quality.kind));
+  const alike = shown.some(({ quality }) => quality.kind === "predicted" && quality.basis.includes("alike"));
   return [
     ...(kinds.has("measured")
       ? ["Measured: scores in per cent ± standard error; KL in nats from the original, on held-out text."]
@@ -106,6 +107,7 @@ function legend(shown: readonly RankedOption[]): string {
           "known tells them apart. Evaluate those that you consider (ream evaluate), and give the results with --results.",
         ]
       : []),
+    ...(alike ? ["All experts alike: without --observed, nothing tells which experts matter more than others."] : []),
   ].join("\n");
 }
 

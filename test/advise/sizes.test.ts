@@ -3,12 +3,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
+import { formatsOf } from "../../src/advise/formats.js";
 import { CheckpointSizes, type FormatLayout } from "../../src/advise/sizes.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { tensorBytes } from "../../src/checkpoint/safetensors-encode.js";
+import type { DType } from "../../src/checkpoint/tensor.js";
 import { describeModel } from "../../src/model/describe.js";
+import { isMoe } from "../../src/model/description.js";
 import { compress } from "../../src/pipeline/compress.js";
 import { expertTargets } from "../../src/pipeline/expert-targets.js";
 import { follow } from "../../src/pipeline/follow.js";
+import { compressOptions } from "../../src/pipeline/options.js";
+import { outputTensors } from "../../src/pipeline/output-layout.js";
+import { parseOptions } from "../../src/pipeline/parse-options.js";
+import { planSteps } from "../../src/pipeline/steps/step-plan.js";
 import { forwardCases, GOLDENS } from "../support/goldens.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ream-advise-sizes-"));
@@ -40,17 +48,44 @@ const SAME: FormatLayout = {
   refusal: () => undefined,
 };
 
+// biome-ignore lint/suspicious/noThenProperty: the option's name
+const steps = (...names: string[]) => ({ then: names });
+
+/** A small run of `ream compress`; the bytes of the tensors that it has written. */
+async function written(model: string, out: string, experts: number, format?: string): Promise<number> {
+  const options = { model, out, tokens, method: "reap", experts, backend: "native", precision: "f32" } as const;
+  await follow(compress({ ...options, ...(format !== undefined && steps(format)) }), () => undefined);
+  const checkpoint = await Checkpoint.open(out);
+  await checkpoint.close();
+  return bytesOf(checkpoint);
+}
+
 describe.each(compressible)("%s", (name, path) => {
   test("sizes are those that ream compress writes", async () => {
     const { checkpoint, model, sizes } = await open(path);
     const experts = expertTargets(model).at(-1)!;
-    const out = join(folder, name);
-    const engine = { backend: "native", precision: "f32" } as const;
-    await follow(compress({ model: path, out, tokens, method: "reap", experts, ...engine }), () => undefined);
-    const written = await Checkpoint.open(out);
-    expect(sizes.of(experts, undefined)).toEqual({ bytes: bytesOf(written), plain: [] });
-    await written.close();
+    expect(sizes.of(experts, undefined)).toEqual({
+      bytes: await written(path, join(folder, name), experts),
+      plain: [],
+    });
     expect(sizes.of(model.experts, undefined).bytes).toBe(bytesOf(checkpoint));
+    await checkpoint.close();
+  });
+
+  test("and with every format and number of experts those that it would write", async () => {
+    const { checkpoint, model, sizes } = await open(path);
+    const scaleDtype = checkpoint.info(model.layers.find(isMoe)!.feedForward.experts.names[0]!).dtype as DType;
+    const usable = [...formatsOf(model).usable];
+    // Biases of experts beside quantised matrices are written by nothing.
+    expect(usable.length === 0).toBe(name === "gpt_oss");
+    for (const [format, layout] of usable) {
+      const plan = planSteps(parseOptions(compressOptions, { model: path, ...steps(format) }))!;
+      for (const experts of [model.experts, ...expertTargets(model)]) {
+        const outputs = outputTensors(checkpoint, model, experts, undefined, { plan, scaleDtype });
+        const bytes = outputs.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+        expect(sizes.of(experts, layout).bytes, `${experts} ${format}`).toBe(bytes);
+      }
+    }
     await checkpoint.close();
   });
 
@@ -70,6 +105,17 @@ describe.each(compressible)("%s", (name, path) => {
     );
     await checkpoint.close();
   });
+});
+
+test.each(["qwen3_moe", "granitemoe", "deepseek_v3", "qwen3_next"])("%s in formats, as written", async (name) => {
+  const path = join(GOLDENS, "forward", name);
+  const { checkpoint, model, sizes } = await open(path);
+  const experts = expertTargets(model)[0]!;
+  for (const [format, layout] of formatsOf(model).usable) {
+    const bytes = await written(path, join(folder, `${name}-${format}`), experts, format);
+    expect(sizes.of(experts, layout).bytes, format).toBe(bytes);
+  }
+  await checkpoint.close();
 });
 
 describe("with a format", () => {
