@@ -9,7 +9,13 @@ import type { CheckpointSize } from "./sizes.js";
 export type Quality =
   /** The model itself; what it scored where that was measured. */
   | { readonly kind: "original"; readonly scores: Scores | undefined; readonly from: string | undefined }
-  | { readonly kind: "measured"; readonly scores: Scores; readonly from: string }
+  | {
+      readonly kind: "measured";
+      readonly scores: Scores;
+      readonly from: string;
+      /** What would be predicted for it, to compare what was measured with what was not. */
+      readonly error: number;
+    }
   | {
       readonly kind: "predicted";
       /** Squared error of the routed experts' output relative to its size: only its order means something. */

@@ -139,13 +139,13 @@ async function qualities(
     const scored = own.find(({ avg }) => avg !== undefined) ?? own[0];
     return [{ variant: "", quality: { kind: "original", scores: scored && scoresOf(scored), from: scored?.from } }];
   }
+  const predicted = await predictor.of(candidate);
   if (own.length > 0) {
     return own.map((one) => ({
       variant: one.variant,
-      quality: { kind: "measured", scores: scoresOf(one), from: one.from },
+      quality: { kind: "measured", scores: scoresOf(one), from: one.from, error: predicted.error },
     }));
   }
-  const predicted = await predictor.of(candidate);
   const divergence = relation?.predict(predicted.error, kindOf(candidate));
   return [{ variant: "", quality: { kind: "predicted", ...predicted, divergence } }];
 }

@@ -44,7 +44,7 @@ function row({ rank, options, variant, bytes, memory, bitsPerWeight, left, quali
 
 function qualityText(quality: Quality): string {
   if (quality.kind === "original") return quality.scores === undefined ? "the original" : scoresText(quality.scores);
-  if (quality.kind === "measured") return scoresText(quality.scores);
+  if (quality.kind === "measured") return `${scoresText(quality.scores)} (error ${number(quality.error)})`;
   const { error, divergence } = quality;
   const kl =
     divergence === undefined ? "" : `, KL about ${number(divergence.kl)} (x/÷ ${divergence.factor.toFixed(1)})`;
@@ -66,13 +66,22 @@ function scoreText({ value, standardError }: Score): string {
   return standardError === undefined ? value.toFixed(1) : `${value.toFixed(1)} ±${standardError.toFixed(1)}`;
 }
 
-/** How the best of those that fit and have to be made are made. */
+/** How the best that fit and have to be made are made: of those that were measured, and of those that are predicted. */
 function commandLines(options: readonly RankedOption[]): string[] {
-  const best = options.find(({ fits, command }) => fits && command !== undefined);
-  if (best === undefined) return [];
-  const equal = options.filter(({ fits, rank, command }) => fits && rank === best.rank && command !== undefined);
-  const commands = new Set(equal.map(({ command }) => `  ${command}`));
-  return [`Rank ${best.rank}, with your calibration text (--domain NAME=FILE):`, ...commands];
+  const made = options.filter(({ fits, command }) => fits && command !== undefined);
+  const best = (kind: Quality["kind"], title: string) => {
+    const [first] = made.filter(({ quality }) => quality.kind === kind);
+    if (first === undefined) return [];
+    const equal = made.filter(({ rank }) => rank === first.rank);
+    return [title, ...new Set(equal.map(({ command }) => `  ${command}`))];
+  };
+  return [
+    ...best("measured", "Best of those that were measured:"),
+    ...best(
+      "predicted",
+      "Of those that were not, the first to make and measure, with your calibration text (--domain):",
+    ),
+  ];
 }
 
 /** Three digits. */
@@ -102,7 +111,7 @@ function legend(shown: readonly RankedOption[]): string {
       : []),
     ...(kinds.has("predicted")
       ? [
-          "PREDICTED is not measured: squared error of the routed experts' output relative to its size, for ranking alone.",
+          "PREDICTED is not measured. error: squared error of the routed experts' output relative to its size, for ranking alone.",
           "It does not tell ream from reap, because what merging saves shows only when a model is run. Equal ranks: nothing",
           "known tells them apart. Evaluate those that you consider (ream evaluate), and give the results with --results.",
         ]

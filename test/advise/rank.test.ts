@@ -6,6 +6,7 @@ import { rankOptions } from "../../src/advise/rank.js";
 const scores = (avg: number | undefined, kl: number | undefined, tasks: string): Quality => ({
   kind: "measured",
   from: "results",
+  error: 0.1,
   scores: {
     ...{ avg: avg === undefined ? undefined : { value: avg, standardError: 1 }, kl, tasks, domains: "" },
   },

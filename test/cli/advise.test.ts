@@ -8,7 +8,7 @@ const model = join(GOLDENS, "forward/qwen3_moe");
 const OPTIONS = ["--fit", "350kB", "--context", "64", "--sampled-experts", "2"];
 
 test("a table for people, whose predictions are called so in every line", async () => {
-  const { stdout, stderr, status } = await ream(["advise", model, ...OPTIONS, "--rows", "60"]);
+  const { stdout, stderr, status } = await ream(["advise", model, ...OPTIONS, "--rows", "100"]);
   expect(status).toBe(0);
   expect(stderr).toBe("");
   expect(stdout).toMatch(
