@@ -3,6 +3,7 @@ import type { Candidate } from "./candidates.js";
 import type { PredictedDivergence } from "./divergence.js";
 import type { ModelFormats } from "./formats.js";
 import type { Scores } from "./measurement.js";
+import type { PredictedLoss } from "./predict.js";
 import type { CheckpointSize } from "./sizes.js";
 
 /** What is known of a candidate's quality, and how. A prediction is never a measurement. */
@@ -14,16 +15,11 @@ export type Quality =
       readonly scores: Scores;
       readonly from: string;
       /** What would be predicted for it, to compare what was measured with what was not. */
-      readonly error: number;
+      readonly loss: PredictedLoss;
     }
   | {
       readonly kind: "predicted";
-      /** Squared error of the routed experts' output relative to its size: only its order means something. */
-      readonly error: number;
-      /** The parts of it. */
-      readonly dropped: number;
-      readonly rounded: number;
-      readonly basis: string;
+      readonly loss: PredictedLoss;
       /** Only from a relation that measured divergences of the same model show. */
       readonly divergence: PredictedDivergence | undefined;
     };

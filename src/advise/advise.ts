@@ -11,12 +11,12 @@ import { spearman } from "../study/analysis/rank-quality.js";
 import type { Advice, Option, Quality } from "./advice.js";
 import { type CacheSize, sequenceCache } from "./cache.js";
 import { type Candidate, candidateCommand, candidateKey, candidateOptions, candidatesOf } from "./candidates.js";
-import { type CandidateKind, type DivergenceRelation, fitDivergence } from "./divergence.js";
+import { type DivergenceRelation, fitDivergence } from "./divergence.js";
 import { formatsOf } from "./formats.js";
 import type { Measurement } from "./measurement.js";
 import { parseMemorySize, parsePart } from "./memory-size.js";
 import { type AdviseOptions, adviseOptions, type ResolvedAdviseOptions } from "./options.js";
-import { Predictor } from "./predict.js";
+import { type PredictedLoss, Predictor } from "./predict.js";
 import { rankOptions } from "./rank.js";
 import { type Measured, readMeasured } from "./read-measured.js";
 import { CheckpointSizes } from "./sizes.js";
@@ -66,7 +66,7 @@ async function weigh(
   );
   const backend = openBackend(options, opened, note);
   const predictor = await Predictor.create(opened, candidates, formats, backend, options, signal);
-  const relation = await relationOf(measured.measurements, predictor);
+  const relations = await relationsOf(measured.measurements, predictor);
 
   const infos = [...checkpoint.tensors.values()];
   const parameters = infos.reduce((sum, info) => sum + storedNumbers(info, undefined), 0);
@@ -77,7 +77,7 @@ async function weigh(
     const format = candidate.format === undefined ? undefined : formats.get(candidate.format);
     const { bytes, plain } = sizes.of(candidate.experts, format);
     const memory = bytes + cache.keysAndValues + cache.states + allowance;
-    for (const { quality, variant } of await qualities(candidate, measured, predictor, relation.fitted)) {
+    for (const { quality, variant } of await qualities(candidate, measured, predictor, relations.fitted)) {
       weighed.push({
         ...{ candidate, variant, bytes, memory, plain, quality },
         options: candidateOptions(candidate),
@@ -99,7 +99,7 @@ async function weigh(
         : []),
       ...predictionNotes(checkpoint, model),
       ...measured.notes,
-      ...relation.notes,
+      ...relations.notes,
       ...taskNotes(weighed),
     ],
   };
@@ -132,55 +132,74 @@ async function qualities(
   candidate: Candidate,
   { measurements }: Measured,
   predictor: Predictor,
-  relation: DivergenceRelation | undefined,
+  relations: Relations,
 ): Promise<{ readonly quality: Quality; readonly variant: string }[]> {
   const own = measurements.filter((one) => candidateKey(one.candidate) === candidateKey(candidate));
   if (candidate.method === undefined && candidate.format === undefined) {
     const scored = own.find(({ avg }) => avg !== undefined) ?? own[0];
     return [{ variant: "", quality: { kind: "original", scores: scored && scoresOf(scored), from: scored?.from } }];
   }
-  const predicted = await predictor.of(candidate);
+  const loss = await predictor.of(candidate);
   if (own.length > 0) {
     return own.map((one) => ({
       variant: one.variant,
-      quality: { kind: "measured", scores: scoresOf(one), from: one.from, error: predicted.error },
+      quality: { kind: "measured", scores: scoresOf(one), from: one.from, loss },
     }));
   }
-  const divergence = relation?.predict(predicted.error, kindOf(candidate));
-  return [{ variant: "", quality: { kind: "predicted", ...predicted, divergence } }];
+  const kind = kindOf(candidate);
+  const divergence = kind === "both" ? undefined : relations[kind]?.predict(lossOf(loss, kind));
+  return [{ variant: "", quality: { kind: "predicted", loss, divergence } }];
 }
 
 function scoresOf({ mc, gen, avg, kl, tasks, domains }: Measurement) {
   return { mc, gen, avg, kl, tasks, domains };
 }
 
-function kindOf({ method, format }: Candidate): CandidateKind {
+/** What is changed: the two do not add up, so that candidates with both have no relation. */
+type Kind = "experts" | "format";
+type Relations = Partial<Record<Kind, DivergenceRelation | undefined>>;
+
+function kindOf({ method, format }: Candidate): Kind | "both" {
   if (method !== undefined && format !== undefined) return "both";
   return method === undefined ? "format" : "experts";
 }
 
-/** How predictions and measured divergences go together, and what should be said of it. */
-async function relationOf(
+function lossOf({ dropped, rounded }: PredictedLoss, kind: Kind): number {
+  return kind === "experts" ? dropped : rounded;
+}
+
+/** How predicted losses and measured divergences go together, and what should be said of it. */
+async function relationsOf(
   measurements: readonly Measurement[],
   predictor: Predictor,
-): Promise<{ readonly fitted: DivergenceRelation | undefined; readonly notes: readonly string[] }> {
-  const points: { error: number; kl: number; kind: CandidateKind }[] = [];
+): Promise<{ readonly fitted: Relations; readonly notes: readonly string[] }> {
+  const points: Record<Kind, { loss: number; kl: number }[]> = { experts: [], format: [] };
   for (const { candidate, kl } of measurements) {
-    if (kl === undefined || (candidate.method === undefined && candidate.format === undefined)) continue;
-    points.push({ error: (await predictor.of(candidate)).error, kl, kind: kindOf(candidate) });
+    const kind = kindOf(candidate);
+    const isOriginal = candidate.method === undefined && candidate.format === undefined;
+    if (kl === undefined || kind === "both" || isOriginal) continue;
+    points[kind].push({ loss: lossOf(await predictor.of(candidate), kind), kl });
   }
-  if (points.length === 0) return { fitted: undefined, notes: [] };
-  const fitted = fitDivergence(points);
-  const rho = spearman(
-    points.map(({ error }) => error),
-    points.map(({ kl }) => kl),
-  );
-  const agreement = rho === undefined ? "" : ` They rank alike with Spearman's rho ${rho.toFixed(2)}.`;
-  const what =
-    fitted === undefined
-      ? `No KL is predicted: ${points.length} measured ones do not show how it grows with the predicted error.`
-      : `Predicted KL: the power law that ${fitted.points} measured ones show, within their range and kinds of candidates.`;
-  return { fitted, notes: [`${what}${agreement}`] };
+  const fitted: Relations = {};
+  const notes: string[] = [];
+  for (const [kind, name] of [
+    ["experts", "fewer experts"],
+    ["format", "weight formats"],
+  ] as const) {
+    const known = points[kind];
+    if (known.length === 0) continue;
+    fitted[kind] = fitDivergence(known);
+    const rho = spearman(
+      known.map(({ loss }) => loss),
+      known.map(({ kl }) => kl),
+    );
+    const what =
+      fitted[kind] === undefined
+        ? `no KL is predicted for ${name}, because ${known.length} measured do not show how it grows with the loss`
+        : `KL is predicted for ${name} by the power law that ${known.length} measured show, within their range`;
+    notes.push(`${what}${rho === undefined ? "" : `; loss and KL rank alike with Spearman's rho ${rho.toFixed(2)}`}.`);
+  }
+  return { fitted, notes };
 }
 
 /** Averages are of the tasks that were asked. */

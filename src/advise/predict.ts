@@ -9,19 +9,21 @@ import type { ModelFormats } from "./formats.js";
 import type { ResolvedAdviseOptions } from "./options.js";
 import { type RoundingError, roundingErrors } from "./rounding-error.js";
 
-/** A predicted error of a candidate, its parts, and what they are known from. */
-export interface PredictedError {
-  readonly error: number;
+/** What is known of a candidate without running it. */
+export interface PredictedLoss {
+  /** Share of what the routed experts make that the candidate does not keep, 0 to 1 (dropped-share.ts). */
   readonly dropped: number;
+  /** Error of rounding the weights (rounding-error.ts). */
   readonly rounded: number;
+  /** What they are known from. */
   readonly basis: string;
 }
 
 /**
- * Predicts errors from what is known without running a candidate. The error is the squared error of the routed experts'
- * output relative to its size: d + (1 - d) r, where d is the share of what the experts make that are not kept
- * (dropped-share.ts), and r the error of rounding the weights of the others (rounding-error.ts). It knows nothing of what
- * merging saves, of how a layer's error changes the next ones, and of GPTQ: it ranks, and no more.
+ * Predicts from what is known without running a candidate. It knows nothing of what merging saves, of how a layer's error
+ * changes the next ones, and of GPTQ: it ranks, and no more. Both numbers are squared errors of the experts' output relative
+ * to its size, and still they do not add up: experts that are missing are missed by few tokens, and wholly, while the errors
+ * of rounding are small everywhere and cancel (docs/advise.md has measured numbers).
  */
 export class Predictor {
   private constructor(
@@ -53,7 +55,7 @@ export class Predictor {
     return new Predictor(shares, alike(opened.model), rounding);
   }
 
-  async of({ experts, method, format }: Candidate): Promise<PredictedError> {
+  async of({ experts, method, format }: Candidate): Promise<PredictedLoss> {
     const shares = (method && this.shares.get(method)) ?? this.unobserved;
     const dropped = method === undefined ? 0 : await shares.of(experts);
     const rounded = format === undefined ? 0 : this.rounding.get(format)!.error;
@@ -61,6 +63,6 @@ export class Predictor {
       ...(method === undefined ? [] : [shares.basis === "observed" ? "observed experts" : shares.basis]),
       ...(format === undefined ? [] : ["rounded weights"]),
     ];
-    return { error: dropped + (1 - dropped) * rounded, dropped, rounded, basis: basis.join(", ") };
+    return { dropped, rounded, basis: basis.join(", ") };
   }
 }

@@ -5,7 +5,8 @@ const KINDS = ["original", "measured", "predicted"] as const satisfies readonly 
 
 /**
  * Those that fit come first; of these the model itself, then what was measured, then what is predicted. Measured ones go by
- * AVG, those without by KL; predicted ones by their error. What does not fit goes by what is missing. Options that this does
+ * AVG, those without by KL; predicted ones by what they drop of the experts, then by the error of rounding, because
+ * dropping costs much more than the same error of rounding. What does not fit goes by what is missing. Options that this does
  * not tell apart share a rank, and stay in their order.
  *
  * Averages of different tasks cannot be compared: the tasks that most measured options have come first.
@@ -29,7 +30,7 @@ type SortKey = readonly (number | string)[];
 function sortKey({ fits, left, quality }: Option, asked: ReadonlyMap<string, number>): SortKey {
   if (!fits) return [1, -left];
   const kind = KINDS.indexOf(quality.kind);
-  if (quality.kind === "predicted") return [0, kind, quality.error];
+  if (quality.kind === "predicted") return [0, kind, quality.loss.dropped, quality.loss.rounded];
   if (quality.kind === "original") return [0, kind];
   const { avg, kl, tasks } = quality.scores;
   if (avg === undefined) return [0, kind, 1, 0, "", kl ?? Number.POSITIVE_INFINITY];

@@ -1,5 +1,6 @@
 import type { Advice, Quality, RankedOption } from "../advise/advice.js";
 import type { Score, Scores } from "../advise/measurement.js";
+import type { PredictedLoss } from "../advise/predict.js";
 import { formatBytes, formatCount, formatTable } from "../format.js";
 import type { Style } from "./style.js";
 
@@ -44,16 +45,25 @@ function row({ rank, options, variant, bytes, memory, bitsPerWeight, left, quali
 
 function qualityText(quality: Quality): string {
   if (quality.kind === "original") return quality.scores === undefined ? "the original" : scoresText(quality.scores);
-  if (quality.kind === "measured") return `${scoresText(quality.scores)} (error ${number(quality.error)})`;
-  const { error, divergence } = quality;
+  if (quality.kind === "measured") return `${scoresText(quality.scores)} (${lossText(quality.loss)})`;
+  const { loss, divergence } = quality;
   const kl =
     divergence === undefined ? "" : `, KL about ${number(divergence.kl)} (x/÷ ${divergence.factor.toFixed(1)})`;
-  return `error ${number(error)}${kl}`;
+  return `${lossText(loss)}${kl}`;
+}
+
+/** d: share of the experts' output that is not kept; r: error of rounding. */
+function lossText({ dropped, rounded }: PredictedLoss): string {
+  const parts = [
+    ...(dropped === 0 ? [] : [`d ${number(dropped)}`]),
+    ...(rounded === 0 ? [] : [`r ${number(rounded)}`]),
+  ];
+  return parts.length === 0 ? "nothing lost" : parts.join(", ");
 }
 
 function sourceText(quality: Quality): string {
   if (quality.kind === "original") return quality.from ?? "it is the original";
-  return quality.kind === "measured" ? `measured: ${quality.from}` : `PREDICTED: ${quality.basis}`;
+  return quality.kind === "measured" ? `measured: ${quality.from}` : `PREDICTED: ${quality.loss.basis}`;
 }
 
 function scoresText({ mc, gen, avg, kl }: Scores): string {
@@ -104,16 +114,17 @@ function left(count: number): string[] {
 
 function legend(shown: readonly RankedOption[]): string {
   const kinds = new Set(shown.map(({ quality }) => quality.kind));
-  const alike = shown.some(({ quality }) => quality.kind === "predicted" && quality.basis.includes("alike"));
+  const alike = shown.some(({ quality }) => quality.kind === "predicted" && quality.loss.basis.includes("alike"));
   return [
     ...(kinds.has("measured")
       ? ["Measured: scores in per cent ± standard error; KL in nats from the original, on held-out text."]
       : []),
     ...(kinds.has("predicted")
       ? [
-          "PREDICTED is not measured. error: squared error of the routed experts' output relative to its size, for ranking alone.",
-          "It does not tell ream from reap, because what merging saves shows only when a model is run. Equal ranks: nothing",
-          "known tells them apart. Evaluate those that you consider (ream evaluate), and give the results with --results.",
+          "PREDICTED is not measured, and for ranking alone. d: share of what the routed experts make that is not kept (dropped or",
+          "merged); r: squared error of rounding, relative to the weights. The two do not add up: dropping costs much more than an",
+          "equal error of rounding, so that d ranks first. They do not tell ream from reap: what merging saves shows only when a",
+          "model is run. Equal ranks: nothing known tells them apart. Measure those that you consider, and give --results.",
         ]
       : []),
     ...(alike ? ["All experts alike: without --observed, nothing tells which experts matter more than others."] : []),

@@ -18,7 +18,7 @@ test.each(forwardCases())("%s", async (name, model) => {
   const run = () => advise({ model, fit: "300kB", context: 100, sampledExperts: 2, backend: "reference" });
   if (/fp8|mxfp4/.test(name)) return expect(run()).rejects.toMatchObject({ code: "QUANTISED_SOURCE" });
   if (name === "jetmoe") return expect(run()).rejects.toMatchObject({ code: "FAMILY_INCOMPRESSIBLE" });
-  const { options, refused, fit, allowance, cache, parameters } = await run();
+  const { options, refused, fit, allowance, cache, parameters, experts } = await run();
   expect(fit).toBe(3e5);
   expect(allowance).toBe(3e4);
   expect(refused.length).toBeGreaterThan(0);
@@ -30,9 +30,8 @@ test.each(forwardCases())("%s", async (name, model) => {
     expect(bitsPerWeight).toBe((8 * bytes) / parameters);
     expect(quality.kind).toBe(command === undefined ? "original" : "predicted");
     if (quality.kind !== "predicted") continue;
-    expect(quality.dropped > 0).toBe(candidate.method !== undefined);
-    expect(quality.rounded > 0).toBe(candidate.format !== undefined);
-    expect(quality.error).toBe(quality.dropped + (1 - quality.dropped) * quality.rounded);
+    expect(quality.loss.dropped).toBe(candidate.method === undefined ? 0 : 1 - candidate.experts / experts);
+    expect(quality.loss.rounded > 0).toBe(candidate.format !== undefined);
     expect(quality).not.toHaveProperty("scores");
     expect(quality.divergence).toBeUndefined();
   }
@@ -86,13 +85,13 @@ test("with an observation the shares are those of the experts; another model's i
       ({ candidate }) => candidate.method === method && candidate.experts === experts && candidate.format === undefined,
     );
     if (found?.quality.kind !== "predicted") throw new TypeError("no prediction");
-    return found.quality;
+    return found.quality.loss;
   };
-  expect(predicted(alike, "reap", 48)).toMatchObject({ error: 0.25, basis: "all experts alike" });
+  expect(predicted(alike, "reap", 48)).toEqual({ dropped: 0.25, rounded: 0, basis: "all experts alike" });
   const reap = predicted(seen, "reap", 48);
   expect(reap.basis).toBe("observed experts");
-  expect(reap.error).toBeLessThan(0.25);
-  expect(predicted(seen, "frequency", 48).error).not.toBe(reap.error);
+  expect(reap.dropped).toBeLessThan(0.25);
+  expect(predicted(seen, "frequency", 48).dropped).not.toBe(reap.dropped);
   await expect(advise({ model: QWEN, fit: "1GB", observed })).rejects.toMatchObject({ code: "OBSERVATION_MODEL" });
 });
 
@@ -163,7 +162,7 @@ describe("with results of a study", () => {
     expect(
       predictions.some(({ candidate }) => candidate.experts === 12 && candidate.method === "reap" && !candidate.format),
     ).toBe(true);
-    expect(notes.join("\n")).toMatch(/Predicted KL: .* 4 measured ones .*Spearman's rho/);
+    expect(notes.join("\n")).toMatch(/no KL is predicted for fewer experts, because 3 measured .*Spearman's rho/);
   });
 
   test("KL is predicted within what was measured, and for its kinds alone", async () => {
@@ -173,7 +172,7 @@ describe("with results of a study", () => {
       ["reap", 10, undefined, 60, 0.09],
       ["reap", 8, undefined, 50, 0.16],
     ]);
-    const { options } = await run(study);
+    const { options, notes } = await run(study);
     const known = options.flatMap(({ candidate, quality }) =>
       quality.kind === "predicted" && quality.divergence !== undefined ? [{ candidate, quality }] : [],
     );
@@ -181,8 +180,9 @@ describe("with results of a study", () => {
     for (const { candidate, quality } of known) {
       expect(candidate).toMatchObject({ method: "ream", format: undefined });
       // The rows above: an eighth, a quarter ... of the experts are not kept.
-      expect(quality.divergence!.kl / (0.64 * quality.error ** 2)).toBeCloseTo(1, 8);
+      expect(quality.divergence!.kl / (0.64 * quality.loss.dropped ** 2)).toBeCloseTo(1, 8);
     }
+    expect(notes.join()).toMatch(/KL is predicted for fewer experts by the power law that 4 measured show/);
     // A quarter of the experts lies outside.
     expect(known.some(({ candidate }) => candidate.experts === 4)).toBe(false);
   });
@@ -194,6 +194,6 @@ describe("with results of a study", () => {
     ]);
     const { options, notes } = await run(study);
     expect(options.some(({ quality }) => quality.kind === "predicted" && quality.divergence !== undefined)).toBe(false);
-    expect(notes.join()).toContain("No KL is predicted: 2 measured ones");
+    expect(notes.join()).toContain("no KL is predicted for fewer experts, because 2 measured");
   });
 });

@@ -6,13 +6,13 @@ import { rankOptions } from "../../src/advise/rank.js";
 const scores = (avg: number | undefined, kl: number | undefined, tasks: string): Quality => ({
   kind: "measured",
   from: "results",
-  error: 0.1,
+  loss: { dropped: 0.1, rounded: 0, basis: "" },
   scores: {
     ...{ avg: avg === undefined ? undefined : { value: avg, standardError: 1 }, kl, tasks, domains: "" },
   },
 });
-const predicted = (error: number): Quality => ({
-  ...{ kind: "predicted", error, dropped: error, rounded: 0, basis: "", divergence: undefined },
+const predicted = (dropped: number, rounded: number): Quality => ({
+  ...{ kind: "predicted", loss: { dropped, rounded, basis: "" }, divergence: undefined },
 });
 
 function option(left: number, quality: Quality, experts = 1): Option {
@@ -27,7 +27,7 @@ const arbitrary = fc
     left: fc.integer({ min: -3, max: 3 }),
     quality: fc.oneof(
       fc.constant<Quality>({ kind: "original", scores: undefined, from: undefined }),
-      fc.integer({ min: 0, max: 3 }).map(predicted),
+      fc.tuple(fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 2 })).map((parts) => predicted(...parts)),
       fc
         .tuple(
           fc.option(fc.integer({ min: 0, max: 3 }), { nil: undefined }),
@@ -63,8 +63,10 @@ test("fitting before missing, measured before predicted, better before worse; eq
         if (!after.fits || !before.fits) continue;
         expect(kinds[before.quality.kind]).toBeLessThanOrEqual(kinds[after.quality.kind]);
         if (before.quality.kind === "predicted" && after.quality.kind === "predicted") {
-          expect(before.quality.error).toBeLessThanOrEqual(after.quality.error);
-          expect(before.rank === after.rank).toBe(before.quality.error === after.quality.error);
+          const [a, b] = [before.quality.loss, after.quality.loss];
+          expect(a.dropped).toBeLessThanOrEqual(b.dropped);
+          if (a.dropped === b.dropped) expect(a.rounded).toBeLessThanOrEqual(b.rounded);
+          expect(before.rank === after.rank).toBe(a.dropped === b.dropped && a.rounded === b.rounded);
         }
         if (before.quality.kind === "measured" && after.quality.kind === "measured") {
           const [a, b] = [before.quality.scores, after.quality.scores];
