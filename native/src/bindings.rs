@@ -29,6 +29,7 @@ use crate::{assignment, elementwise, memory, sums};
 
 mod recurrent;
 mod rounding;
+mod weights;
 
 /// An array of JavaScript that a function writes to.
 type Output<'a, T> = &'a mut [T];

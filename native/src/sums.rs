@@ -44,7 +44,7 @@ pub fn add_transposed_product(context: &Context, sums: &mut [f64], a: &[f32], b:
 
 multiversion! {
     /// Adds factor * values to sums.
-    fn add(values: &[f32], factor: f64, sums: &mut [f64]) = add_body;
+    pub(crate) fn add(values: &[f32], factor: f64, sums: &mut [f64]) = add_body;
 }
 
 #[inline(always)]
@@ -71,7 +71,7 @@ fn add_column_squares_body(rows: &[f32], sums: &mut [f64]) {
 }
 
 /// `[tokens, m]` to `[m, tokens]`.
-fn transpose(context: &Context, a: &[f32], m: usize, tokens: usize, out: &mut [f32]) {
+pub(crate) fn transpose(context: &Context, a: &[f32], m: usize, tokens: usize, out: &mut [f32]) {
     let out = Disjoint::new(out);
     context.threads.pieces(m, 16, |columns| {
         // SAFETY: pieces are disjoint.
@@ -85,7 +85,7 @@ fn transpose(context: &Context, a: &[f32], m: usize, tokens: usize, out: &mut [f
 }
 
 /// `[tokens, n]` to panels `[tokens, 64]`, missing columns zero.
-fn split_panels(context: &Context, b: &[f32], n: usize, tokens: usize, out: &mut [f32]) {
+pub(crate) fn split_panels(context: &Context, b: &[f32], n: usize, tokens: usize, out: &mut [f32]) {
     let out = Disjoint::new(out);
     context.threads.run(
         n.div_ceil(PANEL),

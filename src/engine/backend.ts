@@ -1,6 +1,5 @@
 import type { IntegerGrid } from "../checkpoint/quantised/integer-grid.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
-
 import type { RoundedMatrix, Rounding } from "./rounding.js";
 
 /**
@@ -401,6 +400,7 @@ export interface Backend {
 
   /** GPTQ of weight `[rows, columns]` (src/compress/weights/gptq.ts). `error` as above. */
   gptq(weight: Float32Array, factor: GramFactor, grid: IntegerGrid, scaleDtype: DType): GptqCodes;
+
   /** The greatest magnitude of a tensor's numbers `[rows, columns]`; NaN where one of them is. */
   largest(weight: Tensor): number;
 

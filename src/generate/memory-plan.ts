@@ -3,7 +3,7 @@ import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
 import { modelStateSize } from "../model/layer-state.js";
-import { storedNumbers } from "../model/quantisation.js";
+import { weightNumbers } from "../model/read-weight.js";
 import { routerNames } from "../model/router.js";
 import { layerTensors } from "../model/tensor-list.js";
 import { SLICE_TOKENS } from "./model-runner.js";
@@ -78,5 +78,5 @@ function layerNumbers(checkpoint: Checkpoint, model: ModelDescription, layer: La
   const { mixer, feedForward, norms } = layerTensors(layer, model.hiddenSize);
   const names = [...mixer, ...feedForward, ...norms].map(({ name }) => name);
   if (isMoe(layer)) names.push(...routerNames(layer.feedForward.router), ...layer.feedForward.experts.names);
-  return names.reduce((sum, name) => sum + storedNumbers(checkpoint.info(name), model.quantisation), 0);
+  return names.reduce((sum, name) => sum + weightNumbers(checkpoint, name), 0);
 }

@@ -10,6 +10,7 @@ import { readQuantisation } from "./quantisation.js";
 import { expectWeight } from "./read-weight.js";
 import { expertCounts } from "./router.js";
 import { layerTensors, outerTensors } from "./tensor-list.js";
+import { hasWeight } from "./weight-parts.js";
 
 /**
  * Makes a model description from config.json, and checks what the sizes say about each other. `tensors` tells the layout
@@ -26,7 +27,7 @@ export function describeModel(config: JsonObject, tensors: TensorNames = { has: 
     });
   }
   const quantisation = readQuantisation(reader)?.method;
-  const described = withinOneEmbedding(describe(reader, tensors));
+  const described = withinOneEmbedding(describe(reader, { has: (name) => hasWeight(tensors, name) }));
   const model = quantisation === undefined ? described : { ...described, quantisation };
   if (model.topK > model.experts) {
     throw new ReamError("CONFIG_VALUE", `top-k ${model.topK} exceeds the ${model.experts} experts`, {

@@ -3,7 +3,7 @@ import { decode } from "../checkpoint/dtypes.js";
 import { ReamError } from "../errors.js";
 import type { ModelDescription } from "./description.js";
 import type { TokenBatch } from "./layer.js";
-import { readWeight } from "./read-weight.js";
+import { readWeight, weightBytes } from "./read-weight.js";
 
 /** Bytes of the embedding that are in memory at a time: large models' embeddings alone would fill a small machine. */
 const CHUNK_BYTES = 32 * 1024 * 1024;
@@ -24,7 +24,7 @@ export async function embed(
     }
     return new Float32Array(ids.length * hidden);
   });
-  const { bytes } = checkpoint.info(model.embedding);
+  const bytes = weightBytes(checkpoint, model.embedding);
   const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / (bytes / vocabulary)));
   for (let begin = 0; begin < vocabulary; begin += chunkRows) {
     const end = Math.min(vocabulary, begin + chunkRows);

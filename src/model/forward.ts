@@ -5,7 +5,7 @@ import { isMoe, type LayerDescription, type ModelDescription } from "./descripti
 import { embed } from "./embedding.js";
 import { Layer, type TokenBatch } from "./layer.js";
 import { MoeBlock, type MoeOutput, readMoe } from "./moe.js";
-import { readWeight } from "./read-weight.js";
+import { readWeight, weightBytes } from "./read-weight.js";
 import { type Operation, WeightLoader } from "./weight-loader.js";
 
 /** Sees what a forward pass computes, batch by batch. What it throws ends the pass. */
@@ -76,7 +76,7 @@ export class OutputHead {
   static async load(checkpoint: Checkpoint, model: ModelDescription, backend: Backend, partBytes = HEAD_BYTES) {
     const { vocabularySize: vocabulary } = model;
     const { weight, bias } = model.outputHead;
-    const rows = Math.max(1, Math.floor(partBytes / (checkpoint.info(weight).bytes / vocabulary)));
+    const rows = Math.max(1, Math.floor(partBytes / (weightBytes(checkpoint, weight) / vocabulary)));
     const loader = new WeightLoader(checkpoint, backend);
     const parts: Matrix[] = [];
     try {

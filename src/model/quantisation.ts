@@ -1,18 +1,30 @@
+import type { JsonObject } from "../checkpoint/json.js";
 import type { BlockSize } from "../checkpoint/quantised/fp8-blocks.js";
 import type { TensorInfo } from "../checkpoint/tensor.js";
 import { ReamError } from "../errors.js";
-import type { ConfigReader } from "./config.js";
+import { type CompressedTensors, readCompressedTensors } from "./compressed-tensors.js";
+import { ConfigReader } from "./config.js";
 
 /** How the weights of a checkpoint are quantised, as `quantization_config` says. */
 export type Quantisation =
   /** E4M3 with a scale for each block of the matrix. */
   | { readonly method: "fp8-blocks"; readonly block: BlockSize }
   /** Experts in 4-bit floats with a scale for every 32. */
-  | { readonly method: "mxfp4" };
+  | { readonly method: "mxfp4" }
+  | CompressedTensors;
 
 export type QuantisationMethod = Quantisation["method"];
 
 const DEFAULT_BLOCK = [128, 128] as const;
+
+const known = new WeakMap<JsonObject, Quantisation>();
+
+/** The quantisation of a checkpoint, read once. */
+export function quantisationOf({ config }: { readonly config: JsonObject }): Quantisation | undefined {
+  const found = known.get(config) ?? readQuantisation(new ConfigReader(config));
+  if (found !== undefined) known.set(config, found);
+  return found;
+}
 
 /** Reads `quantization_config`; undefined where there is none. Methods that are not known are `QUANTISED_SOURCE`. */
 export function readQuantisation(config: ConfigReader): Quantisation | undefined {
@@ -21,12 +33,13 @@ export function readQuantisation(config: ConfigReader): Quantisation | undefined
   const method = quantised.values.quant_method;
   if (method === "mxfp4") return { method: "mxfp4" };
   if (method === "fp8") return { method: "fp8-blocks", block: readBlock(quantised) };
+  if (method === "compressed-tensors") return readCompressedTensors(quantised);
   throw new ReamError(
     "QUANTISED_SOURCE",
     `quant_method ${JSON.stringify(method) ?? "is missing, which"} is not supported`,
     {
       where: "config.json quantization_config",
-      hint: 'Supported: "fp8" with scales by blocks, and "mxfp4". Else use the unquantised (bfloat16) checkpoint of the same model.',
+      hint: 'Supported: "compressed-tensors", "fp8" with scales by blocks, and "mxfp4". Else use the unquantised (bfloat16) checkpoint of the same model.',
     },
   );
 }
@@ -42,9 +55,28 @@ function readBlock(quantised: ConfigReader): BlockSize {
 }
 
 /** Numbers of the model that a stored tensor holds: scales are none, a byte of MXFP4 is two. */
-export function storedNumbers({ name, shape }: TensorInfo, method: QuantisationMethod | undefined): number {
-  const elements = shape.reduce((product, size) => product * size, 1);
-  if (method === "fp8-blocks" && name.endsWith("_scale_inv")) return 0;
-  if (method === "mxfp4" && name.endsWith("_scales")) return 0;
-  return method === "mxfp4" && name.endsWith("_blocks") ? 2 * elements : elements;
+export function storedNumbers({ name, shape }: TensorInfo, quantisation: Quantisation | undefined): number {
+  const elements = product(shape);
+  if (quantisation === undefined) return elements;
+  if (quantisation.method === "fp8-blocks") return name.endsWith("_scale_inv") ? 0 : elements;
+  if (quantisation.method === "mxfp4") {
+    if (name.endsWith("_scales")) return 0;
+    return name.endsWith("_blocks") ? 2 * elements : elements;
+  }
+  const end = name.lastIndexOf(".");
+  const [module, suffix] = [name.slice(0, end), name.slice(end + 1)];
+  if (OTHER_PARTS.has(suffix)) return 0;
+  const storage = quantisation.storageOf(module);
+  const isCodes = storage?.codes === suffix && shape.length === 2;
+  return isCodes ? product(storage.shapeOf(shape as [number, number])) : elements;
+}
+
+/** Tensors of a module beside its codes. */
+export const OTHER_PARTS: ReadonlySet<string> = new Set([
+  ...["weight_scale", "weight_zero_point", "weight_shape", "weight_global_scale", "weight_g_idx"],
+  ...["input_scale", "input_zero_point", "input_global_scale", "output_scale", "output_zero_point"],
+]);
+
+function product(sizes: readonly number[]): number {
+  return sizes.reduce((total, size) => total * size, 1);
 }

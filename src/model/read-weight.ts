@@ -4,33 +4,51 @@ import { quote } from "../checkpoint/json-scanner.js";
 import { type BlockSize, decodeFp8Blocks, scaleGrid } from "../checkpoint/quantised/fp8-blocks.js";
 import type { Tensor } from "../checkpoint/tensor.js";
 import { ReamError } from "../errors.js";
-import { ConfigReader } from "./config.js";
-import { readQuantisation } from "./quantisation.js";
+import { quantisationOf, storedNumbers } from "./quantisation.js";
+import { expectParts, partNames, partsOf, readParts } from "./weight-parts.js";
 
 /**
- * Reads a weight matrix, or its rows `[begin, end)`: floats as they are stored, FP8 with its scales decoded to F32.
- * Errors: QUANTISED_SCALES, QUANTISED_VALUE.
+ * Reads a weight matrix, or its rows `[begin, end)`: floats as they are stored, FP8 of DeepSeek with its scales decoded to
+ * F32, weights of compressed-tensors to the dtype that these give them. Errors: QUANTISED_SCALES, QUANTISED_PARTS,
+ * QUANTISED_VALUE.
  */
 export async function readWeight(
   checkpoint: Checkpoint,
   name: string,
   rows?: readonly [begin: number, end: number],
 ): Promise<Tensor> {
+  const stored = partsOf(checkpoint, name);
+  if (stored !== undefined) return readParts(checkpoint, stored, rows);
   const scales = scalesOf(checkpoint, name);
   const weight = await (rows === undefined ? checkpoint.read(name) : checkpoint.readRows(name, ...rows));
   if (scales === undefined) return weight;
   return decodeFp8Blocks(weight, await checkpoint.read(scales.name), scales.block, name, rows?.[0]);
 }
 
-/** Checks that a weight is there in a shape, with the scales that it needs. */
+/** Checks that a weight is there in a shape, with the scales and other parts that it needs. */
 export function expectWeight(checkpoint: Checkpoint, name: string, shape: readonly number[]): void {
+  const stored = partsOf(checkpoint, name);
+  if (stored !== undefined) {
+    expectParts(checkpoint, stored, shape);
+    return;
+  }
   checkpoint.expectShape(name, shape);
   scalesOf(checkpoint, name);
 }
 
-/** Bytes of a tensor and of its scales. */
+/** Bytes of a tensor and of its scales and other parts. */
 export function weightBytes(checkpoint: Checkpoint, name: string): number {
-  return checkpoint.info(name).bytes + (checkpoint.tensors.get(scaleName(name))?.bytes ?? 0);
+  const stored = partsOf(checkpoint, name);
+  const names = stored === undefined ? [name, scaleName(name)] : partNames(checkpoint, stored);
+  checkpoint.info(names[0]!);
+  return names.reduce((sum, part) => sum + (checkpoint.tensors.get(part)?.bytes ?? 0), 0);
+}
+
+/** Numbers of a weight. */
+export function weightNumbers(checkpoint: Checkpoint, name: string): number {
+  const stored = partsOf(checkpoint, name);
+  const codes = stored === undefined ? name : `${stored.module}.${stored.storage.codes}`;
+  return storedNumbers(checkpoint.info(codes), quantisationOf(checkpoint));
 }
 
 function scaleName(name: string): string {
@@ -41,7 +59,7 @@ function scaleName(name: string): string {
 function scalesOf(checkpoint: Checkpoint, name: string): { name: string; block: BlockSize } | undefined {
   const { dtype, shape, file } = checkpoint.info(name);
   if (!dtype.startsWith("F8_")) return undefined;
-  const quantisation = readQuantisation(new ConfigReader(checkpoint.config));
+  const quantisation = quantisationOf(checkpoint);
   const scales = checkpoint.tensors.get(scaleName(name));
   if (quantisation?.method !== "fp8-blocks" && scales === undefined) return undefined;
   const fail = (what: string, hint = "The checkpoint is incomplete, or quantised in another way."): never => {

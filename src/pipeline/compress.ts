@@ -35,7 +35,7 @@ import { checkSteps } from "./steps/check-steps.js";
 import type { StepWork } from "./steps/layer-steps.js";
 import { openSteps } from "./steps/open-steps.js";
 import { stepLayers } from "./steps/step-layers.js";
-import { planSteps, type StepPlan, stepNotes } from "./steps/step-plan.js";
+import { planSteps, type StepPlan, stepNotes, stepsFor } from "./steps/step-plan.js";
 import { writeTrace } from "./trace-files.js";
 import { type CheckpointBytes, writeCheckpoint } from "./write-checkpoint.js";
 
@@ -69,12 +69,13 @@ export async function* compress(
   }
   // Said before hours of work, and before anything is fetched.
   if (options.out !== undefined && !options.dryRun) await refuseExisting(resolve(options.out));
-  const steps = planSteps(options);
-  if (steps !== undefined) checkSteps(options, steps, elsewhere !== undefined);
-  const context = { signal, elsewhere, steps };
+  const stepPlan = planSteps(options);
+  if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
+    const steps = stepPlan && stepsFor(opened.model, stepPlan);
+    const context = { signal, elsewhere, steps };
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, opened, context);
     if (options.observed !== undefined) return yield* planObservedAndWrite(options, options.observed, opened, context);
     if (steps !== undefined && options.experts === undefined)

@@ -1,7 +1,7 @@
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { METHODS } from "../compress/settings.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
-import { storedNumbers } from "../model/quantisation.js";
+import { quantisationOf, storedNumbers } from "../model/quantisation.js";
 import { weightBytes } from "../model/read-weight.js";
 import { routerNames } from "../model/router.js";
 import { layerTensors } from "../model/tensor-list.js";
@@ -89,6 +89,7 @@ export async function inspect(name: string, options: InspectOptions = {}): Promi
 
 function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: number, length: number): Inspection {
   const tensors = [...checkpoint.tensors.values()];
+  const quantisation = quantisationOf(checkpoint);
   const dtypes: Record<string, number> = {};
   for (const { dtype, bytes } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + bytes;
   const size = (names: Iterable<string>) => sum([...new Set(names)].map((name) => weightBytes(checkpoint, name)));
@@ -125,7 +126,7 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
     maxPositions: model.maxPositions,
     files: new Set(tensors.map(({ file }) => file)).size,
     tensors: tensors.length,
-    parameters: sum(tensors.map((tensor) => storedNumbers(tensor, model.quantisation))),
+    parameters: sum(tensors.map((tensor) => storedNumbers(tensor, quantisation))),
     bytes,
     dtypes,
     where: { ...named, rest: bytes - sum(Object.values(named)) },
@@ -136,7 +137,10 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
       bytes: sum(outputTensors(checkpoint, model, experts, undefined).map(tensorBytes)),
     })),
     memory: estimateMemory(model, perLayer, sequences, length),
-    warnings: checkpoint.warnings,
+    warnings: [
+      ...checkpoint.warnings,
+      ...(quantisation !== undefined && "notes" in quantisation ? quantisation.notes : []),
+    ],
   };
 }
 

@@ -4,7 +4,6 @@ import type { Settings } from "../compress/settings.js";
 import type { Share } from "../compress/steps/step-error.js";
 import type { Backend } from "../engine/backend.js";
 import type { ModelDescription } from "../model/description.js";
-import { LINEAR_PARTS } from "../model/linear-weights.js";
 import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
 import type { FileIdentity } from "./source-identity.js";
@@ -62,10 +61,9 @@ function describeChanges({ plan, layers }: NonNullable<ManifestInputs["changes"]
   const { steps, parts, need, damping, activationOrder, leastTokens } = plan;
   const share = (error: Share | undefined) => error && error.lost / error.of;
   return {
-    // biome-ignore lint/suspicious/noThenProperty: the option's name; nothing awaits a manifest
     then: steps.map(({ text }) => text),
     steps: {
-      parts: LINEAR_PARTS.filter((part) => parts.has(part)),
+      parts: [...parts],
       ...(need === "gram" && { damping, activationOrder }),
       ...(need !== "nothing" && { leastTokens }),
       layers: layers.map(({ layer, matrices, fellBack, error }) => {

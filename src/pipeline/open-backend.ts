@@ -12,7 +12,7 @@ export function openBackend(
   { checkpoint, model }: Pick<OpenedModel, "checkpoint" | "model">,
   warn: (message: string) => void,
 ): Backend {
-  const { dtype } = checkpoint.info(model.embedding);
+  const dtype = checkpoint.tensors.get(model.embedding)?.dtype;
   const precision = options.precision !== "auto" ? options.precision : dtype === "BF16" ? "bf16" : "f32";
   return selectBackend({ backend: options.backend, precision, threads: options.threads }, warn);
 }

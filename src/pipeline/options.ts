@@ -24,7 +24,6 @@ export const compressOptions = z.strictObject({
   out: z.string().min(1).optional().describe("folder that receives the compressed checkpoint"),
   experts: z.int().min(1).optional().describe("experts that each layer keeps"),
   method: z.enum(METHOD_NAMES).default("ream").describe("what to do with the experts"),
-  // biome-ignore lint/suspicious/noThenProperty: a list, which nothing takes for a promise
   then: z
     .array(z.string())
     .default([])

@@ -136,10 +136,11 @@ function sparseBytes(
 
 /** Modules with a matrix that stays as it is, which loaders have to know. */
 function plainModules(outputs: readonly OutputTensor[]): string[] {
-  return outputs
-    .filter(({ kind, name, shape }) => kind !== "stepped" && shape.length === 2 && name.endsWith(".weight"))
-    .map(({ name }) => name.slice(0, -".weight".length))
-    .sort();
+  const plain = outputs.filter(
+    ({ kind, name, shape }) => kind !== "stepped" && shape.length === 2 && name.endsWith(".weight"),
+  );
+  // The output matrix is a module also where it is the embedding.
+  return [...new Set(["lm_head", ...plain.map(({ name }) => name.slice(0, -".weight".length))])].sort();
 }
 
 function editConfig(text: string, plan: Plan, dtype: DType | undefined): string {

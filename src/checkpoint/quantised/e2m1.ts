@@ -17,6 +17,7 @@ const [E4M3_LARGEST, E2M1_LARGEST] = [448, 6];
 export const MXFP4: WeightFamily = {
   storage: "mxfp4-pack-quantized",
   codes: "weight_packed",
+  shapeOf: ([rows, bytes]) => [rows, 2 * bytes],
   stored: ([rows, columns]) => [
     { suffix: "weight_packed", dtype: "U8", shape: [rows, columns / 2] },
     { suffix: "weight_scale", dtype: "U8", shape: [rows, columns / MXFP4_GROUP] },
@@ -52,6 +53,7 @@ export const MXFP4: WeightFamily = {
 export const NVFP4: WeightFamily = {
   storage: "nvfp4-pack-quantized",
   codes: "weight_packed",
+  shapeOf: ([rows, bytes]) => [rows, 2 * bytes],
   stored: ([rows, columns]) => [
     { suffix: "weight_packed", dtype: "U8", shape: [rows, columns / 2] },
     { suffix: "weight_scale", dtype: "F8_E4M3", shape: [rows, columns / NVFP4_GROUP] },

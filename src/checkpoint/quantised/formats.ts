@@ -3,10 +3,11 @@ import { packedIntegers } from "./integers.js";
 import { roundedE4m3 } from "./scaled-e4m3.js";
 import { WEIGHT_FORMAT_NAMES, type WeightFamily, type WeightFormat, type WeightFormatName } from "./weight-format.js";
 
-const int4 = (group: number, symmetric: boolean) => packedIntegers({ bits: 4, group, symmetric });
+const int4 = (group: number | undefined, symmetric: boolean) => packedIntegers({ bits: 4, group, symmetric });
 
 const FORMATS: Readonly<Record<WeightFormatName, readonly [about: string, format: WeightFamily]>> = {
   int8: ["8-bit integers, a scale for each row", packedIntegers({ bits: 8, group: undefined, symmetric: true })],
+  "int4-channel": ["4-bit integers, a scale for each row", int4(undefined, true)],
   "int4-g32": ["4-bit integers, a scale for every 32", int4(32, true)],
   "int4-g128": ["4-bit integers, a scale for every 128", int4(128, true)],
   "int4-g32-asym": ["4-bit integers, a scale and a zero point for every 32", int4(32, false)],

@@ -29,6 +29,7 @@ export function packedIntegers(integers: IntegerGrid): WeightFamily {
   return {
     storage: "pack-quantized",
     codes: "weight_packed",
+    shapeOf: ([rows, words]) => [rows, (words * 32) / bits],
     integers,
     weights: integerArguments(integers),
     stored,
@@ -73,6 +74,7 @@ export function plainIntegers({ group, symmetric }: IntegerGrid, storage: string
   return {
     storage,
     codes: "weight",
+    shapeOf: (shape) => shape,
     refusal: ([, columns]) => groupRefusal(columns, group),
     stored: ([rows, columns], scaleDtype) => [
       { suffix: "weight", dtype: "I8", shape: [rows, columns] },

@@ -15,6 +15,7 @@ export function scaledE4m3(sharing: Sharing, storage: string): WeightStorage {
   return {
     storage,
     codes: "weight",
+    shapeOf: (shape) => shape,
     stored: (shape, scaleDtype) => [
       { suffix: "weight", dtype: "F8_E4M3", shape },
       {

@@ -4,10 +4,11 @@ import type { IntegerCodes, IntegerGrid } from "./integer-grid.js";
 
 /**
  * Formats that matrices are written in. Integers: symmetric or `asym` with zero points, a scale for each `g` columns, for
- * each row in `int8`. `fp8`: E4M3 with a scale for each row, `fp8-block`: for each 128 x 128.
+ * each row in `int8` and `int4-channel`. `fp8`: E4M3 with a scale for each row, `fp8-block`: for each 128 x 128.
  */
 export const WEIGHT_FORMAT_NAMES = [
   "int8",
+  "int4-channel",
   "int4-g32",
   "int4-g128",
   "int4-g32-asym",
@@ -37,8 +38,12 @@ export type QuantisedWeight = ReadonlyMap<string, Tensor>;
 export interface WeightStorage {
   /** Its name there. */
   readonly storage: string;
-  /** The part that holds the codes: a row of it is a row of the matrix. */
+  /** The part that holds the codes: a row of it is a row of the matrix, unless `turned`. */
   readonly codes: string;
+  /** Rows of the matrix are columns of the codes (GPTQ, AWQ): only whole matrices can be decoded. */
+  readonly turned?: boolean;
+  /** Shape of the matrix whose codes have this shape; columns in words of 32 bits are rounded up to whole ones. */
+  shapeOf(codes: MatrixShape): MatrixShape;
   /**
    * Tensors of a matrix, in the order in which they are written. Scales are of `scaleDtype`, the dtype of the source's
    * floats, where compressed-tensors stores them so.

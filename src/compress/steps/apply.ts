@@ -34,6 +34,7 @@ export interface SteppedMatrix {
  * Does the steps to a matrix `[rows, columns]`.
  *
  * @param inputs sums over what it is multiplied with, as far as the steps need them; undefined where nobody saw them
+ * @param joined the matrices of the same inputs, this one among them, that servers join to one
  * @param scaleDtype dtype of the model's floats, in which scales are stored
  */
 export function applySteps(
@@ -41,7 +42,7 @@ export function applySteps(
   steps: readonly WeightStep[],
   weight: Tensor,
   inputs: InputSums | undefined,
-  { scaleDtype, ...options }: StepOptions & { readonly scaleDtype: DType },
+  { scaleDtype, joined, ...options }: StepOptions & { readonly scaleDtype: DType; readonly joined: readonly Tensor[] },
 ): SteppedMatrix {
   const fellBack = needOf(steps) !== "nothing" && (inputs?.tokens ?? 0) < Math.max(1, options.leastTokens);
   const known = fellBack ? undefined : inputs;
@@ -52,7 +53,7 @@ export function applySteps(
       tensor = prune(backend, step, tensor, known, options);
       stored = new Map([["weight", tensor]]);
     } else {
-      stored = quantise(backend, step, tensor, known, { ...options, scaleDtype });
+      stored = quantise(backend, step, tensor, known, { ...options, scaleDtype, joined });
       tensor = step.format.decode(stored, shapeOf(weight));
     }
   }
@@ -84,9 +85,18 @@ function quantise(
   { solver, format }: WeightStep & { kind: "quantise" },
   weight: Tensor,
   inputs: InputSums | undefined,
-  { damping, activationOrder, scaleDtype }: StepOptions & { readonly scaleDtype: DType },
+  {
+    damping,
+    activationOrder,
+    scaleDtype,
+    joined,
+  }: StepOptions & { readonly scaleDtype: DType; readonly joined: readonly Tensor[] },
 ): QuantisedWeight {
-  if (solver === "nearest" || inputs === undefined) return format.encode(backend, weight, scaleDtype);
+  if (solver === "nearest" || inputs === undefined) {
+    // Only this format has a scale of the whole matrix, which servers want to be the same for what they join.
+    const largest = format.name === "nvfp4" ? Math.max(...joined.map((one) => backend.largest(one))) : undefined;
+    return format.encode(backend, weight, scaleDtype, largest);
+  }
   const values = Float32Array.from(decode(weight));
   const factor = inputs.factor({ damping, activationOrder });
   const codes = gptq(backend, values, shapeOf(weight), factor, { grid: format.integers!, scaleDtype });

@@ -28,6 +28,11 @@ export interface KeyValues {
   dispose(): void;
 }
 
+/** A factor in the layout of the kernels (native/src/factor.rs). */
+export interface TriangularFactor {
+  dispose(): void;
+}
+
 /** An activation; `alpha` and `limit` belong to "clamped_swiglu". */
 export interface ActivationKind {
   readonly kind: string;
@@ -165,6 +170,35 @@ export interface Engine {
   addOutputCosines(sums: Float64Array, x: Float32Array, experts: PackedExperts): void;
   addTransposedProduct(sums: Float64Array, a: Float32Array, b: Float32Array, m: number, n: number): void;
   addColumnSquares(sums: Float64Array, rows: Float32Array): void;
+  addGram(sums: Float64Array, x: Float32Array, columns: number): void;
+  outputError(difference: Float32Array, gram: Float64Array, columns: number): number;
+  zeroSmallest(
+    weight: Float32Array,
+    columns: number,
+    span: number,
+    zeros: number,
+    norms: Float32Array | undefined,
+  ): void;
+  factorGram(gram: Float64Array, added: Float64Array, order: Int32Array | undefined): TriangularFactor | null;
+  /** With `counts`: blocks of `size` columns; else `zeros` in each run of `size`. */
+  sparsegpt(
+    weight: Float32Array,
+    factor: TriangularFactor,
+    size: number,
+    counts: Int32Array | undefined,
+    zeros: number,
+  ): number;
+  gptq(
+    weight: Float32Array,
+    factor: TriangularFactor,
+    bits: number,
+    symmetric: boolean,
+    group: number,
+    scaleDtype: string,
+    codes: Int8Array,
+    scales: Float32Array,
+    zeros: Int8Array,
+  ): number;
   product(a: Float32Array, b: Float32Array, k: number, out: Float32Array): void;
   assignment(cost: Float64Array, n: number, out: Int32Array): void;
   addScaled(

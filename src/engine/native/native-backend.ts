@@ -2,15 +2,13 @@ import type { Tensor } from "../../checkpoint/tensor.js";
 import { ReamError } from "../../errors.js";
 import type { Activation, Backend, Experts, Matrix, Precision } from "../backend.js";
 import { expertBiases } from "../expert-biases.js";
-import { addGram, factorGram, outputError } from "../reference/gram.js";
-import { gptq, sparsegpt } from "../reference/solvers.js";
-import { zeroSmallest } from "../reference/zero-smallest.js";
 import type { ActivationKind, Engine, PackedExperts, PackedMatrix } from "./binary.js";
 import { checked, own, shapeOf } from "./checked.js";
 import { NativeKeyValueCache, packSegments } from "./key-value-cache.js";
 import { loadBinary } from "./load-binary.js";
 import { recurrentOperations } from "./recurrent.js";
 import { roundingOperations } from "./rounding.js";
+import { weightOperations } from "./weights.js";
 
 export interface NativeOptions {
   readonly precision: Precision;
@@ -137,6 +135,7 @@ export function createNativeBackend(options: NativeOptions): Backend {
     },
     ...recurrentOperations(engine),
     ...roundingOperations(engine),
+    ...weightOperations(engine),
     softmax(logits, columns) {
       const out = new Float32Array(logits.length);
       checked(() => engine.softmax(logits, columns, out));
@@ -189,12 +188,6 @@ export function createNativeBackend(options: NativeOptions): Backend {
     addOutputCosines: (sums, x, experts) =>
       checked(() => engine.addOutputCosines(sums, x, own(experts, NativeExperts).packed)),
     addTransposedProduct: (sums, a, b, m, n) => checked(() => engine.addTransposedProduct(sums, a, b, m, n)),
-    addGram,
-    outputError,
-    zeroSmallest,
-    factorGram,
-    sparsegpt,
-    gptq,
     addColumnSquares: (sums, rows) => checked(() => engine.addColumnSquares(sums, rows)),
     product(a, b, k) {
       const out = new Float32Array(rowsOf(a, k, "product: a") * rowsOf(b, k, "product: b"));

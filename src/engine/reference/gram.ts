@@ -44,6 +44,9 @@ export class ReferenceFactor implements GramFactor {
   dispose(): void {}
 }
 
+/** Smallest share of its diagonal entry that a column must keep after what it has in common with later ones. */
+const LEAST = 2 ** -22;
+
 /**
  * The factor R of H + diag(added), from the last column to the first: R_jj² = H_jj - sum of R_jk² over k > j, and
  * R_ij = (H_ij - sum of R_ik R_jk over k > j) / R_jj for i < j. It is Cholesky's with rows and columns in reverse.
@@ -66,7 +69,7 @@ export function factorGram(
       let sum = entry(column(i), column(j)) + (i === j ? added[column(j)]! : 0);
       for (let k = j + 1; k < n; k++) sum -= r[i * n + k]! * r[j * n + k]!;
       if (i < j) r[i * n + j] = sum / r[j * n + j]!;
-      else if (!(sum > 0 && sum < Infinity)) return undefined;
+      else if (!(sum > LEAST * (entry(column(j), column(j)) + added[column(j)]!) && sum < Infinity)) return undefined;
       else r[j * n + j] = Math.sqrt(sum);
     }
   }

@@ -107,14 +107,14 @@ export function createReferenceBackend(precision: Precision): Backend {
     addColumnSquares,
     product,
     assignment,
+    largest,
+    round,
     addGram,
     outputError,
     zeroSmallest,
     factorGram,
     sparsegpt,
     gptq,
-    largest,
-    round,
     addScaled(sums, tensor, factor, permutation) {
       const values = decode(tensor);
       const [rows, columns] = tensor.shape as [number, number];

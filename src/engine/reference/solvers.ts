@@ -42,10 +42,12 @@ class Row {
 
   /** Gives a position its final value, in place of its updated one. */
   put(position: number, value: number, updated: number): void {
-    const { r, columns, added } = this.factor;
+    const { importance, added } = this.factor;
     const taken = this.weights[position]! - value;
     this.taken[position] = taken;
-    this.error += (r[position * (columns + 1)]! * (updated - value)) ** 2 - added[position]! * taken ** 2;
+    // An input that was always 0 has only what was added, and no part in the error.
+    if (importance[position] === 0) return;
+    this.error += (importance[position]! * (updated - value)) ** 2 - added[position]! * taken ** 2;
   }
 }
 
@@ -87,7 +89,7 @@ export function sparsegpt(weight: Float32Array, gramFactor: GramFactor, pattern:
       }
     }
   }
-  return { error: rows.reduce((sum, row) => sum + row.error, 0) };
+  return { error: sumOfErrors(rows) };
 }
 
 /** GPTQ (backend.ts, `gptq`). */
@@ -121,7 +123,15 @@ export function gptq(weight: Float32Array, gramFactor: GramFactor, grid: Integer
       row.put(p, Math.fround(scale * (code - zero)), updated);
     }
   }
-  return { codes, scales, zeros, error: rows.reduce((sum, row) => sum + row.error, 0) };
+  return { codes, scales, zeros, error: sumOfErrors(rows) };
+}
+
+/** Not below 0, as rounding could make it. */
+function sumOfErrors(rows: readonly Row[]): number {
+  return Math.max(
+    0,
+    rows.reduce((sum, row) => sum + row.error, 0),
+  );
 }
 
 function own(factor: GramFactor): ReferenceFactor {

@@ -23,7 +23,7 @@ export interface ExpertStepsOptions {
   /** Where the steps look at inputs. */
   readonly inputs: ExpertInputs | undefined;
   /** Does the steps to a matrix. */
-  readonly step: (weight: Tensor, inputs: InputSums | undefined) => SteppedMatrix;
+  readonly step: (weight: Tensor, inputs: InputSums | undefined, joined: readonly Tensor[]) => SteppedMatrix;
 }
 
 /**
@@ -31,7 +31,14 @@ export interface ExpertStepsOptions {
  * with the activations that the gate and up that were just made give.
  */
 export class ExpertSteps {
-  private current: { readonly slot: number; tensors: ExpertTensors; outer: InputSums | undefined } | undefined;
+  private current:
+    | {
+        readonly slot: number;
+        tensors: ExpertTensors;
+        readonly outer: InputSums | undefined;
+        readonly joined: readonly Tensor[];
+      }
+    | undefined;
 
   constructor(private readonly options: ExpertStepsOptions) {}
 
@@ -42,11 +49,13 @@ export class ExpertSteps {
     const matrix = weight.matrix!;
     if (this.current?.slot !== slot) {
       this.dispose();
-      this.current = { slot, tensors: await expert(slot), outer: this.outerInputs(slot) };
+      const tensors = await expert(slot);
+      this.current = { slot, tensors, outer: this.outerInputs(slot), joined: [tensors.gate, tensors.up] };
     }
     const { tensors, outer } = this.current;
     const inputs = matrix === "down" ? this.activations(slot, tensors) : outer;
-    const stepped = step(tensors[matrix], inputs);
+    const joined = matrix === "down" ? [tensors.down] : this.current.joined;
+    const stepped = step(tensors[matrix], inputs, joined);
     if (matrix === "down") inputs?.dispose();
     this.current.tensors = { ...tensors, [matrix]: stepped.values };
     return stepped;

@@ -80,10 +80,13 @@ export class LayerSteps {
 
   /** Does the steps to matrices outside the routed experts. `inputs`: sums by name, where the steps need them. */
   async change(parts: readonly LinearPart[], inputs: ReadonlyMap<string, InputSums>): Promise<void> {
-    for (const weight of this.weights) {
-      if (!parts.includes(weight.part)) continue;
-      const tensor = await readWeight(this.checkpoint, weight.name);
-      const { stored, values } = this.step(tensor, inputs.get(weight.name));
+    const read = ({ name }: LinearWeight) => readWeight(this.checkpoint, name);
+    const weights = this.weights.filter(({ part }) => parts.includes(part));
+    for (const weight of weights) {
+      // What has as many columns may have the same inputs, as query, key and value or gate and up have.
+      const others = weights.filter(({ part, shape }) => part === weight.part && shape[1] === weight.shape[1]);
+      const joined = await Promise.all(others.map(read));
+      const { stored, values } = this.step(await read(weight), inputs.get(weight.name), joined);
       this.made.set(weight.name, stored);
       this.replaced.set(weight.name, values);
     }
@@ -106,7 +109,7 @@ export class LayerSteps {
       experts !== undefined && moe.kind === "moe"
         ? new ExpertSteps({
             ...{ backend: this.backend, moe, need: plan.need, expert: experts.read, inputs: experts.inputs },
-            step: (tensor, sums) => this.step(tensor, sums),
+            step: (tensor, sums, joined) => this.step(tensor, sums, joined),
           })
         : undefined;
     const dtype = ({ name, expert, matrix }: LinearWeight) =>
@@ -133,9 +136,9 @@ export class LayerSteps {
     return steppedExpert(this.work.files, this.weights, layer, slot, reduced);
   }
 
-  private step(tensor: Tensor, inputs: InputSums | undefined): SteppedMatrix {
+  private step(tensor: Tensor, inputs: InputSums | undefined, joined: readonly Tensor[]): SteppedMatrix {
     const { plan, scaleDtype } = this.work;
-    const stepped = applySteps(this.backend, plan.steps, tensor, inputs, { ...plan, scaleDtype });
+    const stepped = applySteps(this.backend, plan.steps, tensor, inputs, { ...plan, scaleDtype, joined });
     this.matrices++;
     if (stepped.fellBack) this.fellBack++;
     this.error = this.error === undefined ? stepped.error : addErrors(this.error, stepped.error);

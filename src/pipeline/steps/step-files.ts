@@ -25,7 +25,8 @@ export interface StepFolder {
 
 /** The matrices that the steps have made of a layer's, kept on the disk. */
 export class StepFiles {
-  private open: { readonly layer: number; readonly file: SafetensorsFile } | undefined;
+  /** The file that was read last; several matrices of it are asked for at once. */
+  private open: { readonly layer: number; readonly file: Promise<SafetensorsFile> } | undefined;
 
   /** @param format of the matrices; undefined: they are floats of the dtype that `floats` tells */
   constructor(
@@ -92,8 +93,9 @@ export class StepFiles {
   }
 
   async close(): Promise<void> {
-    await this.open?.file.close();
+    const { open } = this;
     this.open = undefined;
+    await (await open?.file)?.close();
   }
 
   private parts(shape: readonly [number, number], dtype: DType): readonly Part[] {
@@ -104,8 +106,8 @@ export class StepFiles {
 
   private async fileOf(layer: number): Promise<SafetensorsFile> {
     if (this.open?.layer === layer) return this.open.file;
-    await this.close();
-    const file = await SafetensorsFile.open(join(this.where.folder, fileName(layer)));
+    const closed = this.close();
+    const file = closed.then(() => SafetensorsFile.open(join(this.where.folder, fileName(layer))));
     this.open = { layer, file };
     return file;
   }

@@ -62,13 +62,21 @@ function refusal(steps: readonly WeightStep[], shape: LinearWeight["shape"]): st
   return formatOf(steps)?.refusal(shape);
 }
 
+/** The plan with those of its parts that a model has, in the order of `LINEAR_PARTS`. Errors: SETTINGS_CONFLICT. */
+export function stepsFor(model: ModelDescription, plan: StepPlan): StepPlan {
+  const found = new Set(model.layers.flatMap(linearWeights).map(({ part }) => part));
+  const parts = LINEAR_PARTS.filter((part) => plan.parts.has(part) && found.has(part));
+  if (parts.length > 0) return { ...plan, parts: new Set(parts) };
+  throw new ReamError("SETTINGS_CONFLICT", `the model has no ${[...plan.parts].join(", ")}`, {
+    where: "--parts",
+    hint: `It has ${LINEAR_PARTS.filter((part) => found.has(part)).join(", ")}.`,
+  });
+}
+
 /** What a person should know of matrices that a weight format cannot hold. Errors: STEP_SHAPE where it holds none. */
 export function stepNotes(model: ModelDescription, plan: StepPlan): string[] {
   const { steps, parts } = plan;
   const wanted = model.layers.flatMap(linearWeights).filter(({ part }) => parts.has(part));
-  if (wanted.length === 0) {
-    throw new ReamError("SETTINGS_CONFLICT", `the model has no ${[...parts].join(", ")}`, { where: "--parts" });
-  }
   const reasons = new Map<string, number>();
   for (const { part, shape } of wanted) {
     const reason = refusal(steps, shape);

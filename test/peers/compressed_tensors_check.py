@@ -1,0 +1,127 @@
+"""Compares quantised weights with compressed-tensors, both ways.
+
+    compressed_tensors_check.py make OUT
+        OUT receives theirs.safetensors: random matrices that compressed-tensors compresses, as `<case>.<suffix>`, with what it
+        decompresses them to, `<case>.values`; and the weights themselves, `<case>.weight_source`. grids.json: scales and
+        zero points that calculate_qparams gives to random ranges.
+    compressed_tensors_check.py check IN
+        Reads IN/ours.safetensors (`<case>.<suffix>`, `<case>.values`) and IN/ours.json (by case the scheme, as in
+        config_groups) and says "same" for every case whose decompressed values are `values` bit for bit. configs.json, by name
+        a quantization_config, is parsed and must come out as it went in.
+
+A case is <format>/<dtype>/<rows>x<columns>.
+"""
+import json
+import sys
+
+import torch
+from compressed_tensors.compressors import BaseCompressor
+from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
+from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
+from safetensors.torch import load_file, save_file
+
+FLOAT4 = dict(num_bits=4, type="float", symmetric=True)
+INT = dict(type="int")
+FORMATS = {
+    "int8": ("pack-quantized", dict(num_bits=8, symmetric=True, strategy="channel", **INT)),
+    "int4-g32": ("pack-quantized", dict(num_bits=4, symmetric=True, strategy="group", group_size=32, **INT)),
+    "int4-g128": ("pack-quantized", dict(num_bits=4, symmetric=True, strategy="group", group_size=128, **INT)),
+    "int4-g32-asym": ("pack-quantized", dict(num_bits=4, symmetric=False, strategy="group", group_size=32, **INT)),
+    "int4-g128-asym": ("pack-quantized", dict(num_bits=4, symmetric=False, strategy="group", group_size=128, **INT)),
+    "fp8": ("naive-quantized", dict(num_bits=8, type="float", symmetric=True, strategy="channel")),
+    "fp8-block": ("naive-quantized", dict(num_bits=8, type="float", symmetric=True, strategy="block", block_structure=[128, 128])),
+    "mxfp4": ("mxfp4-pack-quantized", dict(strategy="group", group_size=32, scale_dtype=torch.uint8, zp_dtype=torch.uint8, **FLOAT4)),
+    "nvfp4": ("nvfp4-pack-quantized", dict(strategy="tensor_group", group_size=16, scale_dtype=torch.float8_e4m3fn, zp_dtype=torch.float8_e4m3fn, **FLOAT4)),
+    # Read, not written.
+    "int8-plain": ("int-quantized", dict(num_bits=8, symmetric=True, strategy="channel", **INT)),
+    "int8-plain-asym": ("int-quantized", dict(num_bits=8, symmetric=False, strategy="channel", **INT)),
+    "int8-asym": ("pack-quantized", dict(num_bits=8, symmetric=False, strategy="group", group_size=64, **INT)),
+    "int4-channel": ("pack-quantized", dict(num_bits=4, symmetric=True, strategy="channel", **INT)),
+    "fp8-tensor": ("float-quantized", dict(num_bits=8, type="float", symmetric=True, strategy="tensor")),
+}
+# More than 8 rows: 0.20.0 cannot unpack zero points of one word (a stride that it takes for 1 is not).
+SHAPES = [(12, 128), (64, 256), (130, 384)]
+DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+
+
+def ranges(weight, args):
+    """Least and greatest value of what shares a scale."""
+    if args.strategy == "tensor":
+        return weight.min().reshape(1), weight.max().reshape(1)
+    if args.strategy == "channel":
+        return weight.amin(1, keepdim=True), weight.amax(1, keepdim=True)
+    if args.strategy == "block":
+        rows, columns = args.block_structure
+        blocks = [[block for block in part.split(columns, 1)] for part in weight.split(rows, 0)]
+        return tuple(torch.stack([torch.stack([of(block) for block in row]) for row in blocks]) for of in (torch.min, torch.max))
+    groups = weight.unflatten(1, (-1, args.group_size))
+    return groups.amin(-1), groups.amax(-1)
+
+
+def compress(weight, name):
+    storage, keywords = FORMATS[name]
+    args = QuantizationArgs(**keywords)
+    scheme = QuantizationScheme(targets=["Linear"], weights=args, format=storage)
+    state = {"weight": weight}
+    low, high = ranges(weight, args)
+    global_scale = None
+    if args.strategy == "tensor_group":
+        global_scale = generate_gparam(weight.min().float(), weight.max().float())
+        state["weight_global_scale"] = global_scale
+    scale, zero = calculate_qparams(low, high, args, global_scale=global_scale)
+    state.update(weight_scale=scale, weight_zero_point=zero)
+    compressor = BaseCompressor.get_value_from_registry(storage)
+    parts = compressor.compress(state, scheme)
+    values = compressor.decompress(parts, scheme)["weight"]
+    return {**parts, "values": values, "weight_source": weight}
+
+
+def make(folder):
+    torch.manual_seed(5)
+    tensors = {}
+    for name in FORMATS:
+        for dtype_name, dtype in DTYPES.items():
+            for rows, columns in SHAPES:
+                weight = torch.randn(rows, columns) * torch.rand(rows, 1) * 0.1
+                weight[rows // 2] = 0
+                weight[0, :8] *= 30
+                for suffix, tensor in compress(weight.to(dtype), name).items():
+                    tensors[f"{name}/{dtype_name}/{rows}x{columns}.{suffix}"] = tensor.contiguous()
+    save_file(tensors, f"{folder}/theirs.safetensors")
+
+    grids = []
+    for bits in (4, 8):
+        for symmetric in (True, False):
+            for dtype_name, dtype in DTYPES.items():
+                args = QuantizationArgs(num_bits=bits, type="int", symmetric=symmetric, strategy="group", group_size=32)
+                ends = (torch.randn(300, 2) * torch.tensor([1e-3, 1.0]).repeat(150).reshape(300, 1)).sort(1).values.to(dtype)
+                ends[0] = 0
+                scales, zeros = calculate_qparams(ends[:, 0], ends[:, 1], args)
+                grids.append(dict(bits=bits, symmetric=symmetric, dtype=dtype_name, low=ends[:, 0].tolist(), high=ends[:, 1].tolist(), scales=scales.tolist(), zeros=zeros.tolist()))
+    with open(f"{folder}/grids.json", "w") as file:
+        json.dump(grids, file)
+
+
+def same(a, b):
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.view(torch.uint8), b.view(torch.uint8))
+
+
+def check(folder):
+    tensors = load_file(f"{folder}/ours.safetensors")
+    with open(f"{folder}/ours.json") as file:
+        schemes = json.load(file)
+    for case, scheme in schemes.items():
+        parts = {name.removeprefix(f"{case}."): tensor for name, tensor in tensors.items() if name.startswith(f"{case}.")}
+        values = parts.pop("values")
+        scheme = QuantizationScheme(**scheme)
+        found = BaseCompressor.get_value_from_registry(scheme.format).decompress(parts, scheme)["weight"]
+        print(case, "same" if same(found.contiguous(), values) else "differs")
+    with open(f"{folder}/configs.json") as file:
+        for name, config in json.load(file).items():
+            again = QuantizationConfig(**config).model_dump()
+            rest = {key: value for key, value in config.items() if key in again}
+            known = {key: value for key, value in json.loads(json.dumps(again)).items() if key in config}
+            print(name, "same" if known == rest else f"differs: {known} {rest}")
+
+
+{"make": make, "check": check}[sys.argv[1]](sys.argv[2])
