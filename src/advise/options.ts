@@ -26,7 +26,7 @@ export const adviseOptions = z.strictObject({
     .int()
     .min(1)
     .max(10_000)
-    .default(16)
+    .default(8)
     .describe("experts that are rounded to each weight format to measure its error"),
   seed: z
     .int()

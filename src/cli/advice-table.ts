@@ -54,11 +54,7 @@ function qualityText(quality: Quality): string {
 
 /** d: share of the experts' output that is not kept; r: error of rounding. */
 function lossText({ dropped, rounded }: PredictedLoss): string {
-  const parts = [
-    ...(dropped === 0 ? [] : [`d ${number(dropped)}`]),
-    ...(rounded === 0 ? [] : [`r ${number(rounded)}`]),
-  ];
-  return parts.length === 0 ? "nothing lost" : parts.join(", ");
+  return `d ${number(dropped)}, r ${number(rounded)}`;
 }
 
 function sourceText(quality: Quality): string {

@@ -28,7 +28,6 @@ afterAll(async () => {
 });
 
 /** What was done behind the experts. */
-// biome-ignore lint/suspicious/noThenProperty: the manifest's key
 const steps = (...names: string[]) => ({ then: names });
 
 /** A copy of the small model's manifest with changes, in a folder of its own. */

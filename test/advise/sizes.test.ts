@@ -48,7 +48,6 @@ const SAME: FormatLayout = {
   refusal: () => undefined,
 };
 
-// biome-ignore lint/suspicious/noThenProperty: the option's name
 const steps = (...names: string[]) => ({ then: names });
 
 /** A small run of `ream compress`; the bytes of the tensors that it has written. */

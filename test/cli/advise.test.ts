@@ -19,7 +19,7 @@ test("a table for people, whose predictions are called so in every line", async 
   const { options } = await advise({ model, fit: "350kB", context: 64, sampledExperts: 2 });
   expect(lines).toHaveLength(options.length);
   for (const line of lines)
-    expect(line).toMatch(line.includes("none:") ? /it is the original$/ : / [dr] [\d.e-]+.* PREDICTED: /);
+    expect(line).toMatch(line.includes("none:") ? /it is the original$/ : / d [\d.e-]+, r [\d.e-]+ +PREDICTED: /);
   expect(lines.some((line) => / (\d+ B|[\d.]+ kB) too large /.test(line))).toBe(true);
   expect(stdout).toContain("int4-g128 is no option: ");
   const best = options.find(({ fits, command }) => fits && command !== undefined)!;

@@ -24,7 +24,6 @@ const manifest = z.object({
   topK: z.int(),
   outputDtype: z.string(),
   /** What was done to the weights behind the experts, step by step, as "int4-g128" or "gptq:int4-g128". */
-  // biome-ignore lint/suspicious/noThenProperty: the key of the file; an array is no function, so that await leaves it alone
   then: z.array(z.string()).optional(),
   steps: z.object({ parts: z.array(z.string()) }).optional(),
   settings: z.record(z.string(), z.unknown()).optional(),
