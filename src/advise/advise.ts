@@ -177,7 +177,8 @@ async function relationsOf(
   for (const { candidate, kl } of measurements) {
     const kind = kindOf(candidate);
     const isOriginal = candidate.method === undefined && candidate.format === undefined;
-    if (kl === undefined || kind === "both" || isOriginal) continue;
+    // GPTQ loses less than rounding to nearest, which is what the loss is of.
+    if (kl === undefined || kind === "both" || isOriginal || candidate.solver !== undefined) continue;
     points[kind].push({ loss: lossOf(await predictor.of(candidate), kind), kl });
   }
   const fitted: Relations = {};

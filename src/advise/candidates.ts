@@ -11,6 +11,8 @@ export interface Candidate {
   readonly method: Method | undefined;
   /** Weight format of the layers' linear weights; undefined: as stored. */
   readonly format: WeightFormatName | undefined;
+  /** GPTQ in place of rounding to nearest: of what was measured alone, as nothing is known of it without running. */
+  readonly solver?: "gptq" | undefined;
 }
 
 /** Every number of experts with every method and format: all experts first, the weights as stored before the formats. */
@@ -26,17 +28,25 @@ export function candidatesOf(
 }
 
 /** One word for each candidate, and the same for equal ones. */
-export function candidateKey({ experts, method, format }: Candidate): string {
-  return `${experts} ${method ?? "all"} ${format ?? "as stored"}`;
+export function candidateKey(candidate: Candidate): string {
+  const { experts, method } = candidate;
+  return `${experts} ${method ?? "all"} ${stepOf(candidate) ?? "as stored"}`;
+}
+
+/** What `--then` is for a candidate. */
+function stepOf({ format, solver }: Candidate): string | undefined {
+  return solver === undefined || format === undefined ? format : `${solver}:${format}`;
 }
 
 /** Options of `ream compress`; undefined for the model as it is. */
-export function candidateOptions({ experts, method, format }: Candidate): string | undefined {
-  if (method === undefined && format === undefined) return undefined;
+export function candidateOptions(candidate: Candidate): string | undefined {
+  const { experts, method } = candidate;
+  const step = stepOf(candidate);
+  if (method === undefined && step === undefined) return undefined;
   const parts = [
     `--experts ${experts}`,
     ...(method === undefined ? [] : [`--method ${method}`]),
-    ...(format === undefined ? [] : [`--then ${format}`]),
+    ...(step === undefined ? [] : [`--then ${step}`]),
   ];
   return parts.join(" ");
 }

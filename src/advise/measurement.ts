@@ -2,7 +2,7 @@ import type { WeightFormatName } from "../checkpoint/quantised/weight-format.js"
 import { resolveSettings } from "../compress/settings.js";
 import { parseSteps } from "../compress/steps/step.js";
 import { ReamError } from "../errors.js";
-import { LINEAR_PARTS } from "../model/linear-weights.js";
+import type { LinearPart } from "../model/linear-weights.js";
 import type { ReadManifest } from "../report/gather/manifest.js";
 import { type Candidate, isMethod } from "./candidates.js";
 
@@ -29,22 +29,29 @@ export interface Scores {
 /** A result of `ream evaluate` or `ream study` for a candidate, or for the model itself. */
 export interface Measurement extends Scores {
   readonly candidate: Candidate;
-  /** What else was decided when the model was made: calibration mix, changed settings, solver of the format. */
+  /** What else was decided when the model was made: calibration mix and changed settings. */
   readonly variant: string;
   /** Folder of the results, and the model's name in it. */
   readonly from: string;
 }
 
+/** What a model's candidates can be. */
+export interface CandidateRules {
+  readonly formats: readonly WeightFormatName[];
+  /** Parts of its layers with linear weights: a candidate's format is that of all of them. */
+  readonly parts: readonly LinearPart[];
+}
+
 /** The candidate that a manifest tells of, or why it is none. */
 export function candidateOf(
   { method, experts, outputDtype, then = [], steps, settings, calibration }: ReadManifest,
-  formats: readonly WeightFormatName[],
+  { formats, parts }: CandidateRules,
 ): { readonly candidate: Candidate; readonly variant: string } | { readonly reason: string } {
   if (!isMethod(method)) return { reason: `its method ${JSON.stringify(method)} is not known` };
   if (outputDtype !== "same") return { reason: `its tensors were written as ${outputDtype}` };
   const step = quantisation(then, formats);
   if (step === "none") return { reason: `its steps (${then.join(", ")}) are not one weight format of this model` };
-  if (steps !== undefined && !LINEAR_PARTS.every((part) => steps.parts.includes(part)))
+  if (steps !== undefined && !parts.every((part) => steps.parts.includes(part)))
     return { reason: `${then.join(", ")} was done to ${steps.parts.join(", ")} alone` };
   const kept = experts.after;
   const usual = resolveSettings(method) as Record<string, unknown>;
@@ -56,12 +63,11 @@ export function candidateOf(
       experts: kept,
       method: kept === experts.before ? undefined : method,
       format: step?.format,
+      ...(step?.solver === "gptq" && { solver: "gptq" }),
     },
-    variant: [
-      ...(step?.solver === "gptq" ? ["gptq"] : []),
-      ...(mix === undefined ? [] : [mix.join(" ")]),
-      ...changed.map(([key, value]) => `${key}=${value}`),
-    ].join(", "),
+    variant: [...(mix === undefined ? [] : [mix.join(" ")]), ...changed.map(([key, value]) => `${key}=${value}`)].join(
+      ", ",
+    ),
   };
 }
 

@@ -6,13 +6,14 @@ import { plainMean } from "../evaluate/metrics/group.js";
 import type { SubjectResult } from "../evaluate/run/evaluation.js";
 import type { ResolvedEvaluateOptions } from "../evaluate/run/options.js";
 import { subjectsOf } from "../evaluate/run/subject.js";
+import { linearWeights } from "../model/linear-weights.js";
 import type { OpenedModel } from "../pipeline/open-model.js";
 import { readEvaluation } from "../report/gather/evaluation.js";
 import { type ReadManifest, readManifest } from "../report/gather/manifest.js";
 import { jobFolder } from "../study/job-folder.js";
 import { readResults, type Scored } from "../study/results.js";
 import type { Candidate } from "./candidates.js";
-import { candidateOf, type Measurement, type Score, type Scores } from "./measurement.js";
+import { type CandidateRules, candidateOf, type Measurement, type Score, type Scores } from "./measurement.js";
 import { sourceCheck } from "./source-check.js";
 
 /** What was measured of a model and of what was made from it, and a line for each result that is of something else. */
@@ -50,13 +51,16 @@ class Reader implements Measured {
   readonly notes: string[] = [];
   private readonly original: Candidate;
   private readonly isSource: ReturnType<typeof sourceCheck>;
+  private readonly rules: CandidateRules;
 
   constructor(
     private readonly opened: OpenedModel,
-    private readonly formats: readonly WeightFormatName[],
+    formats: readonly WeightFormatName[],
   ) {
-    this.original = { experts: opened.model.experts, method: undefined, format: undefined };
+    const { model } = opened;
+    this.original = { experts: model.experts, method: undefined, format: undefined };
     this.isSource = sourceCheck(opened);
+    this.rules = { formats, parts: [...new Set(model.layers.flatMap(linearWeights).map(({ part }) => part))] };
   }
 
   async evaluation(folder: string): Promise<void> {
@@ -108,7 +112,7 @@ class Reader implements Measured {
       this.notes.push(`${from}: made from other files than ${this.opened.name} (${manifest.source.model}).`);
       return;
     }
-    const found = candidateOf(manifest, this.formats);
+    const found = candidateOf(manifest, this.rules);
     if ("reason" in found) this.notes.push(`${from}: no candidate here, because ${found.reason}.`);
     else this.measurements.push({ ...found, from, ...scores });
   }

@@ -33,5 +33,7 @@ test("the command that makes a candidate", () => {
   expect(candidateCommand("it's here", { ...candidate, method: undefined, format: "fp8" })).toBe(
     "ream compress 'it'\\''s here' --experts 96 --then fp8 --out DIR",
   );
+  expect(candidateCommand("m", { ...candidate, solver: "gptq" })).toContain(" --then gptq:int4-g128 ");
+  expect(candidateKey({ ...candidate, solver: "gptq" })).not.toBe(candidateKey(candidate));
   expect(candidateCommand("m", { experts: 96, method: undefined, format: undefined })).toBeUndefined();
 });
