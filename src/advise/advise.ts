@@ -7,18 +7,17 @@ import { type OpenedModel, type OpenModelContext, openModel } from "../pipeline/
 import { parseOptions } from "../pipeline/parse-options.js";
 import { predictionNotes } from "../pipeline/prediction-layers.js";
 import { refuseSource } from "../pipeline/refuse-source.js";
-import { spearman } from "../study/analysis/rank-quality.js";
 import type { Advice, Option, Quality } from "./advice.js";
 import { type CacheSize, sequenceCache } from "./cache.js";
 import { type Candidate, candidateCommand, candidateKey, candidateOptions, candidatesOf } from "./candidates.js";
-import { type DivergenceRelation, fitDivergence } from "./divergence.js";
 import { formatsOf } from "./formats.js";
 import type { Measurement } from "./measurement.js";
 import { parseMemorySize, parsePart } from "./memory-size.js";
 import { type AdviseOptions, adviseOptions, type ResolvedAdviseOptions } from "./options.js";
-import { type PredictedLoss, Predictor } from "./predict.js";
+import { Predictor } from "./predict.js";
 import { rankOptions } from "./rank.js";
 import { type Measured, readMeasured } from "./read-measured.js";
+import { predictDivergence, type Relations, relationsOf } from "./relations.js";
 import { CheckpointSizes } from "./sizes.js";
 
 export interface AdviseContext extends OpenModelContext {
@@ -99,6 +98,7 @@ async function weigh(
         : []),
       ...predictionNotes(checkpoint, model),
       ...measured.notes,
+      ...predictor.notes,
       ...relations.notes,
       ...taskNotes(weighed),
     ],
@@ -146,61 +146,13 @@ async function qualities(
       quality: { kind: "measured", scores: scoresOf(one), from: one.from, loss },
     }));
   }
-  const kind = kindOf(candidate);
-  const divergence = kind === "both" ? undefined : relations[kind]?.predict(lossOf(loss, kind));
-  return [{ variant: "", quality: { kind: "predicted", loss, divergence } }];
+  return [
+    { variant: "", quality: { kind: "predicted", loss, divergence: predictDivergence(relations, candidate, loss) } },
+  ];
 }
 
 function scoresOf({ mc, gen, avg, kl, tasks, domains }: Measurement) {
   return { mc, gen, avg, kl, tasks, domains };
-}
-
-/** What is changed: the two do not add up, so that candidates with both have no relation. */
-type Kind = "experts" | "format";
-type Relations = Partial<Record<Kind, DivergenceRelation | undefined>>;
-
-function kindOf({ method, format }: Candidate): Kind | "both" {
-  if (method !== undefined && format !== undefined) return "both";
-  return method === undefined ? "format" : "experts";
-}
-
-function lossOf({ dropped, rounded }: PredictedLoss, kind: Kind): number {
-  return kind === "experts" ? dropped : rounded;
-}
-
-/** How predicted losses and measured divergences go together, and what should be said of it. */
-async function relationsOf(
-  measurements: readonly Measurement[],
-  predictor: Predictor,
-): Promise<{ readonly fitted: Relations; readonly notes: readonly string[] }> {
-  const points: Record<Kind, { loss: number; kl: number }[]> = { experts: [], format: [] };
-  for (const { candidate, kl } of measurements) {
-    const kind = kindOf(candidate);
-    const isOriginal = candidate.method === undefined && candidate.format === undefined;
-    // GPTQ loses less than rounding to nearest, which is what the loss is of.
-    if (kl === undefined || kind === "both" || isOriginal || candidate.solver !== undefined) continue;
-    points[kind].push({ loss: lossOf(await predictor.of(candidate), kind), kl });
-  }
-  const fitted: Relations = {};
-  const notes: string[] = [];
-  for (const [kind, name] of [
-    ["experts", "fewer experts"],
-    ["format", "weight formats"],
-  ] as const) {
-    const known = points[kind];
-    if (known.length === 0) continue;
-    fitted[kind] = fitDivergence(known);
-    const rho = spearman(
-      known.map(({ loss }) => loss),
-      known.map(({ kl }) => kl),
-    );
-    const what =
-      fitted[kind] === undefined
-        ? `no KL is predicted for ${name}, because ${known.length} measured do not show how it grows with the loss`
-        : `KL is predicted for ${name} by the power law that ${known.length} measured show, within their range`;
-    notes.push(`${what}${rho === undefined ? "" : `; loss and KL rank alike with Spearman's rho ${rho.toFixed(2)}`}.`);
-  }
-  return { fitted, notes };
 }
 
 /** Averages are of the tasks that were asked. */

@@ -30,6 +30,8 @@ export class Predictor {
     private readonly shares: ReadonlyMap<Method, DroppedShares>,
     private readonly unobserved: DroppedShares,
     readonly rounding: ReadonlyMap<WeightFormatName, RoundingError>,
+    /** What a person should know of the observation. */
+    readonly notes: readonly string[],
   ) {}
 
   /** Errors: those of observations and of reading experts. */
@@ -43,16 +45,18 @@ export class Predictor {
   ): Promise<Predictor> {
     const { observed, mix, sampledExperts: count, seed } = options;
     const shares = new Map<Method, DroppedShares>();
+    const notes: string[] = [];
     if (observed !== undefined) {
       const observation = await Observation.open(observed);
       await observation.checkModel(opened);
+      notes.push(...observation.mix(mix).notes);
       for (const method of new Set(candidates.flatMap(({ method }) => method ?? [])))
         shares.set(method, await observedShares(observation, opened.model, method, mix));
     }
     const used = new Set(candidates.map(({ format }) => format));
     const measured = new Map([...formats].filter(([name]) => used.has(name)));
     const rounding = await roundingErrors(opened, backend, measured, { count, seed, signal });
-    return new Predictor(shares, alike(opened.model), rounding);
+    return new Predictor(shares, alike(opened.model), rounding, notes);
   }
 
   async of({ experts, method, format }: Candidate): Promise<PredictedLoss> {

@@ -91,6 +91,10 @@ test("with an observation the shares are those of the experts; another model's i
   const reap = predicted(seen, "reap", 48);
   expect(reap.basis).toBe("observed experts");
   expect(reap.dropped).toBeLessThan(0.25);
+  expect(seen.notes.join()).not.toContain("estimate");
+  expect((await advise({ ...common, observed })).notes.join()).toContain(
+    "an estimate, not what a run on the mix would give",
+  );
   expect(predicted(seen, "frequency", 48).dropped).not.toBe(reap.dropped);
   await expect(advise({ model: QWEN, fit: "1GB", observed })).rejects.toMatchObject({ code: "OBSERVATION_MODEL" });
 });
