@@ -70,7 +70,7 @@ describe("what fits", () => {
 test("with an observation the shares are those of the experts; another model's is refused", async () => {
   const observed = join(folder, "observed");
   await follow(
-    observe({ model: MODEL, ...TEXT, mix: ["general=1"], pruningOnly: true, out: observed }),
+    observe({ model: MODEL, ...TEXT, mix: ["general=1", "math=1"], pruningOnly: true, out: observed }),
     () => undefined,
   );
   const common = {
