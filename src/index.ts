@@ -1,4 +1,8 @@
 /** The library: everything that the command `ream` is made of. */
+
+export type { Advice, Option, Quality, RankedOption } from "./advise/advice.js";
+export { type AdviseContext, advise } from "./advise/advise.js";
+export { type AdviseOptions, adviseOptions } from "./advise/options.js";
 export type { Calibration, CalibrationDomain } from "./calibration/calibration.js";
 export { type CalibrationContext, type CalibrationEvent, loadCalibration } from "./calibration/load-calibration.js";
 export { type CalibrationOptions, calibrationOptions } from "./calibration/options.js";

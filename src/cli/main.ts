@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../version.js";
+import { adviseCommand } from "./advise.js";
 import { compressCommand } from "./compress.js";
 import { demoCommand } from "./demo.js";
 import { evaluateCommand } from "./evaluate.js";
@@ -35,6 +36,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   for (const command of [
     demoCommand,
     inspectCommand,
+    adviseCommand,
     compressCommand,
     observeCommand,
     planCommand,

@@ -3,8 +3,9 @@ import { METHODS } from "../compress/settings.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
 import { quantisationOf, storedNumbers } from "../model/quantisation.js";
 import { weightBytes } from "../model/read-weight.js";
-import { expertCounts, routerNames } from "../model/router.js";
+import { routerNames } from "../model/router.js";
 import { layerTensors } from "../model/tensor-list.js";
+import { expertTargets } from "./expert-targets.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
 import { outputTensors } from "./output-layout.js";
 
@@ -131,7 +132,7 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
     where: { ...named, rest: bytes - sum(Object.values(named)) },
     perLayer,
     quantisation: model.quantisation,
-    compressed: targets(model).map((experts) => ({
+    compressed: expertTargets(model).map((experts) => ({
       experts,
       bytes: sum(outputTensors(checkpoint, model, experts, undefined).map(tensorBytes)),
     })),
@@ -141,14 +142,6 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
       ...(quantisation !== undefined && "notes" in quantisation ? quantisation.notes : []),
     ],
   };
-}
-
-/** Expert counts that are worth a look: about 7/8, 3/4, 5/8, 1/2 and 1/4 of them, as far as the router can do with them. */
-function targets({ experts, layers, quantisation }: ModelDescription): number[] {
-  if (quantisation !== undefined) return [];
-  const { step, least } = expertCounts(layers.find(isMoe)!.feedForward.router);
-  const counts = [7 / 8, 3 / 4, 5 / 8, 1 / 2, 1 / 4].map((share) => Math.round((experts * share) / step) * step);
-  return [...new Set(counts)].filter((count) => count >= least && count < experts);
 }
 
 /** Memory of the program itself with the buffers of a batch, measured on small models. */

@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Plan } from "../../src/compress/plan.js";
@@ -35,4 +36,15 @@ export function groups({ layers }: Plan) {
 
 export function permutations({ layers }: Plan) {
   return layers.map(({ groups }) => groups.map((group) => group.permutations));
+}
+
+/** The models of the reference data know 128 tokens and bring no tokenizer: one of single characters. */
+export function writeCharacterTokenizer(folder: string): string {
+  const tokenizer = JSON.parse(readFileSync(join(MODEL, "tokenizer.json"), "utf8"));
+  const characters = Object.keys(tokenizer.model.vocab).filter((token) => token.length === 1 && token < "\u007f");
+  // Space and line break as byte-level tokenizers write them.
+  const vocab = Object.fromEntries([...characters, "Ġ", "Ċ"].map((token, id) => [token, id]));
+  const text = JSON.stringify({ ...tokenizer, added_tokens: [], model: { ...tokenizer.model, vocab, merges: [] } });
+  writeFileSync(join(folder, "tokenizer.json"), text);
+  return folder;
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -6,25 +6,14 @@ import { PAPER_MIXES } from "../../src/calibration/paper-mixes.js";
 import { observe } from "../../src/observe/observe.js";
 import { follow } from "../../src/pipeline/follow.js";
 import { GOLDENS } from "../support/goldens.js";
-import { dryPlan, groups, MODEL, permutations, TEXT } from "./demo-text.js";
+import { dryPlan, groups, permutations, TEXT, writeCharacterTokenizer } from "./demo-text.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ream-observe-families-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The models of the reference data know 128 tokens and bring no tokenizer: one of single characters. */
-function writeCharacterTokenizer(): string {
-  const tokenizer = JSON.parse(readFileSync(join(MODEL, "tokenizer.json"), "utf8"));
-  const characters = Object.keys(tokenizer.model.vocab).filter((token) => token.length === 1 && token < "\u007f");
-  // Space and line break as byte-level tokenizers write them.
-  const vocab = Object.fromEntries([...characters, "Ġ", "Ċ"].map((token, id) => [token, id]));
-  const text = JSON.stringify({ ...tokenizer, added_tokens: [], model: { ...tokenizer.model, vocab, merges: [] } });
-  writeFileSync(join(folder, "tokenizer.json"), text);
-  return folder;
-}
-
 test.each(readdirSync(join(GOLDENS, "ream")))("%s: ten mixes, from an observation as directly", async (name) => {
   const model = join(GOLDENS, "ream", name, "model");
-  const text = { ...TEXT, tokenizer: writeCharacterTokenizer() };
+  const text = { ...TEXT, tokenizer: writeCharacterTokenizer(folder) };
   const observed = join(folder, name);
   await follow(observe({ ...text, model, precision: "f32", out: observed }), () => undefined);
   for (const method of ["reap", "ream"] as const) {

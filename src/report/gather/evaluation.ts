@@ -32,7 +32,8 @@ export async function evaluationOf(
   };
 }
 
-async function readEvaluation(path: string): Promise<Evaluation> {
+/** Reads `evaluation.json`. Errors: EVALUATION_READ, and those of JSON. */
+export async function readEvaluation(path: string): Promise<Evaluation> {
   const bytes = await readFile(path).catch((cause: Error) => {
     throw new ReamError("EVALUATION_READ", `the evaluation cannot be read: ${cause.message}`, {
       where: path,

@@ -23,6 +23,9 @@ const manifest = z.object({
   experts: z.object({ before: z.int(), after: z.int() }),
   topK: z.int(),
   outputDtype: z.string(),
+  /** What was done to the weights behind the experts, step by step, as "int4-g128" or "gptq:int4-g128". */
+  then: z.array(z.string()).optional(),
+  steps: z.object({ parts: z.array(z.string()) }).optional(),
   settings: z.record(z.string(), z.unknown()).optional(),
   seed: z.number().optional(),
   calibration: z
@@ -39,9 +42,12 @@ const manifest = z.object({
 
 export type ReadManifest = z.infer<typeof manifest>;
 
-/** Reads the manifest of a compressed checkpoint. Errors: MANIFEST_READ, MANIFEST_INVALID, and those of JSON. */
-export async function readManifest(folder: string): Promise<ReadManifest> {
-  const path = join(folder, "ream.json");
+/**
+ * Reads the manifest of a compressed checkpoint; a study keeps it under another `name`.
+ * Errors: MANIFEST_READ, MANIFEST_INVALID, and those of JSON.
+ */
+export async function readManifest(folder: string, name = "ream.json"): Promise<ReadManifest> {
+  const path = join(folder, name);
   const bytes = await readFile(path).catch((cause: Error) => {
     throw new ReamError("MANIFEST_READ", `the manifest cannot be read: ${cause.message}`, {
       where: path,

@@ -1,0 +1,29 @@
+import { weightFormat } from "../checkpoint/quantised/formats.js";
+import {
+  WEIGHT_FORMAT_NAMES,
+  type WeightFormat,
+  type WeightFormatName,
+} from "../checkpoint/quantised/weight-format.js";
+import { isMoe, type ModelDescription } from "../model/description.js";
+import { EXPERT_PARTS, expertShape } from "../model/expert-storage.js";
+
+/** The weight formats that a model can be stored in, and why the others are none. */
+export interface ModelFormats {
+  readonly usable: ReadonlyMap<WeightFormatName, WeightFormat>;
+  readonly refused: readonly { readonly format: WeightFormatName; readonly reason: string }[];
+}
+
+/** Formats that can store matrices of the routed experts, which are most of a model. */
+export function formatsOf({ layers, family }: Pick<ModelDescription, "layers" | "family">): ModelFormats {
+  const { experts } = layers.find(isMoe)!.feedForward;
+  const usable = new Map<WeightFormatName, WeightFormat>();
+  const refused: ModelFormats["refused"][number][] = [];
+  for (const name of WEIGHT_FORMAT_NAMES) {
+    const format = weightFormat(name);
+    const reasons = EXPERT_PARTS.map((part) => format.refusal(expertShape(experts, part)));
+    if (experts.biased === true) refused.push({ format: name, reason: `experts of ${family} have biases` });
+    else if (reasons.every((reason) => reason !== undefined)) refused.push({ format: name, reason: reasons[0]! });
+    else usable.set(name, format);
+  }
+  return { usable, refused };
+}
