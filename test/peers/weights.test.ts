@@ -93,7 +93,7 @@ describe.skipIf(!existsSync(python))("a layer of the demo model, pruned and quan
         const rows = sameRows(masks[0]!, masks[1]!, shape);
         expect(rows.length).toBeGreaterThanOrEqual(exact ? shape[0] : 0.9 * shape[0]);
         if (exact) expectNear(pruned, expected, 1e-5);
-        expectEqualErrors(backend, gram, weight, pruned, expected, exact ? 1e-5 : 2e-3);
+        expectEqualErrors(backend, gram, weight, pruned, expected, exact ? 1e-5 : 0.02);
       }
     });
 
@@ -117,13 +117,15 @@ describe.skipIf(!existsSync(python))("a layer of the demo model, pruned and quan
         expect(rows.length / shape[0]).toBeGreaterThanOrEqual(exact ? 1 : 0.8);
         const groups = scales.length / shape[0];
         for (const r of rows) {
-          const part = <T extends Float32Array | Int8Array>(values: T) => values.subarray(r * groups, (r + 1) * groups);
-          expectNear(part(result.scales), part(scales), exact ? 0 : 2 ** -8);
-          if (result.zeros !== undefined) expect(part(result.zeros)).toEqual(part(zeros));
+          const [first, end] = [r * groups, (r + 1) * groups];
+          expectNear(result.scales.subarray(first, end), scales.subarray(first, end), exact ? 0 : 2 ** -8);
+          if (result.zeros !== undefined) {
+            expect(result.zeros.subarray(first, end)).toEqual(zeros.subarray(first, end));
+          }
         }
         const expected = { ...result, codes, scales, zeros: grid.symmetric ? undefined : zeros };
         const values = [result, expected].map((matrix) => valuesOf(matrix, grid.group ?? shape[1]));
-        expectEqualErrors(backend, gram, weight, values[0]!, values[1]!, exact ? 1e-5 : 0.01);
+        expectEqualErrors(backend, gram, weight, values[0]!, values[1]!, exact ? 1e-5 : 0.02);
       }
     });
   });
