@@ -11,7 +11,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, cpus, tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Checkpoint } from "../src/checkpoint/checkpoint.js";
@@ -22,6 +22,7 @@ import type { Engine } from "../src/generate/contract.js";
 import { openEngine } from "../src/generate/engine.js";
 import { describeModel } from "../src/model/describe.js";
 import { countWeights, SIZES, writeModel } from "./decode-checkpoint.js";
+import { meterOthers, tellOthers } from "./meter-others.js";
 import {
   answerTokens,
   byPrompt,
@@ -156,22 +157,6 @@ function measureTransformers(python: string, workloads: readonly Workload[]) {
   };
   tellOthers("transformers", meter(seconds));
   return results;
-}
-
-/** Measures from now on which share of the processors other programs take, given the seconds that the own one took. */
-function meterOthers(): (own: number) => number {
-  const busy = () => {
-    const times = cpus().map(({ times: { user, nice, sys, irq } }) => user + nice + sys + irq);
-    return times.reduce((sum, time) => sum + time) / 1000;
-  };
-  const [before, start] = [busy(), performance.now()];
-  return (own) => (busy() - before - own) / (((performance.now() - start) / 1000) * cpus().length);
-}
-
-/** Other programs slow transformers far more than this engine: ratios mean nothing then. */
-function tellOthers(name: string, share: number): void {
-  const warning = share > 0.05 ? ": THE RATIOS ARE NOT VALID" : "";
-  console.log(`while ${name} ran, other programs took ${(100 * share).toFixed(0)} % of the processors${warning}`);
 }
 
 function median(values: Speeds): number {

@@ -18,6 +18,7 @@ import { factorGram } from "../src/compress/weights/gram-factor.js";
 import type { Backend } from "../src/engine/backend.js";
 import { createNativeBackend } from "../src/engine/native/native-backend.js";
 import { Random } from "../src/random.js";
+import { meterOthers, tellOthers } from "./meter-others.js";
 
 const [HIDDEN, WIDTH, EXPERTS, TOKENS] = [2048, 768, 128, 512];
 const OPTIONS = { grid: { bits: 4, group: 128, symmetric: true }, scaleDtype: "BF16" } as const;
@@ -56,10 +57,13 @@ const random = new Random(1);
 const backend = createNativeBackend({ precision: "f32", threads });
 const works = Array.from({ length: experts }, () => [makeWork(2 * WIDTH, HIDDEN), makeWork(HIDDEN, WIDTH)]).flat();
 console.log(`${backend.description}; ${experts} of ${EXPERTS} experts; best of ${rounds} rounds`);
+const [meter, used] = [meterOthers(), process.cpuUsage()];
 const ours = best(Array.from({ length: rounds + 1 }, () => run(backend)).slice(1));
+const { user, system } = process.cpuUsage(used);
+tellOthers("ream", meter((user + system) / 1e6));
 tell("ream", ours);
 if (options.python !== undefined) {
-  const theirs = best(runPython(options.python));
+  const theirs = runPython(options.python);
   tell("PyTorch", theirs);
   const difference = Math.abs(ours.error / theirs.error - 1);
   if (!(difference < 0.02)) throw new Error(`errors ${ours.error} and ${theirs.error} are of different work`);
@@ -103,7 +107,7 @@ function run(backend: Backend): Spent {
   return spent;
 }
 
-function runPython(python: string): Spent[] {
+function runPython(python: string): Spent {
   const folder = mkdtempSync(join(tmpdir(), "ream-gptq-"));
   try {
     const shapes = works.map(({ rows, columns, weight, inputs }, i) => {
@@ -113,9 +117,12 @@ function runPython(python: string): Spent[] {
     });
     const script = join(import.meta.dirname, "../../bench/gptq.py");
     const input = JSON.stringify({ folder, shapes, threads, rounds });
+    const meter = meterOthers();
     const child = spawnSync(python, [script], { encoding: "utf8", stdio: ["pipe", "pipe", "inherit"], input });
     if (child.status !== 0) throw new Error(`PyTorch ended with ${child.status ?? child.signal}`);
-    return JSON.parse(child.stdout) as Spent[];
+    const { seconds, results } = JSON.parse(child.stdout) as { readonly seconds: number; readonly results: Spent[] };
+    tellOthers("PyTorch", meter(seconds));
+    return best(results);
   } finally {
     rmSync(folder, { recursive: true });
   }

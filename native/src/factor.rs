@@ -29,7 +29,7 @@ pub struct Factor {
     pub importance: Vec<f32>,
     /// What was added to the diagonal of H.
     pub added: Vec<f64>,
-    /// Rᵀ `[columns, columns]`: row j holds R_ij for i <= j; the rest is arbitrary.
+    /// Rᵀ `[columns, columns]`: row j holds `R_ij` for i <= j; the rest is arbitrary.
     transposed: Buffer,
 }
 
@@ -121,7 +121,7 @@ fn gather(context: &Context, transposed: &[f32], n: usize, columns: &Range<usize
     });
 }
 
-/// What is left of the block's columns, rows 0 .. end: H_ij - sum over later k of R_ik R_jk, to sums `[rows, 64]`.
+/// What is left of the block's columns, rows 0 .. end: `H_ij` - sum over later k of `R_ik R_jk`, to sums `[rows, 64]`.
 fn remaining(context: &Context, matrix: Matrix, columns: &Range<usize>, rows: &[f32], panel: &[f32], sums: &mut [f64]) {
     let n = matrix.n;
     let (blocks, size) = row_blocks(columns.end);
@@ -153,13 +153,13 @@ fn subtract_body(values: &[f32], sums: &mut [f64]) {
     sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum -= f64::from(value));
 }
 
-/// A block on the diagonal, transposed: row j holds R_ij for i <= j.
-type Block = [[f64; PANEL]; PANEL];
+/// A block on the diagonal, transposed: row j holds `R_ij` for i <= j.
+type Block = Vec<[f64; PANEL]>;
 
 /// Factors a block `[width, 64]` whose lower triangle need not be there. `entry(k)` is what the diagonal was at first.
-fn factor_block(sums: &[f64], entry: impl Fn(usize) -> f64) -> Option<Box<Block>> {
+fn factor_block(sums: &[f64], entry: impl Fn(usize) -> f64) -> Option<Block> {
     let sums = sums.as_chunks::<PANEL>().0;
-    let mut r: Box<Block> = Box::new([[0.0; PANEL]; PANEL]);
+    let mut r: Block = vec![[0.0; PANEL]; PANEL];
     for (i, row) in sums.iter().enumerate() {
         (i..sums.len()).for_each(|j| r[j][i] = row[j]);
     }
@@ -182,7 +182,7 @@ fn factor_block(sums: &[f64], entry: impl Fn(usize) -> f64) -> Option<Box<Block>
 }
 
 /// The inverse M of the transposed block, to `[width, 64]`: X = S M solves X Rᵀ = S.
-fn invert_block(block: &Block, out: &mut [f32]) {
+fn invert_block(block: &[[f64; PANEL]], out: &mut [f32]) {
     let mut inverse = vec![[0.0_f64; PANEL]; out.len() / PANEL];
     for k in 0..inverse.len() {
         let (before, row) = inverse.split_at_mut(k);
@@ -191,12 +191,14 @@ fn invert_block(block: &Block, out: &mut [f32]) {
             row.iter_mut().zip(other).for_each(|(value, part)| *value -= factor * part);
         }
         row[k] += 1.0;
-        row.iter_mut().for_each(|value| *value /= block[k][k]);
+        for value in row {
+            *value /= block[k][k];
+        }
     }
     out.iter_mut().zip(inverse.as_flattened()).for_each(|(out, &value)| *out = value as f32);
 }
 
-/// R_ij for the rows i before the block, from what is left of them and the inverse of the block; to R and Rᵀ.
+/// `R_ij` for the rows i before the block, from what is left of them and the inverse of the block; to R and Rᵀ.
 fn solve(
     context: &Context,
     n: usize,

@@ -21,7 +21,7 @@ pub struct Groups {
 }
 
 /// What a weight becomes: codes `[rows, columns]`, scales and zeros `[rows, groups]`.
-pub struct Codes<'a> {
+pub struct Quantised<'a> {
     /// Codes.
     pub codes: &'a mut [i8],
     /// Scales.
@@ -44,7 +44,7 @@ struct Scratch {
 }
 
 /// GPTQ of weight `[rows, columns]`. Returns trace(D H Dᵀ).
-pub fn gptq(context: &Context, weight: &[f32], factor: &Factor, groups: Groups, out: Codes) -> f64 {
+pub fn gptq(context: &Context, weight: &[f32], factor: &Factor, groups: Groups, out: Quantised) -> f64 {
     let n = factor.columns;
     if weight.is_empty() {
         return 0.0;
@@ -64,7 +64,8 @@ pub fn gptq(context: &Context, weight: &[f32], factor: &Factor, groups: Groups, 
     };
     let mut errors = vec![0.0; panels(rows)];
     let shared = Disjoint::new(&mut errors);
-    let (codes, scales, zeros) = (Disjoint::new(out.codes), Disjoint::new(out.scales), Disjoint::new(out.zeros));
+    let Quantised { codes, scales, zeros } = out;
+    let (codes, scales, zeros) = (Disjoint::new(codes), Disjoint::new(scales), Disjoint::new(zeros));
     context.threads.run(panels(rows), scratch, |scratch, panel| {
         let own = panel_rows(panel, rows);
         // SAFETY: each panel belongs to one task, here and below.
@@ -154,7 +155,7 @@ fn quantise_block_body(
     grids: &mut [(Lanes, Lanes)],
     codes: &mut [[i8; PANEL]],
 ) {
-    for k in 0..block.width() {
+    for (k, codes) in codes.iter_mut().enumerate().take(block.width()) {
         let position = block.position(k);
         if !fixed && position.is_multiple_of(groups.size) {
             let (mut low, mut high) = ([0.0; PANEL], [0.0; PANEL]);
@@ -172,7 +173,7 @@ fn quantise_block_body(
         let mut values = [0.0; PANEL];
         for lane in 0..PANEL {
             let code = code_of(updated[lane], scales[lane], zeros[lane], groups.grid.bits);
-            codes[k][lane] = code;
+            codes[lane] = code;
             values[lane] = scales[lane] * (f32::from(code) - zeros[lane]);
         }
         block.put(k, &values, &updated);

@@ -77,7 +77,7 @@ pub fn output_error(context: &Context, difference: &[f32], gram: &[f64], columns
 }
 
 multiversion! {
-    /// Sum over rows d of (sum over i of d_i products[i, j]) d_j, for the strip's columns j from `first` on.
+    /// Sum over rows d of (sum over i of `d_i` products[i, j]) `d_j`, for the strip's columns j from `first` on.
     fn strip_error(difference: &[f32], columns: usize, products: &[f64], first: usize, error: &mut f64) = strip_error_body;
 }
 

@@ -77,11 +77,11 @@ pub fn limit(context: &Context, keys: &[u32], count: usize) -> Limit {
 fn near_limit(context: &Context, keys: &[u32], count: usize) -> Option<u32> {
     // Odd, so that no pattern of columns is all that is seen.
     let sample: Vec<u32> = keys.iter().copied().step_by((2 * keys.len() / MANY) | 1).collect();
-    let middle = count as f64 / keys.len() as f64 * sample.len() as f64;
+    let middle = (count as u128 * sample.len() as u128 / keys.len() as u128) as usize;
     // Four standard deviations of how many of the sample are below the limit, at most.
-    let margin = 2.0 * (sample.len() as f64).sqrt() + 1.0;
-    let rank = |place: f64| kth(context, &sample, (place as usize).clamp(1, sample.len()));
-    let (low, high) = (rank((middle - margin).max(0.0)), rank(middle + margin));
+    let margin = 2 * sample.len().isqrt() + 1;
+    let ranked = |rank: usize| kth(context, &sample, rank.clamp(1, sample.len()));
+    let (low, high) = (ranked(middle.saturating_sub(margin)), ranked(middle + margin));
     let below = count_in_pieces(context, keys, |keys, counts| count_below(context.cpu, keys, low, counts));
     let candidates: Vec<u32> = keys.iter().copied().filter(|key| (low..=high).contains(key)).collect();
     let inside = below < count && count <= below + candidates.len();

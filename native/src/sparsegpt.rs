@@ -1,4 +1,4 @@
-//! SparseGPT (Frantar & Alistarh 2023): see src/compress/weights/sparsegpt.ts.
+//! `SparseGPT` (Frantar & Alistarh 2023): see src/compress/weights/sparsegpt.ts.
 
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ struct Scratch {
     masks: Vec<Mask>,
 }
 
-/// SparseGPT of weight `[rows, columns]`, in place, with a factor that has no order. Returns trace(D H Dᵀ).
+/// `SparseGPT` of weight `[rows, columns]`, in place, with a factor that has no order. Returns trace(D H Dᵀ).
 pub fn sparsegpt(context: &Context, weight: &mut [f32], factor: &Factor, pattern: Pattern) -> f64 {
     if weight.is_empty() {
         return 0.0;

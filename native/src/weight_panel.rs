@@ -1,9 +1,9 @@
 //! 64 rows of a weight on their way through the columns, side by side as the lanes of a product's panel.
 //!
-//! With H = R Rᵀ the squared change of a row's outputs by d = w - q is ||d R||², whose term k is
-//! (sum over i <= k of d_i R_ik)². It is 0 for the weight w_k + (sum over i < k of d_i R_ik) / R_kk: what the updates of
-//! the published loops make of column k (docs/weight-pruning.md). Terms from columns before a block come as a product for
-//! the whole block, those inside it as small products and column by column.
+//! With H = R Rᵀ the squared change of a row's outputs by d = w - q is ||d R||², whose term k is the square of the sum over
+//! i <= k of `d_i R_ik`. It is 0 for the weight `w_k` + (sum over i < k of `d_i R_ik`) / `R_kk`: what the updates of the
+//! published loops make of column k (docs/weight-pruning.md). Terms from columns before a block come as a product for the
+//! whole block, those inside it as small products and column by column.
 
 use std::ops::Range;
 
@@ -34,7 +34,7 @@ pub fn panel_rows(panel: usize, rows: usize) -> Range<usize> {
     panel * PANEL..rows.min((panel + 1) * PANEL)
 }
 
-/// Sums over i before the block of d_i R_ik, for the block's columns k: sums `[width]`. `taken` `[columns]` is d.
+/// Sums over i before the block of `d_i R_ik`, for the block's columns k: sums `[width]`. `taken` `[columns]` is d.
 pub fn sums_before(
     context: &Context,
     tile: &mut Tile,
@@ -90,7 +90,7 @@ pub struct Block<'a> {
     near: Near,
     /// Sum of the terms of ||d R||².
     damped: Lanes,
-    /// Sum of d_k² times what was added to H_kk: the part of it that is not of the outputs.
+    /// Sum of `d_k²` times what was added to `H_kk`: the part of it that is not of the outputs.
     added: Lanes,
 }
 

@@ -6,7 +6,7 @@ use napi_derive::napi;
 use super::{Engine, Output, check, check_apart, check_indices, check_length, invalid, rows_of};
 use crate::codecs::DType;
 use crate::factor::Factor;
-use crate::gptq::{Codes, Groups, gptq};
+use crate::gptq::{Groups, Quantised, gptq};
 use crate::gram::{add_gram, output_error};
 use crate::quantise::Grid;
 use crate::smallest::zero_smallest;
@@ -89,7 +89,8 @@ impl Engine {
         Ok(Factor::new(&self.0, gram, added, order).map(|factor| GramFactor(Some(factor))))
     }
 
-    /// SparseGPT in place, with `counts` of blocks of `size` columns, else `zeros` in each run of `size`. Returns the error.
+    /// `SparseGPT` in place, with `counts` of blocks of `size` columns, else `zeros` in each run of `size`. Returns the
+    /// error.
     #[napi(catch_unwind)]
     pub fn sparsegpt(
         &self,
@@ -152,6 +153,6 @@ impl Engine {
         check_apart(codes, zeros, "gptq")?;
         check_apart(codes, scales, "gptq")?;
         check_apart(zeros, scales, "gptq")?;
-        Ok(gptq(&self.0, weight, factor, groups, Codes { codes, scales, zeros }))
+        Ok(gptq(&self.0, weight, factor, groups, Quantised { codes, scales, zeros }))
     }
 }
