@@ -45,27 +45,40 @@ pub fn integers(
     let (row_bytes, scale_bytes) = (packed_bytes(columns, grid.bits), groups * scale_dtype.bytes());
     let (codes, scales, zeros) = (Disjoint::new(codes), Disjoint::new(scales), Disjoint::new(zeros));
     context.threads.pieces(rows, task_rows(columns), |piece| {
-        let mut values = vec![0.0; columns];
-        let mut row_scales = vec![0.0; groups];
-        let mut bytes = vec![0; columns.next_multiple_of(2)];
+        let mut scratch = Scratch::new(columns, groups);
         for row in piece {
             // SAFETY: each row belongs to one task.
             let (row_codes, row_zeros) =
                 unsafe { (codes.range(row * row_bytes, row_bytes), zeros.range(row * groups, groups)) };
             // SAFETY: as above.
             let stored = unsafe { scales.range(row * scale_bytes, scale_bytes) };
-            let numbers = (&mut values[..], &mut row_scales[..], row_zeros);
-            integers_row(context.cpu, source, row, grid, group, scale_dtype, numbers, &mut bytes, row_codes);
-            store(scale_dtype, &row_scales, stored);
+            integers_row(context.cpu, source, row, grid, group, scale_dtype, &mut scratch, row_codes, row_zeros);
+            store(scale_dtype, &scratch.scales, stored);
         }
     });
 }
 
-/// Values, scales and zero points of a row.
-type RowNumbers<'a> = (&'a mut [f32], &'a mut [f32], &'a mut [i8]);
+/// What a task needs for a row.
+struct Scratch {
+    values: Vec<f32>,
+    /// Least and greatest value of each group.
+    lows: Vec<f32>,
+    highs: Vec<f32>,
+    scales: Vec<f32>,
+    /// Codes of 4 bits, one to a byte.
+    codes: Vec<u8>,
+}
+
+impl Scratch {
+    fn new(columns: usize, groups: usize) -> Self {
+        let numbers = |length| vec![0.0; length];
+        let codes = vec![0; columns.next_multiple_of(2)];
+        Self { values: numbers(columns), lows: numbers(groups), highs: numbers(groups), scales: numbers(groups), codes }
+    }
+}
 
 multiversion! {
-    fn integers_row(source: Source, row: usize, grid: Grid, group: usize, scale_dtype: DType, numbers: RowNumbers, bytes: &mut [u8], codes: &mut [u8]) = integers_row_body;
+    fn integers_row(source: Source, row: usize, grid: Grid, group: usize, scale_dtype: DType, scratch: &mut Scratch, codes: &mut [u8], zeros: &mut [i8]) = integers_row_body;
 }
 
 #[inline(always)]
@@ -76,43 +89,61 @@ fn integers_row_body(
     grid: Grid,
     group: usize,
     scale_dtype: DType,
-    (values, scales, zeros): RowNumbers,
-    bytes: &mut [u8],
+    scratch: &mut Scratch,
     codes: &mut [u8],
+    zeros: &mut [i8],
 ) {
-    source.decode_row(row, 0, values);
-    // With the bits and common group sizes constant, loops have no remainders.
-    match (grid.bits, group) {
-        (4, 32) => integer_groups::<4>(values, 32, grid, scale_dtype, scales, zeros, bytes),
-        (4, 128) => integer_groups::<4>(values, 128, grid, scale_dtype, scales, zeros, bytes),
-        (4, _) => integer_groups::<4>(values, group, grid, scale_dtype, scales, zeros, bytes),
-        _ => integer_groups::<8>(values, group, grid, scale_dtype, scales, zeros, bytes),
+    let columns = source.columns();
+    source.decode_row(row, 0, &mut scratch.values);
+    // With common group sizes, dtypes and bits constant, loops over them have no remainders and no branches.
+    match group {
+        32 => ranges(scratch, 32, grid.symmetric),
+        128 => ranges(scratch, 128, grid.symmetric),
+        _ => ranges(scratch, group, grid.symmetric),
     }
-    if grid.bits == 8 {
-        codes[..values.len()].copy_from_slice(&bytes[..values.len()]);
+    match scale_dtype {
+        DType::Bf16 => grids(scratch, grid, DType::Bf16, zeros),
+        DType::F16 => grids(scratch, grid, DType::F16, zeros),
+        _ => grids(scratch, grid, DType::F32, zeros),
+    }
+    match (grid.bits, group) {
+        (4, 32) => codes_of_groups::<4>(&scratch.values, 32, &scratch.scales, zeros, &mut scratch.codes),
+        (4, 128) => codes_of_groups::<4>(&scratch.values, 128, &scratch.scales, zeros, &mut scratch.codes),
+        (4, _) => codes_of_groups::<4>(&scratch.values, group, &scratch.scales, zeros, &mut scratch.codes),
+        _ => codes_of_groups::<8>(&scratch.values, group, &scratch.scales, zeros, codes),
+    }
+    if grid.bits == 4 {
+        pack_halves(&scratch.codes, codes);
     } else {
-        pack_halves(bytes, codes);
+        codes[columns..].fill(0);
     }
 }
 
 #[inline(always)]
-fn integer_groups<const BITS: u32>(
-    values: &[f32],
-    group: usize,
-    grid: Grid,
-    scale_dtype: DType,
-    scales: &mut [f32],
-    zeros: &mut [i8],
-    bytes: &mut [u8],
-) {
-    let groups = values.chunks_exact(group).zip(bytes.chunks_mut(group)).zip(scales).zip(zeros);
-    for (((values, bytes), scale), zero) in groups {
-        let (low, high) = if grid.symmetric { (0.0, largest_of(values)) } else { range_of(values) };
-        (*scale, *zero) = grid_of_range(low, high, Grid { bits: BITS, ..grid }, scale_dtype);
-        let (scale, zero) = (*scale, f32::from(*zero));
-        for (byte, &value) in bytes.iter_mut().zip(values) {
+fn ranges(Scratch { values, lows, highs, .. }: &mut Scratch, group: usize, symmetric: bool) {
+    let groups = values.chunks_exact(group).zip(lows).zip(highs);
+    if symmetric {
+        groups.for_each(|((values, _), high)| *high = largest_of(values));
+    } else {
+        groups.for_each(|((values, low), high)| (*low, *high) = range_of(values));
+    }
+}
+
+#[inline(always)]
+fn grids(Scratch { lows, highs, scales, .. }: &mut Scratch, grid: Grid, scale_dtype: DType, zeros: &mut [i8]) {
+    for (((scale, zero), &low), &high) in scales.iter_mut().zip(zeros).zip(lows.iter()).zip(highs.iter()) {
+        (*scale, *zero) = grid_of_range(low, high, grid, scale_dtype);
+    }
+}
+
+#[inline(always)]
+fn codes_of_groups<const BITS: u32>(values: &[f32], group: usize, scales: &[f32], zeros: &[i8], codes: &mut [u8]) {
+    let groups = values.chunks_exact(group).zip(codes.chunks_mut(group)).zip(scales).zip(zeros);
+    for (((values, codes), &scale), &zero) in groups {
+        let zero = f32::from(zero);
+        for (code, &value) in codes.iter_mut().zip(values) {
             // Stored without a sign: the least code is 0.
-            *byte = code_of(value, scale, zero, BITS).cast_unsigned().wrapping_add(1 << (BITS - 1));
+            *code = code_of(value, scale, zero, BITS).cast_unsigned().wrapping_add(1 << (BITS - 1));
         }
     }
 }
@@ -181,7 +212,7 @@ fn e4m3_row_body(source: Source, row: usize, width: usize, scales: &[f32], value
 /// the columns.
 pub fn mxfp4(context: &Context, source: Source, codes: &mut [u8], scales: &mut [u8]) {
     let row = |row, values: &mut [f32], codes: &mut [u8], scales: &mut [u8]| {
-        mxfp4_row(context.cpu, source, row, values, codes, scales);
+        mxfp4_row(context.cpu, source, row, &mut values[..source.columns()], codes, scales);
     };
     halves(context, source, 32, row, codes, scales);
 }
@@ -190,12 +221,14 @@ pub fn mxfp4(context: &Context, source: Source, codes: &mut [u8], scales: &mut [
 /// the columns.
 pub fn nvfp4(context: &Context, source: Source, global: f32, codes: &mut [u8], scales: &mut [u8]) {
     let row = |row, values: &mut [f32], codes: &mut [u8], scales: &mut [u8]| {
-        nvfp4_row(context.cpu, source, row, global, values, codes, scales);
+        let (values, steps) = values.split_at_mut(source.columns());
+        nvfp4_row(context.cpu, source, row, global, values, steps, codes, scales);
     };
     halves(context, source, 16, row, codes, scales);
 }
 
-/// Runs `body(row, values, codes, scales)` for each row of codes of 4 bits with a byte of scale for each group.
+/// Runs `body(row, numbers, codes, scales)` for each row of codes of 4 bits with a byte of scale for each group. `numbers`
+/// has room for a row, and a number for each group.
 fn halves(
     context: &Context,
     source: Source,
@@ -207,19 +240,19 @@ fn halves(
     let columns = source.columns();
     let (codes, scales) = (Disjoint::new(codes), Disjoint::new(scales));
     context.threads.pieces(source.rows(), task_rows(columns), |piece| {
-        let mut values = vec![0.0; columns];
+        let mut numbers = vec![0.0; columns + columns / group];
         for row in piece {
             // SAFETY: each row belongs to one task.
             let row_codes = unsafe { codes.range(row * columns / 2, columns / 2) };
             // SAFETY: as above.
-            body(row, &mut values, row_codes, unsafe { scales.range(row * columns / group, columns / group) });
+            body(row, &mut numbers, row_codes, unsafe { scales.range(row * columns / group, columns / group) });
         }
     });
 }
 
 multiversion! {
     fn mxfp4_row(source: Source, row: usize, values: &mut [f32], codes: &mut [u8], scales: &mut [u8]) = mxfp4_row_body;
-    fn nvfp4_row(source: Source, row: usize, global: f32, values: &mut [f32], codes: &mut [u8], scales: &mut [u8]) = nvfp4_row_body;
+    fn nvfp4_row(source: Source, row: usize, global: f32, values: &mut [f32], steps: &mut [f32], codes: &mut [u8], scales: &mut [u8]) = nvfp4_row_body;
 }
 
 #[inline(always)]
@@ -240,16 +273,28 @@ fn mxfp4_row_body(source: Source, row: usize, values: &mut [f32], codes: &mut [u
 }
 
 #[inline(always)]
-fn nvfp4_row_body(source: Source, row: usize, global: f32, values: &mut [f32], codes: &mut [u8], scales: &mut [u8]) {
+fn nvfp4_row_body(
+    source: Source,
+    row: usize,
+    global: f32,
+    values: &mut [f32],
+    steps: &mut [f32],
+    codes: &mut [u8],
+    scales: &mut [u8],
+) {
     source.decode_row(row, 0, values);
-    let groups = values.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<8>().0).zip(scales);
-    for ((values, codes), scale) in groups {
-        let rounded = to_e4m3(largest_of(values) / E2M1_LARGEST * global);
+    // In steps of all groups, which vectorise.
+    let groups = values.as_chunks::<16>().0;
+    steps.iter_mut().zip(groups).for_each(|(step, group)| *step = largest_of(group));
+    for (step, scale) in steps.iter_mut().zip(scales.iter_mut()) {
+        let rounded = to_e4m3(*step / E2M1_LARGEST * global);
         // 0.125 where it would be 0, so that it can be divided by.
         *scale = if rounded == 0 { 0x20 } else { rounded };
-        let step = from_e4m3(*scale) / global;
+        *step = from_e4m3(*scale) / global;
+    }
+    for ((values, codes), step) in groups.iter().zip(codes.as_chunks_mut::<8>().0).zip(steps) {
         let mut bytes = [0; 16];
-        bytes.iter_mut().zip(values).for_each(|(byte, value)| *byte = to_e2m1(value / step));
+        bytes.iter_mut().zip(values).for_each(|(byte, value)| *byte = to_e2m1(value / *step));
         pack_halves(&bytes, codes);
     }
 }
