@@ -15,6 +15,7 @@ mod convolution;
 mod delta_rule;
 mod dispatch;
 mod elementwise;
+mod expand;
 mod experts;
 mod linear_attention;
 mod math;

@@ -19,7 +19,7 @@ const E4M3_LARGEST: f32 = 448.0;
 const E2M1_LARGEST: f32 = 6.0;
 
 /// Rows that a task works on at least.
-fn task_rows(columns: usize) -> usize {
+pub(crate) fn task_rows(columns: usize) -> usize {
     GRAIN.div_ceil(columns.max(1))
 }
 
@@ -342,7 +342,7 @@ fn pack_halves(codes: &[u8], bytes: &mut [u8]) {
 }
 
 /// Numbers of a dtype of scales in their bytes.
-fn store(dtype: DType, scales: &[f32], bytes: &mut [u8]) {
+pub(crate) fn store(dtype: DType, scales: &[f32], bytes: &mut [u8]) {
     match dtype {
         DType::Bf16 => store_each(scales, bytes, |scale| to_bfloat16(scale).to_le_bytes()),
         DType::F16 => store_each(scales, bytes, |scale| to_float16(scale).to_le_bytes()),

@@ -43,7 +43,8 @@ export class WeightLoader {
 
   /** A weight as stored, or decoded where it is quantised. */
   async weight(name: string): Promise<Tensor> {
-    if (this.last?.name !== name) this.last = { name, tensor: await readWeight(this.checkpoint, name) };
+    if (this.last?.name !== name)
+      this.last = { name, tensor: await readWeight(this.checkpoint, name, undefined, this.backend) };
     return this.last.tensor;
   }
 

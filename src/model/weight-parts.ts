@@ -5,6 +5,7 @@ import { SCALE_DTYPES } from "../checkpoint/quantised/integer-grid.js";
 import type { MatrixShape, StoredPart, WeightStorage } from "../checkpoint/quantised/weight-format.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
 import { pickRanges } from "../checkpoint/tensor-rows.js";
+import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import type { TensorNames } from "./architectures/parts.js";
 import { quantisationOf } from "./quantisation.js";
@@ -87,6 +88,7 @@ export async function readParts(
   checkpoint: Checkpoint,
   stored: StoredWeight,
   rows: readonly [begin: number, end: number] | undefined,
+  backend: Backend | undefined,
 ): Promise<Tensor> {
   const { module, storage } = stored;
   const shape = await shapeOf(checkpoint, stored);
@@ -100,7 +102,7 @@ export async function readParts(
       : checkpoint.read(name));
     parts.set(name.slice(module.length + 1), part);
   }
-  const decoded = named(checkpoint, module, () => storage.decode(parts, [end - begin, shape[1]], begin));
+  const decoded = named(checkpoint, module, () => storage.decode(parts, [end - begin, shape[1]], begin, backend));
   return rows === undefined || storage.turned !== true ? decoded : pickRanges(decoded, [rows]);
 }
 

@@ -5,6 +5,7 @@ use napi_derive::napi;
 
 use super::{Engine, Output, check, check_apart, check_length, invalid, source};
 use crate::codecs::DType;
+use crate::expand::{Kind, Scaled, expand};
 use crate::quantise::Grid;
 use crate::rounding;
 
@@ -111,5 +112,41 @@ impl Engine {
             None => rounding::mxfp4(&self.0, source, codes, scales),
         }
         Ok(())
+    }
+
+    /// Values of codes with their factors, in bytes of `out_dtype`; returns whether all are finite.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn expand(
+        &self,
+        kind: String,
+        codes: &[u8],
+        rows: u32,
+        columns: u32,
+        block_rows: u32,
+        block_columns: u32,
+        factors: &[f32],
+        zeros: Option<&[i8]>,
+        first_row: u32,
+        out_dtype: String,
+        out: Output<u8>,
+    ) -> Result<bool> {
+        let (rows, columns, first_row) = (rows as usize, columns as usize, first_row as usize);
+        let block = (block_rows as usize, block_columns as usize);
+        let kind = Kind::from_name(&kind).ok_or_else(|| invalid(format!("there are no codes \"{kind}\"")))?;
+        let dtype = scale_dtype(&out_dtype)?;
+        check(block.0 > 0 && block.1 > 0, || format!("blocks of {block:?}"))?;
+        check_length(codes, &[rows, kind.row_bytes(columns)], "codes")?;
+        check_length(out, &[rows, columns, dtype.bytes()], "values")?;
+        check_apart(out, codes, "values")?;
+        check_apart(out, factors, "values")?;
+        let needed = (first_row + rows).div_ceil(block.0) * columns.div_ceil(block.1);
+        check(factors.len() >= needed, || format!("{} factors, {needed} are needed", factors.len()))?;
+        if let Some(zeros) = zeros {
+            check_length(zeros, &[factors.len()], "zeros")?;
+            check_apart(out, zeros, "values")?;
+        }
+        let scaled = Scaled { kind, codes, rows, columns, block, factors, zeros, first_row };
+        Ok(expand(&self.0, scaled, dtype, out))
     }
 }

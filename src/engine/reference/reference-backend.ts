@@ -13,6 +13,7 @@ import { attendCached, ReferenceCache } from "./key-value-cache.js";
 import { linearAttention } from "./linear-attention.js";
 import { addColumnSquares, addTransposedProduct, dot, product, rowsOf } from "./products.js";
 import { largest, round } from "./rounding.js";
+import { expand } from "./scaled-codes.js";
 
 class ReferenceMatrix implements Matrix {
   constructor(
@@ -106,6 +107,7 @@ export function createReferenceBackend(precision: Precision): Backend {
     assignment,
     largest,
     round,
+    expand,
     addScaled(sums, tensor, factor, permutation) {
       const values = decode(tensor);
       const [rows, columns] = tensor.shape as [number, number];
