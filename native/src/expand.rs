@@ -6,7 +6,8 @@ use crate::codecs::{DType, from_e2m1, from_e4m3};
 use crate::dispatch::multiversion;
 use crate::memory::Disjoint;
 use crate::product::Context;
-use crate::rounding::{packed_bytes, store, task_rows};
+use crate::quantise::round_to;
+use crate::rounding::{largest_of, packed_bytes, store, task_rows};
 
 /// How codes lie in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,20 +113,36 @@ fn expand_row_body(scaled: Scaled, row: usize, dtype: DType, values: &mut [f32],
         let factor = factors[first + index];
         let zero = zeros.map_or(0.0, |zeros| f32::from(zeros[first + index]));
         for value in values {
-            *value = crate::quantise::round_to(dtype, (*value - zero) * factor);
-            *greatest = (*greatest).max(value.to_bits() & 0x7fff_ffff);
+            *value = (*value - zero) * factor;
         }
     }
+    // With the dtype constant, loops have no branches.
+    let found = match dtype {
+        DType::Bf16 => rounded(DType::Bf16, values),
+        DType::F16 => rounded(DType::F16, values),
+        _ => rounded(DType::F32, values),
+    };
+    *greatest = found.max(*greatest);
     store(dtype, values, bytes);
+}
+
+/// Rounds values to a dtype; returns the bits of the greatest magnitude.
+#[inline(always)]
+fn rounded(dtype: DType, values: &mut [f32]) -> u32 {
+    for value in values.iter_mut() {
+        *value = round_to(dtype, *value);
+    }
+    largest_of(values).to_bits()
 }
 
 /// Two codes of a byte, the first in its low half.
 #[inline(always)]
 fn halves(codes: &[u8], values: &mut [f32], decode: impl Fn(u8) -> f32) {
-    for (pair, &byte) in values.chunks_mut(2).zip(codes) {
-        pair[0] = decode(byte & 15);
-        if let Some(second) = pair.get_mut(1) {
-            *second = decode(byte >> 4);
-        }
+    let (pairs, rest) = values.as_chunks_mut::<2>();
+    for (pair, &byte) in pairs.iter_mut().zip(codes) {
+        *pair = [decode(byte & 15), decode(byte >> 4)];
+    }
+    if let ([last], Some(&byte)) = (rest, codes.get(pairs.len())) {
+        *last = decode(byte & 15);
     }
 }

@@ -26,6 +26,7 @@ mod product;
 mod quantise;
 mod recurrent;
 mod rounding;
+mod rounding_floats;
 mod softmax;
 mod sums;
 mod team;

@@ -7,7 +7,7 @@ use super::{Engine, Output, check, check_apart, check_length, invalid, source};
 use crate::codecs::DType;
 use crate::expand::{Kind, Scaled, expand};
 use crate::quantise::Grid;
-use crate::rounding;
+use crate::{rounding, rounding_floats};
 
 fn scale_dtype(name: &str) -> Result<DType> {
     let dtype = DType::from_name(name).filter(|dtype| matches!(dtype, DType::Bf16 | DType::F16 | DType::F32));
@@ -82,7 +82,7 @@ impl Engine {
         check_length(codes, &[rows, columns], "codes")?;
         let lengths = [rows.div_ceil(block.0), columns.div_ceil(block.1), scales_dtype.bytes()];
         check_length(scales, &lengths, "scales")?;
-        rounding::e4m3(&self.0, source, block, scales_dtype, codes, scales);
+        rounding_floats::e4m3(&self.0, source, block, scales_dtype, codes, scales);
         Ok(())
     }
 
@@ -108,8 +108,8 @@ impl Engine {
         check_length(codes, &[rows, columns / 2], "codes")?;
         check_length(scales, &[rows, columns / group], "scales")?;
         match global {
-            Some(global) => rounding::nvfp4(&self.0, source, global as f32, codes, scales),
-            None => rounding::mxfp4(&self.0, source, codes, scales),
+            Some(global) => rounding_floats::nvfp4(&self.0, source, global as f32, codes, scales),
+            None => rounding_floats::mxfp4(&self.0, source, codes, scales),
         }
         Ok(())
     }

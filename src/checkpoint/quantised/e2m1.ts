@@ -33,7 +33,7 @@ export const MXFP4: WeightFamily = {
   },
   decode(parts, shape, firstRow = 0, backend) {
     const scales = partOf(parts, "weight_scale", "U8");
-    return decodeE2m1(parts, shape, MXFP4_GROUP, scales, Float32Array.from(scales.data, powerOfTwo), firstRow, backend);
+    return decodeE2m1(parts, shape, MXFP4_GROUP, scales, powersOfTwo(scales.data), firstRow, backend);
   },
   weights: {
     ...{ num_bits: 4, type: "float", symmetric: true, group_size: MXFP4_GROUP, strategy: "group", dynamic: false },
@@ -110,10 +110,15 @@ function decodeE2m1(
   return expanded({ ...codes, block: [1, group], factors }, backend);
 }
 
-/** E8M0, of which 255 is NaN. */
-function powerOfTwo(exponent: number): number {
-  return exponent === 255 ? Number.NaN : 2 ** (exponent - 127);
+/** What E8M0 scales are. */
+function powersOfTwo(scales: Uint8Array): Float32Array {
+  const powers = new Float32Array(scales.length);
+  for (let i = 0; i < scales.length; i++) powers[i] = E8M0[scales[i]!]!;
+  return powers;
 }
+
+/** The numbers of E8M0; 255 is NaN. */
+const E8M0 = Float32Array.from({ length: 256 }, (_, code) => (code === 255 ? Number.NaN : 2 ** (code - 127)));
 
 /** The E2M1 code nearest to a value, ties to the even code, at most 6 in magnitude. */
 export function e2m1Code(value: number): number {
