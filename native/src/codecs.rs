@@ -137,6 +137,14 @@ pub(crate) fn from_e4m3(bits: u8) -> f32 {
     f32::from_bits(scaled | special | (u32::from(bits & 0x80) << 24))
 }
 
+/// As `from_float16`, with 2 exponent bits, a bias of 1 and no special numbers (E2M1, OCP Microscaling 1.0).
+#[inline(always)]
+pub(crate) fn from_e2m1(bits: u8) -> f32 {
+    const SCALE: f32 = f32::from_bits((126 + 127) << 23);
+    let scaled = (f32::from_bits(u32::from(bits & 7) << 22) * SCALE).to_bits();
+    f32::from_bits(scaled | (u32::from(bits & 8) << 28))
+}
+
 /// binary16 bits of x, rounded to nearest even. NaN stays NaN.
 #[inline(always)]
 pub(crate) fn to_float16(x: f32) -> u16 {
@@ -204,7 +212,7 @@ fn add_scaled_row_body(sums: &mut [f32], source: Source, row: usize, factor: f64
 
 #[cfg(test)]
 mod tests {
-    use super::{DType, Source, decode, from_e4m3, to_e2m1, to_e4m3, to_float16};
+    use super::{DType, Source, decode, from_e2m1, from_e4m3, to_e2m1, to_e4m3, to_float16};
     use crate::dispatch::Cpu;
 
     #[test]
@@ -228,6 +236,7 @@ mod tests {
     fn small_floats_are_rounded_to_nearest_even() {
         let e4m3: Vec<f32> = (0..=0x7e).map(from_e4m3).collect();
         let e2m1 = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+        assert_eq!((0..16).map(from_e2m1).collect::<Vec<_>>(), [e2m1, e2m1.map(|x| -x)].concat());
         for step in -4000_i32..=4000 {
             for x in [step as f32 / 8.0, step as f32 / 1024.0, step as f32 / 32768.0, step as f32 / 1e30] {
                 let sign = u8::from(x < 0.0);

@@ -1,6 +1,7 @@
 import type { IntegerGrid } from "../checkpoint/quantised/integer-grid.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
 import type { RoundedMatrix, Rounding } from "./rounding.js";
+import type { ScaledCodes, ScaledValues } from "./scaled-codes.js";
 
 /**
  * Type of the inputs of products with weights: `bf16` rounds activations and weights to bfloat16 (round to nearest
@@ -406,4 +407,7 @@ export interface Backend {
 
   /** Rounds a weight `[rows, columns]` of any float dtype to nearest in a format of quantised checkpoints. */
   round(weight: Tensor, rounding: Rounding): RoundedMatrix;
+
+  /** What the codes of a quantised weight mean: (code - zero) * factor in float32, rounded to the dtype. */
+  expand(scaled: ScaledCodes): ScaledValues;
 }

@@ -50,12 +50,12 @@ const PLACE = "config.json quantization_config";
 
 function groupsOf(config: ConfigReader): [key: string, group: ConfigReader][] {
   const all = config.object("config_groups");
-  if (all === undefined) throw unsupported("config_groups", config.values.config_groups, PLACE);
+  if (all === undefined) throw unsupportedOption("config_groups", config.values.config_groups, PLACE);
   return Object.keys(all.values).map((key) => {
     // A list of targets under the name of a preset scheme.
-    if (Array.isArray(all.values[key])) throw unsupported(key, all.values[key], `${PLACE} config_groups`);
+    if (Array.isArray(all.values[key])) throw unsupportedOption(key, all.values[key], `${PLACE} config_groups`);
     const group = all.object(key);
-    if (group === undefined) throw unsupported(key, all.values[key], `${PLACE} config_groups`);
+    if (group === undefined) throw unsupportedOption(key, all.values[key], `${PLACE} config_groups`);
     return [key, group];
   });
 }
@@ -65,7 +65,7 @@ function readGroup(group: ConfigReader, key: string, format: string, notes: stri
   const targets = group.strings("targets");
   for (const target of targets) {
     // Names of modules begin in lower case, those of classes do not.
-    if (/^[A-Z]/.test(target) && target !== "Linear") throw unsupported("targets", target, where);
+    if (/^[A-Z]/.test(target) && target !== "Linear") throw unsupportedOption("targets", target, where);
   }
   refuseFilled(group, "output_activations", where);
   const weights = group.object("weights");
@@ -97,7 +97,7 @@ function readStorage(weights: ConfigReader, format: string, where: string): Weig
     group > 0 ? "group" : group === -1 && weights.has("group_size") ? "channel" : "tensor",
   );
   const refuse = (key: string): never => {
-    throw unsupported(key, weights.values[key] ?? strategy, place);
+    throw unsupportedOption(key, weights.values[key] ?? strategy, place);
   };
   const expect = (holds: boolean, key: string) => holds || refuse(key);
   expect(weights.values.dynamic === undefined || weights.values.dynamic === false, "dynamic");
@@ -138,7 +138,7 @@ function readStorage(weights: ConfigReader, format: string, where: string): Weig
       floats(16, "tensor_group");
       return NVFP4;
     default:
-      throw unsupported("format", format, where);
+      throw unsupportedOption("format", format, where);
   }
 }
 
@@ -159,10 +159,11 @@ function refuseFilled(config: ConfigReader, key: string, where = PLACE): void {
   if (typeof value === "object" && Object.keys(value).length === 0) return;
   // What older versions wrote of checkpoints without sparse weights.
   if (typeof value === "object" && (value as { format?: unknown }).format === "dense") return;
-  throw unsupported(key, value, where);
+  throw unsupportedOption(key, value, where);
 }
 
-function unsupported(key: string, value: unknown, where: string): ReamError {
+/** The error for an option of `quantization_config` that is not supported. */
+export function unsupportedOption(key: string, value: unknown, where: string): ReamError {
   return new ReamError(
     "CONFIG_UNSUPPORTED",
     `${key} ${JSON.stringify(value) ?? "is missing, which"} is not supported`,

@@ -1,6 +1,6 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { Tensor } from "../checkpoint/tensor.js";
-import type { ExpertTensors } from "../engine/backend.js";
+import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { expectWeight, readWeight } from "./read-weight.js";
 
 /** The three matrices of a gated expert. */
@@ -42,8 +42,11 @@ export interface ExpertStorage {
   matrixName(expert: number, part: ExpertPart): string;
   /** Checks that all its tensors are there, in their shapes. */
   check(checkpoint: Checkpoint): void;
-  /** Reads one expert: gate and up `[width, hidden]`, down `[hidden, width]`, in the stored dtype or decoded from it. */
-  read(checkpoint: Checkpoint, expert: number): Promise<ExpertTensors>;
+  /**
+   * Reads one expert: gate and up `[width, hidden]`, down `[hidden, width]`, in the stored dtype or decoded from it, which a
+   * backend makes faster.
+   */
+  read(checkpoint: Checkpoint, expert: number, backend?: Backend): Promise<ExpertTensors>;
   /** Tensors of the output for `count` kept experts. */
   outputs(count: number): readonly ExpertOutput[];
 }
@@ -83,9 +86,9 @@ export function separateExperts(options: {
         for (const part of EXPERT_PARTS) expectWeight(checkpoint, name(expert, part), shapes[part]);
       }
     },
-    async read(checkpoint, expert) {
+    async read(checkpoint, expert, backend) {
       const [gate, up, down] = await Promise.all(
-        EXPERT_PARTS.map((part) => readWeight(checkpoint, name(expert, part))),
+        EXPERT_PARTS.map((part) => readWeight(checkpoint, name(expert, part), undefined, backend)),
       );
       return { gate: gate!, up: up!, down: down! };
     },

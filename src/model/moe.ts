@@ -25,9 +25,10 @@ export interface MoeOutput {
   readonly norms: Float32Array;
 }
 
-export async function readMoe(checkpoint: Checkpoint, moe: MoeDescription): Promise<MoeTensors> {
+/** Reads router and experts; a backend decodes those that are quantised faster. */
+export async function readMoe(checkpoint: Checkpoint, moe: MoeDescription, backend?: Backend): Promise<MoeTensors> {
   const experts: ExpertTensors[] = [];
-  for (let e = 0; e < moe.experts.count; e++) experts.push(await moe.experts.read(checkpoint, e));
+  for (let e = 0; e < moe.experts.count; e++) experts.push(await moe.experts.read(checkpoint, e, backend));
   const { weight, bias, selectionBias } = moe.router;
   return {
     router: await readWeight(checkpoint, weight),

@@ -4,6 +4,7 @@ import type { TensorInfo } from "../checkpoint/tensor.js";
 import { ReamError } from "../errors.js";
 import { type CompressedTensors, readCompressedTensors } from "./compressed-tensors.js";
 import { ConfigReader } from "./config.js";
+import { readAwq, readGptq, type TurnedQuantisation } from "./gptq-awq.js";
 
 /** How the weights of a checkpoint are quantised, as `quantization_config` says. */
 export type Quantisation =
@@ -11,7 +12,8 @@ export type Quantisation =
   | { readonly method: "fp8-blocks"; readonly block: BlockSize }
   /** Experts in 4-bit floats with a scale for every 32. */
   | { readonly method: "mxfp4" }
-  | CompressedTensors;
+  | CompressedTensors
+  | TurnedQuantisation;
 
 export type QuantisationMethod = Quantisation["method"];
 
@@ -34,12 +36,14 @@ export function readQuantisation(config: ConfigReader): Quantisation | undefined
   if (method === "mxfp4") return { method: "mxfp4" };
   if (method === "fp8") return { method: "fp8-blocks", block: readBlock(quantised) };
   if (method === "compressed-tensors") return readCompressedTensors(quantised);
+  if (method === "gptq") return readGptq(quantised);
+  if (method === "awq") return readAwq(quantised);
   throw new ReamError(
     "QUANTISED_SOURCE",
     `quant_method ${JSON.stringify(method) ?? "is missing, which"} is not supported`,
     {
       where: "config.json quantization_config",
-      hint: 'Supported: "compressed-tensors", "fp8" with scales by blocks, and "mxfp4". Else use the unquantised (bfloat16) checkpoint of the same model.',
+      hint: 'Supported: "compressed-tensors", "gptq", "awq", "fp8" with scales by blocks, and "mxfp4". Else use the unquantised (bfloat16) checkpoint of the same model.',
     },
   );
 }
@@ -74,6 +78,7 @@ export function storedNumbers({ name, shape }: TensorInfo, quantisation: Quantis
 /** Tensors of a module beside its codes. */
 export const OTHER_PARTS: ReadonlySet<string> = new Set([
   ...["weight_scale", "weight_zero_point", "weight_shape", "weight_global_scale", "weight_g_idx"],
+  ...["qzeros", "scales", "g_idx"],
   ...["input_scale", "input_zero_point", "input_global_scale", "output_scale", "output_zero_point"],
 ]);
 

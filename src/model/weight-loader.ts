@@ -59,7 +59,8 @@ export class WeightLoader {
   async weight(name: string): Promise<Tensor> {
     const replaced = this.changes.replaced?.get(name);
     if (replaced !== undefined) return replaced;
-    if (this.last?.name !== name) this.last = { name, tensor: await readWeight(this.checkpoint, name) };
+    if (this.last?.name !== name)
+      this.last = { name, tensor: await readWeight(this.checkpoint, name, undefined, this.backend) };
     return this.last.tensor;
   }
 

@@ -5,6 +5,7 @@ import { SCALE_DTYPES } from "../checkpoint/quantised/integer-grid.js";
 import type { MatrixShape, StoredPart, WeightStorage } from "../checkpoint/quantised/weight-format.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
 import { pickRanges } from "../checkpoint/tensor-rows.js";
+import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import type { TensorNames } from "./architectures/parts.js";
 import { quantisationOf } from "./quantisation.js";
@@ -17,12 +18,14 @@ export interface StoredWeight {
 
 const SUFFIX = ".weight";
 /** Parts of which every quantised weight has one. */
-const TELLING = ["weight_scale", "weight_packed"];
+const TELLING = ["weight_scale", "weight_packed", "qweight"];
 const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
 
 /** Whether a tensor is there, or a weight in parts. */
 export function hasWeight(tensors: TensorNames, name: string): boolean {
-  return tensors.has(name) || (name.endsWith(SUFFIX) && tensors.has(`${name}_packed`));
+  if (tensors.has(name)) return true;
+  if (!name.endsWith(SUFFIX)) return false;
+  return tensors.has(`${name}_packed`) || tensors.has(`${name.slice(0, -SUFFIX.length)}.qweight`);
 }
 
 /**
@@ -46,12 +49,12 @@ export function partsOf(checkpoint: Checkpoint, name: string): StoredWeight | un
 
 /** Names of the tensors of a weight, that of the codes first. */
 export function partNames(checkpoint: Checkpoint, { module, storage }: StoredWeight): string[] {
-  const suffixes = new Set([storage.codes, ...storage.stored([0, 0], "BF16").map(({ suffix }) => suffix), ORDER]);
+  const suffixes = new Set([storage.codes, ...storage.stored([0, 0], "BF16").map(({ suffix }) => suffix), ...ORDERS]);
   return [...suffixes].map((suffix) => `${module}.${suffix}`).filter((name) => checkpoint.has(name));
 }
 
-/** The part that tells the groups of columns, where they are in an order of their own. */
-const ORDER = "weight_g_idx";
+/** Parts that tell the groups of columns, where they are in an order of their own. */
+const ORDERS = ["weight_g_idx", "g_idx"];
 
 /** Checks that all parts of a matrix are there in their shapes and types, else `QUANTISED_PARTS`. */
 export function expectParts(checkpoint: Checkpoint, stored: StoredWeight, shape: readonly number[]): void {
@@ -87,6 +90,7 @@ export async function readParts(
   checkpoint: Checkpoint,
   stored: StoredWeight,
   rows: readonly [begin: number, end: number] | undefined,
+  backend: Backend | undefined,
 ): Promise<Tensor> {
   const { module, storage } = stored;
   const shape = await shapeOf(checkpoint, stored);
@@ -100,7 +104,7 @@ export async function readParts(
       : checkpoint.read(name));
     parts.set(name.slice(module.length + 1), part);
   }
-  const decoded = named(checkpoint, module, () => storage.decode(parts, [end - begin, shape[1]], begin));
+  const decoded = named(checkpoint, module, () => storage.decode(parts, [end - begin, shape[1]], begin, backend));
   return rows === undefined || storage.turned !== true ? decoded : pickRanges(decoded, [rows]);
 }
 

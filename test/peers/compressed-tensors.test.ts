@@ -10,6 +10,7 @@ import { gridOfRange, SCALE_DTYPES } from "../../src/checkpoint/quantised/intege
 import { packedIntegers, plainIntegers } from "../../src/checkpoint/quantised/integers.js";
 import { quantizationConfig } from "../../src/checkpoint/quantised/quantization-config.js";
 import { scaledE4m3 } from "../../src/checkpoint/quantised/scaled-e4m3.js";
+import { turnedIntegers } from "../../src/checkpoint/quantised/turned-integers.js";
 import {
   WEIGHT_FORMAT_NAMES,
   type WeightFormatName,
@@ -109,6 +110,23 @@ describe.skipIf(!existsSync(python))("compressed-tensors", () => {
         }
       },
     );
+
+    test.each([
+      ["awq", turnedIntegers({ storage: "awq", bits: 4, group: 32, zeroOffset: 0 })],
+      ["gptq-4", turnedIntegers({ storage: "gptq", bits: 4, group: 32, zeroOffset: 1 })],
+      ["gptq-8", turnedIntegers({ storage: "gptq", bits: 8, group: 32, zeroOffset: 1 })],
+      ["gptq_v2-4", turnedIntegers({ storage: "gptq", bits: 4, group: 32, zeroOffset: 0 })],
+      ["gptq_v2-8", turnedIntegers({ storage: "gptq", bits: 8, group: 32, zeroOffset: 0 })],
+    ])("weights of %s have the values that these give them", async (name, storage) => {
+      const turned = await SafetensorsFile.open(join(folder, "turned.safetensors"));
+      const names = [...turned.tensors.keys()].filter((key) => key.startsWith(`${name}.`));
+      const parts = new Map<string, Tensor>();
+      for (const key of names) parts.set(key.slice(name.length + 1), await turned.read(key));
+      await turned.close();
+      const decoded = storage.decode(parts, [64, 128]);
+      expect([decoded.dtype, decoded.shape]).toEqual(["F16", parts.get("values")!.shape]);
+      expect(Buffer.compare(decoded.data, parts.get("values")!.data)).toBe(0);
+    });
 
     test("ranges have the same scales and zero points", () => {
       const grids = JSON.parse(readFileSync(join(folder, "grids.json"), "utf8")) as Grids[];

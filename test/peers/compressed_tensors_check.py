@@ -3,7 +3,7 @@
     compressed_tensors_check.py make OUT
         OUT receives theirs.safetensors: random matrices that compressed-tensors compresses, as `<case>.<suffix>`, with what it
         decompresses them to, `<case>.values`; and the weights themselves, `<case>.weight_source`. grids.json: scales and
-        zero points that calculate_qparams gives to random ranges.
+        zero points that calculate_qparams gives to random ranges. turned.safetensors: weights of AutoAWQ and AutoGPTQ.
     compressed_tensors_check.py check IN
         Reads IN/ours.safetensors (`<case>.<suffix>`, `<case>.values`) and IN/ours.json (by case the scheme, as in
         config_groups) and says "same" for every case whose decompressed values are `values` bit for bit. configs.json, by name
@@ -16,6 +16,7 @@ import sys
 
 import torch
 from compressed_tensors.compressors import BaseCompressor
+from compressed_tensors.entrypoints.convert.converters.autoawq import AutoAWQConverter
 from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
 from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
 from safetensors.torch import load_file, save_file
@@ -76,8 +77,39 @@ def compress(weight, name):
     return {**parts, "values": values, "weight_source": weight}
 
 
+def turned():
+    """Random weights of AutoAWQ and AutoGPTQ: what compressed-tensors' converter makes of the former, and what AutoGPTQ's own
+    dequantisation (qlinear_cuda_old.py, without its kernels) makes of the latter."""
+    tensors = {}
+    rows, columns, group = 64, 128, 32
+    words = lambda *shape: torch.randint(-(2**31), 2**31, shape).to(torch.int32)
+    scales = (torch.randn(columns // group, rows) * 0.01).half()
+    awq = {"qweight": words(columns, rows // 8), "qzeros": words(columns // group, rows // 8), "scales": scales}
+    converted = AutoAWQConverter(group_size=group).process({f"a.{name}": tensor for name, tensor in awq.items()})
+    parts = {name.removeprefix("a."): tensor for name, tensor in converted.items()}
+    args = QuantizationArgs(num_bits=4, type="int", symmetric=False, strategy="group", group_size=group)
+    scheme = QuantizationScheme(targets=["Linear"], weights=args, format="pack-quantized")
+    values = BaseCompressor.get_value_from_registry("pack-quantized").decompress(parts, scheme)["weight"]
+    tensors.update({f"awq.{name}": tensor for name, tensor in {**awq, "values": values}.items()})
+    for bits in (4, 8):
+        for offset, version in ((1, "gptq"), (0, "gptq_v2")):
+            shifts = torch.arange(0, 32, bits, dtype=torch.int32)
+            mask = 2**bits - 1
+            qweight, qzeros = words(columns * bits // 32, rows), words(columns // group, rows * bits // 32)
+            if bits == 8:
+                qzeros &= 0x7F7F7F7F
+            g_idx = torch.randperm(columns).to(torch.int32) // group
+            zeros = ((qzeros.unsqueeze(2) >> shifts) & mask).reshape(columns // group, rows) + offset
+            codes = ((qweight.unsqueeze(1) >> shifts.reshape(1, -1, 1)) & mask).reshape(columns, rows)
+            weight = scales[g_idx] * (codes - zeros[g_idx]).half()
+            parts = {"qweight": qweight, "qzeros": qzeros, "scales": scales.clone(), "g_idx": g_idx, "values": weight.T}
+            tensors.update({f"{version}-{bits}.{name}": tensor.contiguous() for name, tensor in parts.items()})
+    return tensors
+
+
 def make(folder):
     torch.manual_seed(5)
+    save_file(turned(), f"{folder}/turned.safetensors")
     tensors = {}
     for name in FORMATS:
         for dtype_name, dtype in DTYPES.items():

@@ -5,8 +5,9 @@ use napi_derive::napi;
 
 use super::{Engine, Output, check, check_apart, check_length, invalid, source};
 use crate::codecs::DType;
+use crate::expand::{Kind, Scaled, expand};
 use crate::quantise::Grid;
-use crate::rounding;
+use crate::{rounding, rounding_floats};
 
 fn scale_dtype(name: &str) -> Result<DType> {
     let dtype = DType::from_name(name).filter(|dtype| matches!(dtype, DType::Bf16 | DType::F16 | DType::F32));
@@ -81,7 +82,7 @@ impl Engine {
         check_length(codes, &[rows, columns], "codes")?;
         let lengths = [rows.div_ceil(block.0), columns.div_ceil(block.1), scales_dtype.bytes()];
         check_length(scales, &lengths, "scales")?;
-        rounding::e4m3(&self.0, source, block, scales_dtype, codes, scales);
+        rounding_floats::e4m3(&self.0, source, block, scales_dtype, codes, scales);
         Ok(())
     }
 
@@ -107,9 +108,45 @@ impl Engine {
         check_length(codes, &[rows, columns / 2], "codes")?;
         check_length(scales, &[rows, columns / group], "scales")?;
         match global {
-            Some(global) => rounding::nvfp4(&self.0, source, global as f32, codes, scales),
-            None => rounding::mxfp4(&self.0, source, codes, scales),
+            Some(global) => rounding_floats::nvfp4(&self.0, source, global as f32, codes, scales),
+            None => rounding_floats::mxfp4(&self.0, source, codes, scales),
         }
         Ok(())
+    }
+
+    /// Values of codes with their factors, in bytes of `out_dtype`; returns whether all are finite.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn expand(
+        &self,
+        kind: String,
+        codes: &[u8],
+        rows: u32,
+        columns: u32,
+        block_rows: u32,
+        block_columns: u32,
+        factors: &[f32],
+        zeros: Option<&[i8]>,
+        first_row: u32,
+        out_dtype: String,
+        out: Output<u8>,
+    ) -> Result<bool> {
+        let (rows, columns, first_row) = (rows as usize, columns as usize, first_row as usize);
+        let block = (block_rows as usize, block_columns as usize);
+        let kind = Kind::from_name(&kind).ok_or_else(|| invalid(format!("there are no codes \"{kind}\"")))?;
+        let dtype = scale_dtype(&out_dtype)?;
+        check(block.0 > 0 && block.1 > 0, || format!("blocks of {block:?}"))?;
+        check_length(codes, &[rows, kind.row_bytes(columns)], "codes")?;
+        check_length(out, &[rows, columns, dtype.bytes()], "values")?;
+        check_apart(out, codes, "values")?;
+        check_apart(out, factors, "values")?;
+        let needed = (first_row + rows).div_ceil(block.0) * columns.div_ceil(block.1);
+        check(factors.len() >= needed, || format!("{} factors, {needed} are needed", factors.len()))?;
+        if let Some(zeros) = zeros {
+            check_length(zeros, &[factors.len()], "zeros")?;
+            check_apart(out, zeros, "values")?;
+        }
+        let scaled = Scaled { kind, codes, rows, columns, block, factors, zeros, first_row };
+        Ok(expand(&self.0, scaled, dtype, out))
     }
 }

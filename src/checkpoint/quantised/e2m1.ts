@@ -1,9 +1,10 @@
+import type { Backend } from "../../engine/backend.js";
 import { decode, encode } from "../dtypes.js";
 import type { Tensor } from "../tensor.js";
 import { groupRefusal } from "./integers.js";
-import { decodeMxfp4, E2M1, MXFP4_GROUP, MXFP4_GROUP_BYTES } from "./mxfp4.js";
-import { assemble, expectRows, finished, notFiniteWeight, partOf } from "./parts.js";
-import type { MatrixShape, WeightFamily } from "./weight-format.js";
+import { E2M1, MXFP4_GROUP } from "./mxfp4.js";
+import { assemble, expanded, expectRows, notFiniteWeight, partOf } from "./parts.js";
+import type { MatrixShape, QuantisedWeight, WeightFamily } from "./weight-format.js";
 
 /** Values that share a scale in NVFP4. */
 export const NVFP4_GROUP = 16;
@@ -30,15 +31,9 @@ export const MXFP4: WeightFamily = {
     if (scales.includes(255)) throw notFiniteWeight();
     return assemble(MXFP4.stored(shape, scaleDtype), [codes, scales]);
   },
-  decode(parts, [rows, columns], firstRow = 0) {
-    const groups = columns / MXFP4_GROUP;
-    const codes = partOf(parts, "weight_packed", "U8");
-    expectRows(codes, "weight_packed", rows, columns / 2);
+  decode(parts, shape, firstRow = 0, backend) {
     const scales = partOf(parts, "weight_scale", "U8");
-    expectRows(scales, "weight_scale", firstRow + rows, groups);
-    const blocks: Tensor = { ...codes, shape: [rows, groups, MXFP4_GROUP_BYTES] };
-    const data = scales.data.subarray(firstRow * groups, (firstRow + rows) * groups);
-    return decodeMxfp4(blocks, { dtype: "U8", shape: [rows, groups], data }, "weight_packed");
+    return decodeE2m1(parts, shape, MXFP4_GROUP, scales, powersOfTwo(scales.data), firstRow, backend);
   },
   weights: {
     ...{ num_bits: 4, type: "float", symmetric: true, group_size: MXFP4_GROUP, strategy: "group", dynamic: false },
@@ -68,25 +63,13 @@ export const NVFP4: WeightFamily = {
     const factor = encode("F32", Float32Array.of(globalScale));
     return assemble(NVFP4.stored(shape, scaleDtype), [codes, scales, factor]);
   },
-  decode(parts, shape, firstRow = 0) {
-    const [rows, columns] = shape;
-    const groups = columns / NVFP4_GROUP;
-    const codes = partOf(parts, "weight_packed", "U8");
-    expectRows(codes, "weight_packed", rows, columns / 2);
+  decode(parts, shape, firstRow = 0, backend) {
     const scales = partOf(parts, "weight_scale", "F8_E4M3");
-    expectRows(scales, "weight_scale", firstRow + rows, groups);
     const globalScale = partOf(parts, "weight_global_scale", "F32");
     if (globalScale.data.length !== 4) throw new RangeError("weight_global_scale is no single number");
     const [divisor] = decode(globalScale);
     const factors = decode(scales).map((scale) => scale / divisor!);
-    const values = new Float32Array(rows * columns);
-    for (let i = 0; i < values.length; i += 2) {
-      const byte = codes.data[i >> 1]!;
-      const factor = factors[firstRow * groups + Math.floor(i / NVFP4_GROUP)]!;
-      values[i] = SIGNED_E2M1[byte & 15]! * factor;
-      values[i + 1] = SIGNED_E2M1[byte >> 4]! * factor;
-    }
-    return finished("BF16", values, shape, firstRow);
+    return decodeE2m1(parts, shape, NVFP4_GROUP, scales, factors, firstRow, backend);
   },
   weights: {
     ...{
@@ -110,8 +93,32 @@ export function globalScaleOf(largest: number): number {
   return Number.isFinite(scale) ? scale : 1;
 }
 
-/** Values of the 16 codes. */
-const SIGNED_E2M1 = Float32Array.from([...E2M1, ...E2M1.map((value) => -value)]);
+/** E2M1 codes with the factors that scales `[rows, groups]` are. */
+function decodeE2m1(
+  parts: QuantisedWeight,
+  [rows, columns]: MatrixShape,
+  group: number,
+  scales: Tensor,
+  factors: Float32Array,
+  firstRow: number,
+  backend: Backend | undefined,
+): Tensor {
+  const { data } = partOf(parts, "weight_packed", "U8");
+  expectRows(parts.get("weight_packed")!, "weight_packed", rows, columns / 2);
+  expectRows(scales, "weight_scale", firstRow + rows, columns / group);
+  const codes = { kind: "e2m1", codes: data, rows, columns, firstRow, dtype: "BF16" } as const;
+  return expanded({ ...codes, block: [1, group], factors }, backend);
+}
+
+/** What E8M0 scales are. */
+function powersOfTwo(scales: Uint8Array): Float32Array {
+  const powers = new Float32Array(scales.length);
+  for (let i = 0; i < scales.length; i++) powers[i] = E8M0[scales[i]!]!;
+  return powers;
+}
+
+/** The numbers of E8M0; 255 is NaN. */
+const E8M0 = Float32Array.from({ length: 256 }, (_, code) => (code === 255 ? Number.NaN : 2 ** (code - 127)));
 
 /** The E2M1 code nearest to a value, ties to the even code, at most 6 in magnitude. */
 export function e2m1Code(value: number): number {

@@ -44,24 +44,29 @@ export function unpackRows(bytes: Uint8Array, rows: number, columns: number, bit
 
 /** Codes `[rows, columns]` packed along the rows: bytes of `[packedWords(rows), columns]`, as zero points are stored. */
 export function packColumns(codes: Int8Array, rows: number, columns: number, bits: 4 | 8): Uint8Array {
-  const packed = packRows(transposed(codes, rows, columns), columns, rows, bits);
-  return bytesOf(transposed(new Int32Array(packed.buffer), columns, packedWords(rows, bits)));
+  const words = new Int32Array(packedWords(rows, bits) * columns);
+  const offset = 2 ** (bits - 1);
+  for (let row = 0; row < rows; row++) {
+    const start = Math.floor((row * bits) / 32) * columns;
+    const shift = (row * bits) % 32;
+    for (let column = 0; column < columns; column++)
+      words[start + column]! |= (codes[row * columns + column]! + offset) << shift;
+  }
+  return new Uint8Array(words.buffer);
 }
 
 /** The reverse of `packColumns`. */
 export function unpackColumns(bytes: Uint8Array, rows: number, columns: number, bits: 4 | 8): Int8Array {
-  const words = packedWords(rows, bits);
-  if (bytes.length !== 4 * words * columns) throw new RangeError(`${bytes.length} bytes of ${rows} x ${columns} codes`);
-  const turned = transposed(new Int32Array(bytes.slice().buffer), words, columns);
-  return transposed(unpackRows(bytesOf(turned), columns, rows, bits), columns, rows);
-}
-
-function bytesOf(words: Int32Array): Uint8Array {
-  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
-}
-
-function transposed<T extends Int8Array | Int32Array>(values: T, rows: number, columns: number): T {
-  const turned = values.slice() as T;
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) turned[j * rows + i] = values[i * columns + j]!;
-  return turned;
+  if (bytes.length !== 4 * packedWords(rows, bits) * columns)
+    throw new RangeError(`${bytes.length} bytes of ${rows} x ${columns} codes`);
+  const words = new Int32Array(bytes.slice().buffer);
+  const codes = new Int8Array(rows * columns);
+  const offset = 2 ** (bits - 1);
+  for (let row = 0; row < rows; row++) {
+    const start = Math.floor((row * bits) / 32) * columns;
+    const shift = (row * bits) % 32;
+    for (let column = 0; column < columns; column++)
+      codes[row * columns + column] = ((words[start + column]! >>> shift) & (2 ** bits - 1)) - offset;
+  }
+  return codes;
 }

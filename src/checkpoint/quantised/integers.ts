@@ -1,8 +1,9 @@
-import { decode, decodeIntegers as decodeStoredIntegers, encode } from "../dtypes.js";
-import type { DType, Tensor } from "../tensor.js";
+import type { ScaledCodes } from "../../engine/scaled-codes.js";
+import { decode, decodeIntegers, encode } from "../dtypes.js";
+import type { DType } from "../tensor.js";
 import type { IntegerCodes, IntegerGrid } from "./integer-grid.js";
-import { packColumns, packedWords, packRows, unpackColumns, unpackRows } from "./integer-packing.js";
-import { assemble, expectFinite, expectRows, finished, partOf, scalesOf } from "./parts.js";
+import { packColumns, packedWords, packRows, unpackColumns } from "./integer-packing.js";
+import { assemble, expanded, expectFinite, expectRows, partOf, scalesOf } from "./parts.js";
 import type { MatrixShape, QuantisedWeight, StoredPart, WeightFamily, WeightStorage } from "./weight-format.js";
 
 /**
@@ -51,16 +52,17 @@ export function packedIntegers(integers: IntegerGrid): WeightFamily {
       const data = new Uint8Array(groupOfColumn.slice().buffer);
       return new Map([...parts, ["weight_g_idx", { dtype: "I32", shape: [columns], data }]]);
     },
-    decode(parts, shape, firstRow = 0) {
-      const [rows, columns] = shape;
+    decode(parts, [rows, columns], firstRow = 0, backend) {
       const packed = partOf(parts, "weight_packed", "I32");
       expectRows(packed, "weight_packed", rows, packedWords(columns, bits));
+      const groups = groupsOf(columns);
       const scales = scalesOf(parts);
-      const zeros = symmetric ? undefined : packedZeros(parts, scales.shape[0]!, groupsOf(columns), bits);
-      return decodeIntegers(unpackRows(packed.data, rows, columns, bits), shape, {
-        ...{ scales, zeros, groups: groupsOf(columns), firstRow },
-        groupOfColumn: groupsOfColumns(parts, columns, groupsOf(columns)),
-      });
+      expectRows(scales, "weight_scale", firstRow + rows, groups);
+      const zeros = symmetric ? undefined : packedZeros(parts, scales.shape[0]!, groups, bits);
+      const kind = bits === 4 ? "int4" : "uint8";
+      const codes = { kind, codes: packed.data, rows, columns, firstRow, dtype: scales.dtype } as const;
+      const grouped = { block: [1, columns / groups], factors: decode(scales), zeros } as const;
+      return expanded({ ...codes, ...byColumns(parts, columns, groups, grouped) }, backend);
     },
   };
 }
@@ -81,15 +83,15 @@ export function plainIntegers({ group, symmetric }: IntegerGrid, storage: string
       { suffix: "weight_scale", dtype: scaleDtype, shape: [rows, groupsOf(columns)] },
       ...(symmetric ? [] : [{ suffix: "weight_zero_point", dtype: "I8", shape: [rows, groupsOf(columns)] } as const]),
     ],
-    decode(parts, shape, firstRow = 0) {
-      const [rows, columns] = shape;
+    decode(parts, [rows, columns], firstRow = 0, backend) {
       const weight = partOf(parts, "weight", "I8");
       expectRows(weight, "weight", rows, columns);
-      const zeros = symmetric ? undefined : partOf(parts, "weight_zero_point", "I8");
-      if (zeros !== undefined) expectRows(zeros, "weight_zero_point", firstRow + rows, groupsOf(columns));
-      return decodeIntegers(signed(weight.data), shape, {
-        ...{ scales: scalesOf(parts), zeros: zeros && signed(zeros.data), groups: groupsOf(columns), firstRow },
-      });
+      const groups = groupsOf(columns);
+      const scales = scalesOf(parts);
+      expectRows(scales, "weight_scale", firstRow + rows, groups);
+      const zeros = symmetric ? undefined : signed(partOf(parts, "weight_zero_point", "I8").data);
+      const codes = { kind: "int8", codes: weight.data, rows, columns, firstRow, dtype: scales.dtype } as const;
+      return expanded({ ...codes, block: [1, columns / groups], factors: decode(scales), zeros }, backend);
     },
   };
 }
@@ -100,43 +102,23 @@ export function groupRefusal(columns: number, group: number | undefined): string
   return `${columns} columns are no multiple of the group of ${group}`;
 }
 
-/** What belongs to codes of which the first row is `firstRow` of the matrix. */
-interface IntegerScales {
-  /** `[rows of the matrix, groups]` */
-  readonly scales: Tensor;
-  /** `[rows of the matrix, groups]` */
-  readonly zeros: Int8Array | undefined;
-  readonly groups: number;
-  readonly firstRow: number;
-  readonly groupOfColumn?: Int32Array | undefined;
-}
+/** What the codes of a matrix are scaled by. */
+type Scaling = Pick<ScaledCodes, "block" | "factors" | "zeros">;
 
-/** (code - zero) * scale, rounded to the dtype of the scales. */
-function decodeIntegers(codes: Int8Array, shape: MatrixShape, of: IntegerScales): Tensor {
-  const [rows, columns] = shape;
-  const { scales, zeros, groups, firstRow, groupOfColumn } = of;
-  expectRows(scales, "weight_scale", firstRow + rows, groups);
-  const factors = decode(scales);
-  const values = new Float32Array(codes.length);
-  const size = columns / groups;
+/** Where columns have groups in an order of their own, each column's scale and zero point; else those of the groups. */
+function byColumns(parts: QuantisedWeight, columns: number, groups: number, grouped: Scaling): Scaling {
+  const groupOf = groupsOfColumns(parts, columns, groups);
+  if (groupOf === undefined) return grouped;
+  const rows = grouped.factors.length / groups;
+  const factors = new Float32Array(rows * columns);
+  const zeros = grouped.zeros && new Int8Array(rows * columns);
   for (let row = 0; row < rows; row++) {
-    const first = (firstRow + row) * groups;
-    const start = row * columns;
-    if (groupOfColumn !== undefined) {
-      for (let column = 0; column < columns; column++) {
-        const group = first + groupOfColumn[column]!;
-        values[start + column] = (codes[start + column]! - (zeros?.[group] ?? 0)) * factors[group]!;
-      }
-      continue;
-    }
-    for (let group = 0; group < groups; group++) {
-      const factor = factors[first + group]!;
-      const zero = zeros?.[first + group] ?? 0;
-      const end = start + (group + 1) * size;
-      for (let i = start + group * size; i < end; i++) values[i] = (codes[i]! - zero) * factor;
+    for (const [column, group] of groupOf.entries()) {
+      factors[row * columns + column] = grouped.factors[row * groups + group]!;
+      if (zeros !== undefined) zeros[row * columns + column] = grouped.zeros![row * groups + group]!;
     }
   }
-  return finished(scales.dtype, values, shape, firstRow);
+  return { block: [1, 1], factors, zeros };
 }
 
 function packedZeros(parts: QuantisedWeight, rows: number, groups: number, bits: 4 | 8): Int8Array {
@@ -150,7 +132,7 @@ function groupsOfColumns(parts: QuantisedWeight, columns: number, groups: number
   if (!parts.has("weight_g_idx")) return undefined;
   const indices = partOf(parts, "weight_g_idx", "I32", "I64");
   expectRows(indices, "weight_g_idx", columns);
-  const found = decodeStoredIntegers(indices);
+  const found = decodeIntegers(indices);
   const outside = found.find((group) => group < 0 || group >= groups);
   if (outside !== undefined) throw new RangeError(`weight_g_idx says group ${outside} of ${groups}`);
   return found;

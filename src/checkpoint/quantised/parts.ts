@@ -1,9 +1,12 @@
 import { notFinite } from "../../compress/not-finite.js";
+import type { Backend } from "../../engine/backend.js";
+import { expand } from "../../engine/reference/scaled-codes.js";
+import type { ScaledCodes } from "../../engine/scaled-codes.js";
 import { ReamError } from "../../errors.js";
-import { bytesPerElement, decode, encode } from "../dtypes.js";
+import { bytesPerElement } from "../dtypes.js";
 import type { DType, Tensor } from "../tensor.js";
 import { SCALE_DTYPES } from "./integer-grid.js";
-import type { MatrixShape, QuantisedWeight, StoredPart } from "./weight-format.js";
+import type { QuantisedWeight, StoredPart } from "./weight-format.js";
 
 /** The part of a matrix with this suffix; a `RangeError` where it is missing or its dtype is not one of these. */
 export function partOf(parts: QuantisedWeight, suffix: string, ...dtypes: DType[]): Tensor {
@@ -24,8 +27,8 @@ export function expectRows(part: Tensor, suffix: string, rows: number, ...rest: 
 }
 
 /** Scales of a matrix, of a dtype that they may have. */
-export function scalesOf(parts: QuantisedWeight): Tensor {
-  return partOf(parts, "weight_scale", ...SCALE_DTYPES);
+export function scalesOf(parts: QuantisedWeight, suffix = "weight_scale"): Tensor & Pick<ScaledCodes, "dtype"> {
+  return partOf(parts, suffix, ...SCALE_DTYPES) as Tensor & Pick<ScaledCodes, "dtype">;
 }
 
 /** Tensors of a matrix from their bytes, in the order of `stored`. */
@@ -35,29 +38,36 @@ export function assemble(stored: readonly StoredPart[], data: readonly Uint8Arra
 
 /** Checks the scales of a matrix that was rounded: where one is not finite, the matrix was not. */
 export function expectFinite(dtype: DType, scales: Uint8Array): void {
-  if (!decode({ dtype, data: scales }).every(Number.isFinite)) throw notFiniteWeight();
+  if (firstNotFinite(dtype, scales) !== undefined) throw notFiniteWeight();
 }
 
 export function notFiniteWeight(): ReamError {
   return notFinite("a weight to be rounded");
 }
 
-/** Bits of the exponent of the dtypes that values are decoded to: all ones say that a number is not finite. */
+/**
+ * The matrix that codes with factors are, computed by the backend, or in plain TypeScript where there is none. Values that
+ * are not finite are a `QUANTISED_VALUE` error that tells row and column.
+ */
+export function expanded(scaled: ScaledCodes, backend: Backend | undefined): Tensor {
+  const { rows, columns, firstRow, dtype } = scaled;
+  const { data, finite } = backend === undefined ? expand(scaled) : backend.expand(scaled);
+  if (finite) return { dtype, shape: [rows, columns], data };
+  const found = firstNotFinite(dtype, data)!;
+  throw valueError(firstRow + Math.floor(found / columns), found % columns);
+}
+
+/** Bits of the exponent of the dtypes that scales and values have: all ones say that a number is not finite. */
 const EXPONENTS: Readonly<Partial<Record<DType, number>>> = { BF16: 0x7f80, F16: 0x7c00, F32: 0x7f800000 };
 
-/**
- * Decoded values in the dtype of the result. Those that are not finite are a `QUANTISED_VALUE` error that tells row and
- * column.
- */
-export function finished(dtype: DType, values: Float32Array, [rows, columns]: MatrixShape, firstRow: number): Tensor {
-  const data =
-    dtype === "F32" ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength) : encode(dtype, values);
-  const bits = bytesPerElement(dtype) === 2 ? new Uint16Array(data.buffer) : new Uint32Array(data.buffer);
+/** Index of the first number that is not finite. */
+function firstNotFinite(dtype: DType, data: Uint8Array): number | undefined {
+  const size = bytesPerElement(dtype);
+  const Words = size === 2 ? Uint16Array : Uint32Array;
+  const bits = new Words(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength / size);
   const exponent = EXPONENTS[dtype]!;
-  for (let i = 0; i < bits.length; i++) {
-    if ((bits[i]! & exponent) === exponent) throw valueError(firstRow + Math.floor(i / columns), i % columns);
-  }
-  return { dtype, shape: [rows, columns], data };
+  for (let i = 0; i < bits.length; i++) if ((bits[i]! & exponent) === exponent) return i;
+  return undefined;
 }
 
 function valueError(row: number, column: number): ReamError {

@@ -1,7 +1,7 @@
 import { decode } from "../dtypes.js";
 import type { DType, Tensor } from "../tensor.js";
-import { type BlockSize, decodeFp8Blocks, scaleGrid } from "./fp8-blocks.js";
-import { assemble, expectFinite, expectRows, finished, partOf, scalesOf } from "./parts.js";
+import { type BlockSize, scaleGrid } from "./fp8-blocks.js";
+import { assemble, expanded, expectFinite, expectRows, partOf, scalesOf } from "./parts.js";
 import type { MatrixShape, WeightFamily, WeightStorage } from "./weight-format.js";
 
 /** Which values share a scale: all of the matrix, those of a row, or those of a block. */
@@ -25,14 +25,15 @@ export function scaledE4m3(sharing: Sharing, storage: string): WeightStorage {
       },
     ],
     refusal: () => undefined,
-    decode(parts, shape, firstRow = 0) {
-      const [rows, columns] = shape;
+    decode(parts, [rows, columns], firstRow = 0, backend) {
       const weight = partOf(parts, "weight", "F8_E4M3");
       expectRows(weight, "weight", rows, columns);
       const found = scalesOf(parts);
       const scales = sharing === "tensor" ? onlyScale(found) : found;
-      const values = decodeFp8Blocks(weight, scales, blockOf(sharing, [firstRow + rows, columns]), "weight", firstRow);
-      return finished(scales.dtype, decode(values), shape, firstRow);
+      const block = blockOf(sharing, [firstRow + rows, columns]);
+      expectRows(scales, "weight_scale", ...scaleGrid([firstRow + rows, columns], block));
+      const codes = { kind: "e4m3", codes: weight.data, rows, columns, firstRow, dtype: found.dtype } as const;
+      return expanded({ ...codes, block, factors: decode(scales) }, backend);
     },
   };
 }

@@ -54,9 +54,9 @@ export interface WeightStorage {
   /**
    * The values of a matrix in the dtype that compressed-tensors gives them, bit for bit. The codes may be those of some
    * rows only: `shape` is theirs, `firstRow` where they begin in the matrix that all other parts are of. Parts that do
-   * not fit are a `RangeError`, values that are not finite `QUANTISED_VALUE`.
+   * not fit are a `RangeError`, values that are not finite `QUANTISED_VALUE`. A backend makes it faster.
    */
-  decode(parts: QuantisedWeight, shape: MatrixShape, firstRow?: number): Tensor;
+  decode(parts: QuantisedWeight, shape: MatrixShape, firstRow?: number, backend?: Backend): Tensor;
 }
 
 /** A format that matrices can be written in. */

@@ -236,6 +236,19 @@ export interface Engine {
     codes: Uint8Array,
     scales: Uint8Array,
   ): void;
+  expand(
+    kind: string,
+    codes: Uint8Array,
+    rows: number,
+    columns: number,
+    blockRows: number,
+    blockColumns: number,
+    factors: Float32Array,
+    zeros: Int8Array | undefined,
+    firstRow: number,
+    outDtype: string,
+    out: Uint8Array,
+  ): boolean;
   /** NVFP4 where the global scale is given, else MXFP4. */
   roundE2M1(
     dtype: string,

@@ -5,11 +5,12 @@ import { packedWords } from "../../checkpoint/quantised/integer-packing.js";
 import { MXFP4_GROUP } from "../../checkpoint/quantised/mxfp4.js";
 import type { Backend } from "../backend.js";
 import type { RoundedMatrix } from "../rounding.js";
+import { factorColumns } from "../scaled-codes.js";
 import type { Engine } from "./binary.js";
 import { checked, shapeOf } from "./checked.js";
 
-/** The operations that round weights to the formats of quantised checkpoints. */
-export function roundingOperations(engine: Engine): Pick<Backend, "largest" | "round"> {
+/** The operations on weights in the formats of quantised checkpoints. */
+export function roundingOperations(engine: Engine): Pick<Backend, "largest" | "round" | "expand"> {
   return {
     largest(weight) {
       const shape = shapeOf(weight, "largest");
@@ -42,6 +43,15 @@ export function roundingOperations(engine: Engine): Pick<Backend, "largest" | "r
       const scales = new Uint8Array(rows * groups);
       checked(() => engine.roundE2M1(...source, globalScale, codes, scales));
       return { codes, scales };
+    },
+    expand(scaled) {
+      const { kind, codes, rows, columns, block, factors, zeros, firstRow, dtype } = scaled;
+      factorColumns(scaled);
+      const data = new Uint8Array(rows * columns * bytesPerElement(dtype));
+      const finite = checked(() =>
+        engine.expand(kind, codes, rows, columns, ...block, factors, zeros, firstRow, dtype, data),
+      );
+      return { data, finite };
     },
   };
 }

@@ -14,6 +14,7 @@ import { attendCached, ReferenceCache } from "./key-value-cache.js";
 import { linearAttention } from "./linear-attention.js";
 import { addColumnSquares, addTransposedProduct, dot, product, rowsOf } from "./products.js";
 import { largest, round } from "./rounding.js";
+import { expand } from "./scaled-codes.js";
 import { gptq, sparsegpt } from "./solvers.js";
 import { zeroSmallest } from "./zero-smallest.js";
 
@@ -115,6 +116,7 @@ export function createReferenceBackend(precision: Precision): Backend {
     factorGram,
     sparsegpt,
     gptq,
+    expand,
     addScaled(sums, tensor, factor, permutation) {
       const values = decode(tensor);
       const [rows, columns] = tensor.shape as [number, number];
