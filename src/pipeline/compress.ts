@@ -189,7 +189,7 @@ async function* writePlanned(
   const target = outputTarget(options, backend);
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
   const { output, split } = await openOutput(options, opened, { input, backend, kept, steps: stepPlan, elsewhere });
-  const steps = stepPlan && (await openSteps(stepPlan, { opened, output, kept, dtype: target.dtype }));
+  const steps = stepPlan && (await openSteps(stepPlan, { ...target, opened, output, backend, kept }));
   try {
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
@@ -232,7 +232,7 @@ async function* applyPlan(
   const target = outputTarget(options, backend);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
   const { output, split } = await openOutput(options, opened, { input, backend, kept, steps: stepPlan, elsewhere });
-  const steps = stepPlan && (await openSteps(stepPlan, { opened, output, kept, dtype: target.dtype }));
+  const steps = stepPlan && (await openSteps(stepPlan, { ...target, opened, output, backend, kept }));
   try {
     if (calibration !== undefined) yield startEvent(options, opened, kept, calibration, backend, 0, stepPlan);
     for (const message of [...notes, ...(calibration?.notes ?? [])]) yield { type: "note", message } as const;

@@ -54,7 +54,7 @@ export function applySteps(
       stored = new Map([["weight", tensor]]);
     } else {
       stored = quantise(backend, step, tensor, known, { ...options, scaleDtype, joined });
-      tensor = step.format.decode(stored, shapeOf(weight));
+      tensor = step.format.decode(stored, shapeOf(weight), 0, backend);
     }
   }
   if (stored === undefined) throw new TypeError("there is no step");

@@ -1,6 +1,7 @@
 import type { OutputFolder } from "../../checkpoint/output.js";
 import type { DType } from "../../checkpoint/tensor.js";
 import { formatOf } from "../../compress/steps/step.js";
+import type { Backend } from "../../engine/backend.js";
 import { isMoe } from "../../model/description.js";
 import type { OpenedModel } from "../open-model.js";
 import type { OutputTarget } from "../output-target.js";
@@ -9,19 +10,21 @@ import { StepFiles } from "./step-files.js";
 import type { StepPlan } from "./step-plan.js";
 import { WorkFolder } from "./work-folder.js";
 
+interface OpenSteps extends Pick<OutputTarget, "dtype"> {
+  readonly opened: OpenedModel;
+  readonly output: OutputFolder | undefined;
+  readonly backend: Backend;
+  readonly kept: number;
+}
+
 /** Opens what the steps of a compression keep. Close it when the output is written. */
 export async function openSteps(
   plan: StepPlan,
-  {
-    opened,
-    output,
-    kept,
-    dtype,
-  }: { opened: OpenedModel; output: OutputFolder | undefined; kept: number } & Pick<OutputTarget, "dtype">,
+  { opened, output, backend, kept, dtype }: OpenSteps,
 ): Promise<StepWork & { close(): Promise<void> }> {
   const scaleDtype = dtype ?? floatsOf(opened);
   const folder = await WorkFolder.open(output);
-  const files = new StepFiles(folder, formatOf(plan.steps), scaleDtype);
+  const files = new StepFiles(folder, formatOf(plan.steps), scaleDtype, backend);
   return {
     ...{ plan, files, scaleDtype, kept },
     close: async () => {

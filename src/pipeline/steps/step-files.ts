@@ -4,6 +4,7 @@ import type { QuantisedWeight, WeightFormat } from "../../checkpoint/quantised/w
 import { SafetensorsFile } from "../../checkpoint/safetensors.js";
 import type { ShardTensor } from "../../checkpoint/shard-writer.js";
 import type { DType, StoredDType, Tensor } from "../../checkpoint/tensor.js";
+import type { Backend } from "../../engine/backend.js";
 import type { LinearWeight } from "../../model/linear-weights.js";
 import type { LayerChange } from "./layer-steps.js";
 
@@ -33,6 +34,7 @@ export class StepFiles {
     private readonly where: StepFolder,
     private readonly format: WeightFormat | undefined,
     private readonly scaleDtype: DType,
+    private readonly backend: Backend,
   ) {}
 
   /** Whether a layer's matrices are kept. */
@@ -89,7 +91,9 @@ export class StepFiles {
   /** A matrix as later layers see it. */
   async values(layer: number, weight: LinearWeight): Promise<Tensor> {
     const stored = await this.read(layer, weight);
-    return this.format === undefined ? stored.get("weight")! : this.format.decode(stored, weight.shape);
+    return this.format === undefined
+      ? stored.get("weight")!
+      : this.format.decode(stored, weight.shape, 0, this.backend);
   }
 
   async close(): Promise<void> {
