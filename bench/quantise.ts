@@ -5,7 +5,8 @@
  *     npm run build && node dist/bench/quantise.js [--threads N] [--rounds N] [--variants a,b] [--json]
  *
  * The weights are 512 MB in matrices of the size of experts, more than caches hold. Rounding includes packing. The best of
- * some rounds is told; formats take turns, so that other work on the machine disturbs all alike.
+ * some rounds is told; formats take turns, so that other work on the machine disturbs all alike. "per core" divides by the
+ * processor time used instead of the time that passed, which tells the speed also on a machine that does other work.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
@@ -29,7 +30,12 @@ interface Speed {
   /** 10^9 bytes of bfloat16 a second. */
   readonly round: number;
   readonly decode: number;
+  /** The same for a second of processor time. */
+  readonly roundPerCore: number;
+  readonly decodePerCore: number;
 }
+
+type Measured = Omit<Speed, "variant" | "threads" | "format">;
 
 function weights(): Tensor[] {
   const random = new Random(1);
@@ -41,18 +47,17 @@ function weights(): Tensor[] {
   });
 }
 
-/** 10^9 bytes a second. */
-function speed(count: number, work: () => void): number {
+/** 10^9 bytes a second, of time that passed and of processor time. */
+function speed(count: number, work: () => void): { wall: number; core: number } {
+  const cpu = process.cpuUsage();
   const start = performance.now();
   work();
-  return (count * BYTES) / 1e6 / (performance.now() - start);
+  const wall = performance.now() - start;
+  const { user, system } = process.cpuUsage(cpu);
+  return { wall: (count * BYTES) / 1e6 / wall, core: (count * BYTES) / 1e3 / (user + system) };
 }
 
-function measure(
-  backend: Backend,
-  name: WeightFormatName,
-  tensors: readonly Tensor[],
-): Pick<Speed, "round" | "decode"> {
+function measure(backend: Backend, name: WeightFormatName, tensors: readonly Tensor[]): Measured {
   const format = weightFormat(name);
   const round = speed(tensors.length, () => {
     for (const tensor of tensors) format.encode(backend, tensor, "BF16");
@@ -61,7 +66,16 @@ function measure(
   const decode = speed(DECODED, () => {
     for (let i = 0; i < DECODED; i++) format.decode(parts, SHAPE, 0, backend);
   });
-  return { round, decode };
+  return { round: round.wall, decode: decode.wall, roundPerCore: round.core, decodePerCore: decode.core };
+}
+
+function better(a: Measured, b: Measured): Measured {
+  return {
+    round: Math.max(a.round, b.round),
+    decode: Math.max(a.decode, b.decode),
+    roundPerCore: Math.max(a.roundPerCore, b.roundPerCore),
+    decodePerCore: Math.max(a.decodePerCore, b.decodePerCore),
+  };
 }
 
 const { values: options } = parseArgs({
@@ -76,20 +90,23 @@ const threads = Number(options.threads);
 const tensors = weights();
 const speeds: Speed[] = options.variants.split(",").flatMap((variant) => {
   const backend = createNativeBackend({ precision: "bf16", threads, variant });
-  const best = new Map(WEIGHT_FORMAT_NAMES.map((name) => [name, { round: 0, decode: 0 }]));
+  const best = new Map<WeightFormatName, Measured>();
   for (let i = 0; i < Number(options.rounds); i++) {
-    for (const [name, before] of best) {
-      const { round, decode } = measure(backend, name, tensors);
-      best.set(name, { round: Math.max(before.round, round), decode: Math.max(before.decode, decode) });
+    for (const name of WEIGHT_FORMAT_NAMES) {
+      const found = measure(backend, name, tensors);
+      best.set(name, better(best.get(name) ?? found, found));
     }
   }
   return [...best].map(([format, found]) => ({ variant, threads, format, ...found }));
 });
 if (options.json) console.log(JSON.stringify(speeds, null, 2));
 else {
-  console.log(`${"instruction set".padEnd(16)} ${"threads".padEnd(8)} ${"format".padEnd(16)} round GB/s  decode GB/s`);
-  for (const { variant, format, round, decode } of speeds) {
-    const cells = [round, decode].map((value, i) => value.toFixed(2).padStart(i === 0 ? 10 : 12));
-    console.log(`${variant.padEnd(16)} ${String(threads).padEnd(8)} ${format.padEnd(16)} ${cells.join(" ")}`);
+  const titles = ["round GB/s", "per core", "decode GB/s", "per core"];
+  const line = (names: readonly string[], cells: readonly string[]) =>
+    console.log([...names.map((name) => name.padEnd(16)), ...cells.map((cell) => cell.padStart(12))].join(" "));
+  line(["instruction set", "threads", "format"], titles);
+  for (const { variant, format, round, roundPerCore, decode, decodePerCore } of speeds) {
+    const cells = [round, roundPerCore, decode, decodePerCore].map((value) => value.toFixed(2));
+    line([variant, String(threads), format], cells);
   }
 }

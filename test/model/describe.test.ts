@@ -71,7 +71,12 @@ describe("a config that makes no sense is a named error", () => {
     ["top-k above the experts", { num_experts_per_tok: 17 }, "CONFIG_VALUE"],
     ["NaN", { rms_norm_eps: Number.NaN }, "CONFIG_VALUE"],
     ["every layer dense", { mlp_only_layers: [0, 1, 2] }, "NO_EXPERTS"],
-    ["quantised in another way", { quantization_config: { quant_method: "gptq", bits: 4 } }, "QUANTISED_SOURCE"],
+    ["quantised in another way", { quantization_config: { quant_method: "bitsandbytes" } }, "QUANTISED_SOURCE"],
+    [
+      "in bits that are not supported",
+      { quantization_config: { quant_method: "gptq", bits: 3 } },
+      "CONFIG_UNSUPPORTED",
+    ],
     ["quantised, not said how", { quantization_config: {} }, "QUANTISED_SOURCE"],
     ["quantised, as a list", { quantization_config: ["fp8"] }, "CONFIG_VALUE"],
     ["heads do not divide", { num_key_value_heads: 3 }, "CONFIG_VALUE"],

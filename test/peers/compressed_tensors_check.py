@@ -9,6 +9,9 @@
         config_groups) and says "same" for every case whose decompressed values are `values` bit for bit. configs.json, by name
         a quantization_config, is parsed and must come out as it went in.
 
+    compressed_tensors_check.py load IN FORMAT...
+        Loads IN/<format>/quantised and IN/<format>/decoded with transformers and says "same" where all weights have the same bits.
+
 A case is <format>/<dtype>/<rows>x<columns>.
 """
 import json
@@ -156,4 +159,20 @@ def check(folder):
             print(name, "same" if known == rest else f"differs: {known} {rest}")
 
 
-{"make": make, "check": check}[sys.argv[1]](sys.argv[2])
+def load(folder, *formats):
+    from transformers import AutoModelForCausalLM
+
+    for name in formats:
+        try:
+            quantised, decoded = [
+                AutoModelForCausalLM.from_pretrained(f"{folder}/{name}/{kind}", dtype=torch.bfloat16) for kind in ("quantised", "decoded")
+            ]
+            quantised(torch.arange(4)[None])  # decompresses what is still packed
+            parameters = dict(quantised.named_parameters())
+            differ = [key for key, value in decoded.named_parameters() if not same(parameters[key].data, value.data)]
+            print(name, "same" if not differ else f"differs: {differ}")
+        except Exception as error:
+            print(name, type(error).__name__)
+
+
+{"make": make, "check": check, "load": load}[sys.argv[1]](*sys.argv[2:])

@@ -20,7 +20,8 @@ export async function writeQuantised(
 ): Promise<string[]> {
   const format = weightFormat(name);
   const [quantised, decoded] = [new Map<string, Tensor>(), new Map<string, Tensor>()];
-  const ignored: string[] = [];
+  // Tied to the embedding here, but a linear layer for transformers.
+  const ignored: string[] = ["lm_head"];
   const checkpoint = await Checkpoint.open(source);
   for (const key of checkpoint.tensors.keys()) {
     const tensor = await checkpoint.read(key);
