@@ -1,6 +1,6 @@
 """Seconds of GPTQ in PyTorch; see gptq.ts.
 
-    python gptq.py < {folder, shapes, threads, rounds}
+    python gptq.py < {folder, shapes, threads, rounds, processor}
 
 The published algorithm (arXiv 2210.17323) in float32: the upper Cholesky factor of the inverse, lazy updates of blocks of
 128 columns, all rows at once. Weights lie column by column, so that each step reads and writes neighbours. Prints JSON
@@ -51,6 +51,7 @@ def quantise(weight, factor):
 
 asked = json.load(sys.stdin)
 torch.set_num_threads(asked["threads"])
+now = time.process_time if asked["processor"] else time.perf_counter
 works = []
 for index, (rows, columns) in enumerate(asked["shapes"]):
     weight = torch.from_file(f"{asked['folder']}/{index}.weight", size=rows * columns).reshape(rows, columns)
@@ -63,13 +64,13 @@ with torch.inference_mode():
         spent = {"gram": 0.0, "factor": 0.0, "loop": 0.0, "error": 0.0}
         for weight, inputs in works:
             updated = weight.clone()
-            times = [time.perf_counter()]
+            times = [now()]
             gram = gram_of(inputs)
-            times.append(time.perf_counter())
+            times.append(now())
             factor = factor_of(gram)
-            times.append(time.perf_counter())
+            times.append(now())
             values = quantise(updated, factor)
-            times.append(time.perf_counter())
+            times.append(now())
             for part, (begin, end) in zip(("gram", "factor", "loop"), zip(times, times[1:])):
                 spent[part] += end - begin
             spent["error"] += (inputs.double() @ (weight - values).double()).square().sum().item()

@@ -10,6 +10,7 @@ use crate::dispatch::multiversion;
 use crate::memory::{Buffer, Disjoint, bytes_of};
 use crate::packed::{Format, PANEL};
 use crate::product::{BLOCK_ROWS, Context, Rows, Tile, block_rows, row_blocks};
+use crate::vector::prefetch;
 
 /// Steps of a product that are summed in float32.
 const DEPTH: usize = 512;
@@ -99,6 +100,13 @@ impl Matrix<'_> {
         self.gram[a.min(b) * self.n + a.max(b)] + if i == j { self.added[a] } else { 0.0 }
     }
 
+    /// Asks for a row of some columns, unless they are in another order.
+    fn fetch_row(&self, i: usize, columns: &Range<usize>) {
+        if self.order.is_none() {
+            fetch(self.gram.as_ptr().wrapping_add(i * self.n + columns.start).cast(), PANEL * 8);
+        }
+    }
+
     /// Entries of row i in some columns, none of which is before i unless they are the row's own block.
     fn write_row(&self, i: usize, columns: &Range<usize>, out: &mut [f64]) {
         if self.order.is_none() && i < columns.start {
@@ -109,6 +117,14 @@ impl Matrix<'_> {
     }
 }
 
+/// Rows that are asked for ahead of their use: a row's part is so short that the processor's own prefetcher stays behind.
+const AHEAD: usize = 8;
+
+/// Asks for some bytes; the address need not be valid.
+fn fetch(start: *const u8, bytes: usize) {
+    (0..bytes).step_by(64).for_each(|offset| prefetch(start.wrapping_add(offset)));
+}
+
 /// The block's columns of the rows of Rᵀ after it, side by side: the second operand of its products.
 fn gather(context: &Context, transposed: &[f32], n: usize, columns: &Range<usize>, panel: &mut [f32]) {
     let panel = Disjoint::new(panel.as_chunks_mut::<PANEL>().0);
@@ -116,6 +132,7 @@ fn gather(context: &Context, transposed: &[f32], n: usize, columns: &Range<usize
     context.threads.pieces(n - columns.end, 128, |piece| {
         // SAFETY: pieces are disjoint.
         for (k, out) in piece.clone().zip(unsafe { panel.range(piece.start, piece.len()) }) {
+            fetch(transposed.as_ptr().wrapping_add((columns.end + k + AHEAD) * n + columns.start).cast(), PANEL * 4);
             out.copy_from_slice(&transposed[(columns.end + k) * n + columns.start..][..PANEL]);
         }
     });
@@ -132,6 +149,7 @@ fn remaining(context: &Context, matrix: Matrix, columns: &Range<usize>, rows: &[
         let sums = unsafe { sums.range(range.start * PANEL, range.len() * PANEL) };
         let sums = sums.as_chunks_mut::<PANEL>().0;
         for (i, sums) in range.clone().zip(&mut *sums) {
+            matrix.fetch_row(i + AHEAD, columns);
             matrix.write_row(i, columns, &mut sums[..columns.len()]);
         }
         for from in (columns.end..n).step_by(DEPTH) {

@@ -1,10 +1,12 @@
 //! GPTQ (Frantar et al. 2022): see src/compress/weights/gptq.ts. A task is 64 rows, which go through all columns.
 
-use crate::codecs::DType;
+use std::ops::Range;
+
+use crate::codecs::{DType, Source};
 use crate::dispatch::multiversion;
 use crate::factor::Factor;
-use crate::memory::{Buffer, Disjoint};
-use crate::packed::PANEL;
+use crate::memory::{Buffer, Disjoint, bytes_of};
+use crate::packed::{Format, PANEL, pack_panel};
 use crate::product::{Context, Tile};
 use crate::quantise::{Grid, code_of, grid_of_range};
 use crate::weight_panel::{BLOCK, Block, Lanes, panel_rows, panels, read_block, sums_before, whole_groups};
@@ -76,13 +78,15 @@ pub fn gptq(context: &Context, weight: &[f32], factor: &Factor, groups: Groups, 
         if fixed {
             given_grids(context, given, n, groups, &mut scratch.grids);
         }
+        // Each column of the panel holds the weights as given until what is taken from them replaces them.
+        read_panel(context, weight, own.clone(), factor, &mut scratch.taken);
         let (taken, _) = scratch.taken.as_mut_slice::<f32>().as_chunks_mut::<PANEL>();
         for start in (0..n).step_by(width) {
             let block = start..n.min(start + width);
             let sums = &mut scratch.sums.as_mut_slice::<f32>().as_chunks_mut::<PANEL>().0[..block.len()];
             let weights = &mut scratch.weights.as_mut_slice::<f32>().as_chunks_mut::<PANEL>().0[..block.len()];
             sums_before(context, &mut scratch.tile, factor, block.clone(), taken, sums);
-            read_block(weight, own.clone(), factor, block.clone(), weights);
+            weights.copy_from_slice(&taken[block.clone()]);
             let taken = &mut taken[start..block.end];
             let mut columns = Block::new(context, &mut scratch.tile, factor, start, sums, weights, taken);
             quantise_block(context.cpu, &mut columns, groups, fixed, &mut scratch.grids, &mut scratch.codes);
@@ -104,6 +108,21 @@ pub fn gptq(context: &Context, weight: &[f32], factor: &Factor, groups: Groups, 
         }
     });
     errors.iter().sum::<f64>().max(0.0)
+}
+
+/// The weights of a panel's rows, to panel `[columns]`.
+fn read_panel(context: &Context, weight: &[f32], rows: Range<usize>, factor: &Factor, panel: &mut Buffer) {
+    let n = factor.columns;
+    if factor.order.is_some() {
+        let panel = &mut panel.as_mut_slice::<f32>().as_chunks_mut::<PANEL>().0[..n];
+        return read_block(weight, rows, factor, 0..n, panel);
+    }
+    let source = Source::new(DType::F32, weight.len() / n, n, bytes_of(weight)).expect("the weight has whole rows");
+    let rows: [_; PANEL] = std::array::from_fn(|lane| {
+        let row = rows.start + lane;
+        (row < rows.end).then_some((source, row))
+    });
+    pack_panel(context.cpu, &rows, n, Format::F32, &mut panel.as_mut_slice::<u32>()[..n * PANEL]);
 }
 
 /// Grids of the weights `[rows, columns]` as they are, to grids `[groups]`.
