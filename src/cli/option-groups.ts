@@ -7,7 +7,7 @@ const MAIN = ["experts", "out", "method", "observed", "dryRun", "plan", "restart
 const CALIBRATION = Object.keys(calibrationOptions.shape);
 const SETTINGS = Object.keys(settingsSchema.shape);
 const ENGINE = Object.keys(computeOptions.shape);
-const STEPS = ["then", "parts", "damping", "activationOrder", "leastTokens"];
+const STEPS = ["then", "parts", "activations", "damping", "activationOrder", "leastTokens"];
 const rest = Object.keys(compressOptions.shape).filter(
   (key) => ![...MAIN, ...CALIBRATION, ...SETTINGS, ...ENGINE, ...STEPS, "model"].includes(key),
 );

@@ -43,6 +43,13 @@ export const compressOptions = z.strictObject({
     .max(1)
     .default(0.01)
     .describe("GPTQ, SparseGPT: added to the diagonal of the inputs' Gram matrix, as a share of its mean"),
+  activations: z
+    .enum(["dynamic", "none"])
+    .default("dynamic")
+    .describe(
+      "fp8, fp8-block: dynamic = the config asks servers to round the inputs of products to 8 bits as well, which is all " +
+        "that they have kernels for in mixtures; none = weights alone",
+    ),
   activationOrder: z.boolean().default(false).describe("GPTQ: round the columns with the largest inputs first"),
   leastTokens: z
     .int()

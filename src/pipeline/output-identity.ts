@@ -41,8 +41,15 @@ export async function outputIdentity(
   };
 }
 
-function describeSteps({ steps, parts, damping, activationOrder, leastTokens }: StepPlan): string {
-  return JSON.stringify([steps.map(({ text }) => text), [...parts].sort(), damping, activationOrder, leastTokens]);
+function describeSteps({ steps, parts, dynamicActivations, damping, activationOrder, leastTokens }: StepPlan): string {
+  return JSON.stringify([
+    steps.map(({ text }) => text),
+    [...parts].sort(),
+    dynamicActivations,
+    damping,
+    activationOrder,
+    leastTokens,
+  ]);
 }
 
 /** The identity in one word. */

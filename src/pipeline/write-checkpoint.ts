@@ -90,7 +90,7 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
   if (!single) await output.writeFile(INDEX_NAME, buildIndex(indexed));
   const config = editConfig(checkpoint.configText, plan, dtype);
   const format = steps && formatOf(steps.plan.steps);
-  const quantised = format && quantizationConfig(format, plainModules(outputs));
+  const quantised = format && quantizationConfig(format, plainModules(outputs), steps.plan);
   await output.writeFile(
     "config.json",
     quantised === undefined ? config : addKey(config, "quantization_config", quantised),

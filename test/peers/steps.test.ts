@@ -52,7 +52,8 @@ describe.skipIf(!existsSync(python))("quantised and pruned checkpoints", () => {
     for (const [steps, how] of CASES) {
       const out = join(folder, steps.replaceAll(/[:,]/g, "-"));
       const merged = steps.startsWith("int4") ? { experts: 6, method: "ream" as const } : {};
-      await follow(compress({ model, out, tokens, precision: "f32", then: [steps], ...merged }), () => undefined);
+      const common = { model, out, tokens, precision: "f32", activations: "none" } as const;
+      await follow(compress({ ...common, then: [steps], ...merged }), () => undefined);
       const made = await openModel(out);
       const logits = await forwardTensors(made.checkpoint, made.model, BACKENDS.native!("f32"), {
         first,

@@ -104,7 +104,7 @@ describe.each(FORMATS)("%s", (name) => {
   const backend = createReferenceBackend("f32");
 
   test("every matrix of the layers is what the format makes of the source's, and the config tells it", async () => {
-    const { out, result, notes } = await make({ then: [name] });
+    const { out, result, notes } = await make({ then: [name], activations: "none" });
     const [before, after] = [await tensorsOf(model), await tensorsOf(out)];
     const quantised: string[] = [];
     const plain: string[] = [];
@@ -141,6 +141,14 @@ describe.each(FORMATS)("%s", (name) => {
     expect(notes.some((note) => note.includes("stay as they are"))).toBe(plain.some(isExpert));
     await Promise.all([before.checkpoint.close(), after.checkpoint.close()]);
   });
+});
+
+test("the config of E4M3 asks servers to round inputs too, and a note tells it", async () => {
+  const { out, notes } = await make({ then: ["fp8"] });
+  const { quantization_config: config } = JSON.parse(readFileSync(join(out, "config.json"), "utf8"));
+  expect(config.format).toBe("float-quantized");
+  expect(config.config_groups.group_0.input_activations).toMatchObject({ num_bits: 8, dynamic: true });
+  expect(notes.some((note) => note.includes("round the inputs"))).toBe(true);
 });
 
 describe("after merging", () => {

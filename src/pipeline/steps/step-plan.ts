@@ -12,11 +12,16 @@ export interface StepPlan extends StepOptions {
   readonly parts: ReadonlySet<LinearPart>;
   /** What has to be known of the matrices' inputs. */
   readonly need: Need;
+  /** Servers shall round the inputs of products too, where the format has a scheme for it. */
+  readonly dynamicActivations: boolean;
 }
 
 /** The steps of `--then`; undefined where there are none. Errors: OPTION_INVALID, SETTINGS_CONFLICT. */
 export function planSteps(
-  options: Pick<ResolvedCompressOptions, "then" | "parts" | "damping" | "activationOrder" | "leastTokens">,
+  options: Pick<
+    ResolvedCompressOptions,
+    "then" | "parts" | "activations" | "damping" | "activationOrder" | "leastTokens"
+  >,
 ): StepPlan | undefined {
   const steps = parseSteps(options.then);
   const { damping, activationOrder, leastTokens } = options;
@@ -27,7 +32,19 @@ export function planSteps(
       hint: "Give --then STEP too.",
     });
   }
-  return { steps, parts: partsOf(options.parts, steps), need: needOf(steps), damping, activationOrder, leastTokens };
+  return {
+    steps,
+    parts: partsOf(options.parts, steps),
+    need: needOf(steps),
+    dynamicActivations: roundsInputs(steps, options),
+    damping,
+    activationOrder,
+    leastTokens,
+  };
+}
+
+function roundsInputs(steps: readonly WeightStep[], { activations }: Pick<ResolvedCompressOptions, "activations">) {
+  return activations === "dynamic" && formatOf(steps)?.dynamicActivations !== undefined;
 }
 
 /** Quantisation takes all matrices inside layers, pruning the routed experts alone, if nothing else is asked for. */
@@ -49,9 +66,22 @@ function partsOf(given: readonly string[], steps: readonly WeightStep[]): Readon
  * format cannot hold stays as it is.
  */
 export function steppedWeights(layer: LayerDescription, kept: number, { steps, parts }: StepPlan): LinearWeight[] {
-  return linearWeights(layer).filter(
-    ({ part, expert = 0, shape }) => parts.has(part) && expert < kept && refusal(steps, shape) === undefined,
-  );
+  const weights = linearWeights(layer);
+  const refused = refusalsOf(weights, steps);
+  return weights.filter((weight) => parts.has(weight.part) && (weight.expert ?? 0) < kept && !refused(weight));
+}
+
+/**
+ * Why the steps cannot be done to matrices of a layer. Routed experts are quantised with all their matrices or not at all:
+ * servers join them, and refuse those that are stored in different ways.
+ */
+function refusalsOf(weights: readonly LinearWeight[], steps: readonly WeightStep[]) {
+  const together = formatOf(steps) !== undefined;
+  const ofExperts = weights
+    .filter(({ part }) => part === "experts")
+    .map(({ shape }) => refusal(steps, shape))
+    .find((reason) => reason !== undefined);
+  return ({ part, shape }: LinearWeight) => (together && part === "experts" ? ofExperts : refusal(steps, shape));
 }
 
 /** Why the steps cannot be done to a matrix of this shape. */
@@ -76,10 +106,13 @@ export function stepsFor(model: ModelDescription, plan: StepPlan): StepPlan {
 /** What a person should know of matrices that a weight format cannot hold. Errors: STEP_SHAPE where it holds none. */
 export function stepNotes(model: ModelDescription, plan: StepPlan): string[] {
   const { steps, parts } = plan;
-  const wanted = model.layers.flatMap(linearWeights).filter(({ part }) => parts.has(part));
+  const wanted = model.layers.flatMap((layer) => {
+    const weights = linearWeights(layer);
+    const refused = refusalsOf(weights, steps);
+    return weights.filter(({ part }) => parts.has(part)).map((weight) => ({ ...weight, reason: refused(weight) }));
+  });
   const reasons = new Map<string, number>();
-  for (const { part, shape } of wanted) {
-    const reason = refusal(steps, shape);
+  for (const { part, shape, reason } of wanted) {
     if (reason === undefined) continue;
     const what = `${part} [${shape.join(", ")}]: ${reason}`;
     reasons.set(what, (reasons.get(what) ?? 0) + 1);
@@ -92,7 +125,14 @@ export function stepNotes(model: ModelDescription, plan: StepPlan): string[] {
     });
   }
   if (formatOf(steps) !== undefined && parts.has("experts")) refuseExperts(model);
-  return [...reasons].map(([what, count]) => `${count} matrices stay as they are, ${what}.`);
+  return [
+    ...[...reasons].map(([what, count]) => `${count} matrices stay as they are, ${what}.`),
+    ...(plan.dynamicActivations
+      ? [
+          "Servers will round the inputs of products to 8 bits as well (--activations none: weights alone); ream does not.",
+        ]
+      : []),
+  ];
 }
 
 /** Refuses to quantise experts that no engine would read. */
