@@ -1,6 +1,7 @@
 import { decode } from "../../checkpoint/dtypes.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
 import type { Backend } from "../../engine/backend.js";
+import { pickRows } from "../rows.js";
 import { outputError } from "../weights/layer-error.js";
 import type { InputSums } from "./input-sums.js";
 
@@ -14,9 +15,15 @@ export interface Share {
 export interface StepError {
   /** Sum of (w - w')² of the sum of w². */
   readonly weights: Share;
-  /** Sum of ||Wx - W'x||² of the sum of ||Wx||² over the inputs, where their Gram matrix is known. */
+  /**
+   * Sum of ||Wx - W'x||² of the sum of ||Wx||² over the inputs, where their Gram matrix is known; of larger matrices
+   * estimated from `ROWS` rows, evenly spread.
+   */
   readonly outputs?: Share;
 }
+
+/** Rows of a matrix whose outputs are looked at: all of them would cost as much as GPTQ itself. */
+const ROWS = 64;
 
 export function stepError(backend: Backend, before: Tensor, after: Tensor, inputs: InputSums | undefined): StepError {
   const old = decode(before);
@@ -31,7 +38,19 @@ export function stepError(backend: Backend, before: Tensor, after: Tensor, input
   const weights = { lost, of };
   const gram = inputs?.gram;
   if (gram === undefined) return { weights };
-  return { weights, outputs: { lost: outputError(backend, difference, gram), of: outputError(backend, old, gram) } };
+  const [rows, columns] = before.shape as [number, number];
+  const error = (values: Float32Array) => outputError(backend, someRows(values, rows, columns), gram);
+  return { weights, outputs: { lost: error(difference), of: error(old) } };
+}
+
+/** At most `ROWS` rows of a matrix; all matrices of a layer are cut in the same way, so that sums of them compare. */
+function someRows(values: Float32Array, rows: number, columns: number): Float32Array {
+  if (rows <= ROWS) return values;
+  return pickRows(
+    values,
+    Array.from({ length: ROWS }, (_, i) => Math.floor((i * rows) / ROWS)),
+    columns,
+  );
 }
 
 export function addShares(a: Share, b: Share): Share {
