@@ -10,7 +10,7 @@ use crate::dispatch::multiversion;
 use crate::memory::{Buffer, Disjoint, bytes_of};
 use crate::packed::{Format, PANEL};
 use crate::product::{BLOCK_ROWS, Context, Rows, Tile, block_rows, row_blocks};
-use crate::vector::prefetch;
+use crate::vector::prefetch_bytes;
 
 /// Steps of a product that are summed in float32.
 const DEPTH: usize = 512;
@@ -103,7 +103,7 @@ impl Matrix<'_> {
     /// Asks for a row of some columns, unless they are in another order.
     fn fetch_row(&self, i: usize, columns: &Range<usize>) {
         if self.order.is_none() {
-            fetch(self.gram.as_ptr().wrapping_add(i * self.n + columns.start).cast(), PANEL * 8);
+            prefetch_bytes(self.gram.as_ptr().wrapping_add(i * self.n + columns.start).cast(), PANEL * 8);
         }
     }
 
@@ -120,11 +120,6 @@ impl Matrix<'_> {
 /// Rows that are asked for ahead of their use: a row's part is so short that the processor's own prefetcher stays behind.
 const AHEAD: usize = 8;
 
-/// Asks for some bytes; the address need not be valid.
-fn fetch(start: *const u8, bytes: usize) {
-    (0..bytes).step_by(64).for_each(|offset| prefetch(start.wrapping_add(offset)));
-}
-
 /// The block's columns of the rows of Rᵀ after it, side by side: the second operand of its products.
 fn gather(context: &Context, transposed: &[f32], n: usize, columns: &Range<usize>, panel: &mut [f32]) {
     let panel = Disjoint::new(panel.as_chunks_mut::<PANEL>().0);
@@ -132,7 +127,10 @@ fn gather(context: &Context, transposed: &[f32], n: usize, columns: &Range<usize
     context.threads.pieces(n - columns.end, 128, |piece| {
         // SAFETY: pieces are disjoint.
         for (k, out) in piece.clone().zip(unsafe { panel.range(piece.start, piece.len()) }) {
-            fetch(transposed.as_ptr().wrapping_add((columns.end + k + AHEAD) * n + columns.start).cast(), PANEL * 4);
+            prefetch_bytes(
+                transposed.as_ptr().wrapping_add((columns.end + k + AHEAD) * n + columns.start).cast(),
+                PANEL * 4,
+            );
             out.copy_from_slice(&transposed[(columns.end + k) * n + columns.start..][..PANEL]);
         }
     });

@@ -6,6 +6,7 @@ use crate::memory::{Buffer, Disjoint, bytes_of};
 use crate::packed::{Format, PANEL};
 use crate::product::{Context, Rows, Tile, block_rows, panel_columns, row_blocks};
 use crate::sums::{add, split_panels, transpose};
+use crate::vector::prefetch_bytes;
 
 /// Tokens whose products are summed in float32 (by 512, see `product.rs`): about what one expert sees of 8,192.
 const TOKENS: usize = 1024;
@@ -32,10 +33,16 @@ pub fn add_gram(context: &Context, sums: &mut [f64], x: &[f32], columns: usize) 
             let panel_data = bytes_of(&panel_numbers[panel * PANEL * tokens..(panel + 1) * PANEL * tokens]);
             let (range, places) = (block_rows(block, size, columns), panel_columns(panel, columns));
             let range = range.start..range.end.min(places.end);
+            // The sums come from memory while the product is computed.
+            for row in range.clone() {
+                // SAFETY: each (row, panel) belongs to one task.
+                let sums = unsafe { sums.range(row * columns + places.start, places.len()) };
+                prefetch_bytes(sums.as_ptr().cast(), size_of_val(sums));
+            }
             tile.multiply_panel(context.cpu, Format::F32, rows, range.clone(), panel_data, tokens);
             for (i, row) in range.enumerate() {
                 let first = places.start.max(row);
-                // SAFETY: each (row, panel) belongs to one task.
+                // SAFETY: as above.
                 let sums = unsafe { sums.range(row * columns + first, places.end - first) };
                 add(context.cpu, &tile.row(i)[first - places.start..], 1.0, sums);
             }

@@ -200,3 +200,9 @@ pub fn prefetch(address: *const u8) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
 }
+
+/// Asks for all cache lines of some bytes, whose address need not be valid.
+#[inline(always)]
+pub fn prefetch_bytes(start: *const u8, bytes: usize) {
+    (0..bytes).step_by(64).for_each(|offset| prefetch(start.wrapping_add(offset)));
+}
