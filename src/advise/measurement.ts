@@ -1,4 +1,5 @@
 import type { WeightFormatName } from "../checkpoint/quantised/weight-format.js";
+import { KEEP_ALL } from "../compress/plan.js";
 import { resolveSettings } from "../compress/settings.js";
 import { parseSteps } from "../compress/steps/step.js";
 import { ReamError } from "../errors.js";
@@ -47,21 +48,22 @@ export function candidateOf(
   { method, experts, outputDtype, then = [], steps, settings, calibration }: ReadManifest,
   { formats, parts }: CandidateRules,
 ): { readonly candidate: Candidate; readonly variant: string } | { readonly reason: string } {
-  if (!isMethod(method)) return { reason: `its method ${JSON.stringify(method)} is not known` };
+  if (method !== KEEP_ALL && !isMethod(method)) return { reason: `its method ${JSON.stringify(method)} is not known` };
   if (outputDtype !== "same") return { reason: `its tensors were written as ${outputDtype}` };
   const step = quantisation(then, formats);
   if (step === "none") return { reason: `its steps (${then.join(", ")}) are not one weight format of this model` };
   if (steps !== undefined && !parts.every((part) => steps.parts.includes(part)))
     return { reason: `${then.join(", ")} was done to ${steps.parts.join(", ")} alone` };
   const kept = experts.after;
-  const usual = resolveSettings(method) as Record<string, unknown>;
-  const changed = Object.entries(settings ?? {}).filter(([key, value]) => usual[key] !== value);
+  // Settings say how experts were chosen: where all were kept, nothing was.
+  const usual = method === KEEP_ALL ? undefined : (resolveSettings(method) as Record<string, unknown>);
+  const changed = Object.entries(settings ?? {}).filter(([key, value]) => usual !== undefined && usual[key] !== value);
   const tokens = calibration?.domains.reduce((sum, domain) => sum + domain.tokens, 0) ?? 0;
   const mix = calibration?.domains.map(({ name, tokens: own }) => `${name} ${((100 * own) / tokens).toFixed(0)} %`);
   return {
     candidate: {
       experts: kept,
-      method: kept === experts.before ? undefined : method,
+      method: method === KEEP_ALL || kept === experts.before ? undefined : method,
       format: step?.format,
       ...(step?.solver === "gptq" && { solver: "gptq" }),
     },

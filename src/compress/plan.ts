@@ -39,6 +39,9 @@ export type LayerPlan = z.infer<typeof layerPlanSchema>;
 /** What to do with every MoE layer: a plain value that can be printed, saved, compared and applied later. */
 export type Plan = z.infer<typeof planSchema>;
 
+/** The method of a plan that keeps every expert as it is. */
+export const KEEP_ALL = "none";
+
 /** True where a group changes its centroid's weights. */
 export function isMerged(group: Group): boolean {
   return group.weights.slice(1).some((weight) => weight > 0);

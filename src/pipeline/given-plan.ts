@@ -1,4 +1,4 @@
-import type { Plan } from "../compress/plan.js";
+import { KEEP_ALL, type Plan } from "../compress/plan.js";
 import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
@@ -19,7 +19,7 @@ export function keepAll({ experts, layers }: ModelDescription): Plan {
   const keptExperts = Array.from({ length: experts }, (_, expert) => expert);
   const groups = keptExperts.map((expert) => ({ members: [expert], weights: [1], permutations: {} }));
   return {
-    ...{ format: "ream-plan", version: 1, method: "none", rounding: "once" },
+    ...{ format: "ream-plan", version: 1, method: KEEP_ALL, rounding: "once" },
     experts: { before: experts, after: experts },
     layers: layers.filter(isMoe).map(({ index }) => ({ layer: index, keptExperts, groups })),
   };

@@ -18,10 +18,19 @@ const FORMATS: Readonly<Record<WeightFormatName, readonly [about: string, format
   nvfp4: ["4-bit floats (E2M1), an 8-bit float for every 16, one scale for the matrix", NVFP4],
 };
 
+/** docs/quantisation.md, "Who reads them". */
+const CAUTIONS: Readonly<Partial<Record<WeightFormatName, string>>> = {
+  "int4-g32-asym": "cannot load experts with zero points",
+  "int4-g128-asym": "cannot load experts with zero points",
+  "fp8-block": "does not apply the scales of blocks to experts",
+  nvfp4: "loads experts without their global scale, with wrong values and without an error",
+};
+
 const formats = new Map(
   WEIGHT_FORMAT_NAMES.map((name): [string, WeightFormat] => {
     const [about, format] = FORMATS[name];
-    return [name, { ...format, name, about }];
+    const caution = CAUTIONS[name];
+    return [name, { ...format, name, about, ...(caution !== undefined && { caution }) }];
   }),
 );
 

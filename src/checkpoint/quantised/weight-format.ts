@@ -71,6 +71,8 @@ export interface WeightFormat extends WeightStorage {
    *   a global scale that is the same for all. Undefined: that of this matrix.
    */
   encode(backend: Backend, weight: Tensor, scaleDtype: DType, largest?: number): QuantisedWeight;
+  /** What transformers 5.23 makes wrong of experts in this format, which it joins. */
+  readonly caution?: string;
   /** The grid of a format of integers. */
   readonly integers?: IntegerGrid;
   /** Stores integers that were chosen in another way than by rounding to nearest. */
@@ -82,4 +84,4 @@ export interface WeightFormat extends WeightStorage {
 }
 
 /** All of a format but what it is called. */
-export type WeightFamily = Omit<WeightFormat, "name" | "about">;
+export type WeightFamily = Omit<WeightFormat, "name" | "about" | "caution">;

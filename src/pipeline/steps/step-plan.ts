@@ -124,9 +124,14 @@ export function stepNotes(model: ModelDescription, plan: StepPlan): string[] {
       hint: "Take a format with a scale for each row (int8, int4-channel, fp8), smaller groups, or a share of weights.",
     });
   }
-  if (formatOf(steps) !== undefined && parts.has("experts")) refuseExperts(model);
+  const format = formatOf(steps);
+  if (format !== undefined && parts.has("experts")) refuseExperts(model);
+  const caution = format?.caution;
   return [
     ...[...reasons].map(([what, count]) => `${count} matrices stay as they are, ${what}.`),
+    ...(caution === undefined || !parts.has("experts")
+      ? []
+      : [`transformers 5.23 ${caution}; compressed-tensors itself reads them (docs/quantisation.md).`]),
     ...(plan.dynamicActivations
       ? [
           "Servers will round the inputs of products to 8 bits as well (--activations none: weights alone); ream does not.",
