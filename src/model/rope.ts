@@ -1,6 +1,6 @@
 import type { RotaryTable } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
-import type { ConfigReader } from "./config.js";
+import { ConfigReader } from "./config.js";
 
 /** Angles of the rotary embedding, after any scaling of the context. */
 export interface RopeDescription {
@@ -46,6 +46,17 @@ export interface LongRopeFactors {
   readonly divisors: readonly number[];
   /** Factor on cos and sin. */
   readonly attentionFactor: number;
+}
+
+/**
+ * A config for `readRope` whose `rope_parameters` are those of a type of layers, where they are told by types: a key of a
+ * single embedding (`rope_theta`, `partial_rotary_factor`, `rope_scaling`) does not count then.
+ */
+export function ropeOfType(config: ConfigReader, type: string): ConfigReader {
+  const own = config.object("rope_parameters")?.object(type);
+  if (own === undefined) return config;
+  const { rope_theta: _, partial_rotary_factor: __, rope_scaling: ___, ...others } = config.values;
+  return new ConfigReader({ ...others, rope_parameters: own.values });
 }
 
 /**

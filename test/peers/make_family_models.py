@@ -1,15 +1,18 @@
 """Makes small random checkpoints of every family with other options than the goldens have, with transformers' logits.
 
-    make_family_models.py OUT
+    make_family_models.py OUT [FAMILY[.CASE] ...]
 
 OUT/<family>.<case>/ receives the checkpoint as transformers saves it, and OUT/<family>.<case>.safetensors input_ids and logits.
+Without names, all are made.
 """
 import sys
 import traceback
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
+
+from auto_model import auto_class
 
 torch.set_num_threads(1)
 
@@ -24,6 +27,8 @@ LOCAL = dict(num_local_experts=6, num_experts_per_tok=2, head_dim=12)
 QWEN = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, shared_expert_intermediate_size=20)
 HYBRID = dict(QWEN, head_dim=16, linear_conv_kernel_dim=3, linear_key_head_dim=8, linear_value_head_dim=12,
               linear_num_key_heads=2, linear_num_value_heads=6)
+NORMED = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, head_dim=12)
+VISION = dict(depth=1, hidden_size=16, num_heads=2, intermediate_size=8, out_hidden_size=48, patch_size=4, image_size=8)
 YARN = dict(rope_type="yarn", rope_theta=5000.0, factor=4.0, original_max_position_embeddings=16)
 
 FAMILIES = {
@@ -120,16 +125,60 @@ FAMILIES = {
         "no-norm": dict(use_qk_norm=False, attn_temperature_tuning=False, no_rope_layers=[1, 0, 1], attention_chunk_size=16),
         "tuned": dict(floor_scale=3, attn_scale=0.4, no_rope_layers=[0, 1, 0], attention_bias=True, moe_layers=[0, 1, 2]),
     }),
+    "qwen3_vl_moe": (NORMED, {
+        "ordinary": dict(rope_parameters=dict(rope_type="default", rope_theta=5e5, mrope_section=[2, 2, 2])),
+        "dense-layer": dict(mlp_only_layers=[1], attention_bias=True, num_experts_per_tok=3,
+                            rope_parameters=dict(rope_type="default", rope_theta=1e4, mrope_section=[2, 2, 2])),
+    }),
+    "glm4v_moe": (CORRECTED, {
+        "ordinary": dict(rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5, mrope_section=[1, 1, 1])),
+        "groups": dict(attention_bias=False, n_group=2, topk_group=1,
+                       rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5, mrope_section=[1, 1, 1])),
+    }),
+    "exaone_moe": (dict(NORMED, num_experts=8), {
+        "windows": dict(sliding_window=5, sliding_window_pattern=2, routed_scaling_factor=1.4),
+        "types": dict(sliding_window=9, layer_types=["full_attention", "sliding_attention", "full_attention"], n_group=2, topk_group=1, num_shared_experts=2,
+                          mlp_layer_types=["sparse", "dense", "sparse"]),
+    }),
+    "hy_v3": (NORMED, {
+        "ordinary": dict(),
+        "bias": dict(attention_bias=True, num_shared_experts=2, mlp_layer_types=["sparse", "sparse", "dense"],
+                     router_scaling_factor=0.7),
+    }),
+    "solar_open": (CORRECTED, {
+        "ordinary": dict(), "bias": dict(attention_bias=True, n_group=2, topk_group=1, routed_scaling_factor=1.3),
+    }),
+    "afmoe": (NORMED, {
+        "windows": dict(sliding_window=5, global_attn_every_n_layers=2, route_scale=1.2, mup_enabled=True),
+        "bias": dict(attention_bias=True, num_dense_layers=2, num_shared_experts=1),
+    }),
+    "mimo_v2_flash": (dict(CORRECTED, n_shared_experts=None, v_head_dim=8, head_dim=12, num_attention_heads=4, num_key_value_heads=1), {
+        "windows": dict(sliding_window=5, layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
+        "bias": dict(attention_bias=True, attention_value_scale=None, mlp_layer_types=["sparse", "sparse", "sparse"],
+                     n_group=2, topk_group=1, routed_scaling_factor=1.6),
+    }),
+    "granitemoeshared": (dict(num_local_experts=6, num_experts_per_tok=2), {
+        "shared": dict(shared_intermediate_size=20, logits_scaling=3.0, embedding_multiplier=0.5, attention_multiplier=0.2),
+        "none": dict(shared_intermediate_size=0, residual_multiplier=0.3, attention_bias=True),
+    }),
+}
+
+# What the configs of multimodal models have beside their text_config, which has the options above.
+OUTER = {
+    "qwen3_vl_moe": dict(vision_config=dict(VISION, deepstack_visual_indexes=[0])),
+    "glm4v_moe": dict(vision_config=VISION),
 }
 
 
 def main():
-    out = sys.argv[1]
+    out, *names = sys.argv[1:]
     failed = []
     seed = 0
     for family, (base, cases) in FAMILIES.items():
         for name, changes in cases.items():
             seed += 1
+            if names and family not in names and f"{family}.{name}" not in names:
+                continue
             torch.manual_seed(seed)
             try:
                 make(f"{out}/{family}.{name}", family, {**COMMON, **base, **changes})
@@ -140,17 +189,19 @@ def main():
 
 
 def make(path, family, options):
-    config = AutoConfig.for_model(family, **options)
-    model = AutoModelForCausalLM.from_config(config)
+    outer = OUTER.get(family)
+    config = AutoConfig.for_model(family, **(options if outer is None else dict(outer, text_config=options)))
+    model_class = auto_class(family)
+    model = model_class.from_config(config)
     with torch.no_grad():
         for name, parameter in list(model.named_parameters()) + list(model.named_buffers()):
             if parameter.ndim <= 1 and parameter.is_floating_point():
                 parameter.add_(0.2 * torch.randn_like(parameter))
-            elif "experts" in name or "correction_bias" in name:
+            elif "experts" in name or ".gate.weight" in name or "correction_bias" in name:
                 parameter.normal_(0, 0.2)
     # MiniMax's decays are buffers that transformers would round too; they follow from a formula.
     model.to(torch.float32 if family == "minimax" else torch.bfloat16).save_pretrained(path)
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+    model = model_class.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
     ids = torch.randint(1, options["vocab_size"], (2, 25))
     with torch.no_grad():
         logits = model(ids, use_cache=False).logits

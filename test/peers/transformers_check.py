@@ -13,7 +13,9 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig
+
+from auto_model import auto_class
 
 torch.set_num_threads(1)
 
@@ -34,7 +36,8 @@ COUNTS = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_exper
 
 
 def check(folder, result, source):
-    model, info = AutoModelForCausalLM.from_pretrained(
+    family = AutoConfig.from_pretrained(folder).model_type
+    model, info = auto_class(family).from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     with safe_open(result, "pt") as file:
         ids, logits = file.get_tensor("input_ids").long(), file.get_tensor("logits")

@@ -66,10 +66,15 @@ export function correctedRouter(prefix: string, { config, topK }: Frame): Router
 }
 
 /** A DeepSeek block: routed experts, and shared ones that are one wide expert. */
-export function deepseekMoe(prefix: string, frame: Frame, router: RouterDescription): MoeDescription {
+export function deepseekMoe(
+  prefix: string,
+  frame: Frame,
+  router: RouterDescription,
+  { sharedKey = "n_shared_experts" } = {},
+): MoeDescription {
   const { config, activation } = frame;
   const width = config.count("moe_intermediate_size");
-  const shared = config.has("n_shared_experts") ? config.number("n_shared_experts") : 0;
+  const shared = config.has(sharedKey) ? config.number(sharedKey) : 0;
   return {
     kind: "moe",
     activation,

@@ -17,9 +17,10 @@ import type { AttentionDescription } from "../mixers/descriptions.js";
 import type { RopeDescription } from "../rope.js";
 import { stackedExperts } from "../storage/stacked.js";
 
-/** Tells which tensors a checkpoint has: some families are stored in more than one layout. */
+/** Tells which tensors a checkpoint has, and their shapes: some families are stored in more than one layout. */
 export interface TensorNames {
   has(name: string): boolean;
+  readonly tensors?: ReadonlyMap<string, { readonly shape: readonly number[] }>;
 }
 
 /** Sizes and choices that every family has, read from config.json. */
@@ -54,11 +55,14 @@ export function readFrame(
   };
 }
 
+/** What an architecture says of a layer. */
+export type DecoderLayer = Omit<LayerDescription, "index" | "prefix">;
+
 /** The model around its layers, as most families have it; `options` says what differs. */
 export function describeDecoder(
   family: string,
   { config, hidden, layers, epsilon, experts, topK }: Frame,
-  layer: (index: number, prefix: string) => Omit<LayerDescription, "index" | "prefix">,
+  layer: (index: number, prefix: string) => DecoderLayer,
   options: {
     /** What the names of the decoder's tensors start with. */
     readonly prefix?: string;
@@ -232,12 +236,26 @@ export function layerTypes<T extends string>(
   if (given.length === 0) return Array.from({ length: layers }, (_, layer) => otherwise(layer));
   const wrong = given.find((type) => !(known as readonly string[]).includes(type));
   if (wrong !== undefined) refuse("layer_types", wrong, known);
-  if (given.length < layers) {
-    throw new ReamError("CONFIG_VALUE", `layer_types has ${given.length} entries for ${layers} layers`, {
-      where: "config.json layer_types",
-    });
-  }
+  expectEntries("layer_types", given, layers);
   return given as readonly T[];
+}
+
+function expectEntries(key: string, given: readonly unknown[], layers: number): void {
+  if (given.length >= layers) return;
+  throw new ReamError("CONFIG_VALUE", `${key} has ${given.length} entries for ${layers} layers`, {
+    where: `config.json ${key}`,
+  });
+}
+
+/** Which layers are MoE: by `mlp_layer_types` ("dense" or "sparse"), else all from `firstMoe` on. */
+export function sparseByType({ config, layers }: Frame, firstMoe: number): (layer: number) => boolean {
+  const types = config.strings("mlp_layer_types");
+  if (types.length === 0) return (layer) => layer >= firstMoe;
+  const known = ["dense", "sparse"];
+  const wrong = types.find((type) => !known.includes(type));
+  if (wrong !== undefined) refuse("mlp_layer_types", wrong, known);
+  expectEntries("mlp_layer_types", types, layers);
+  return (layer) => types[layer] === "sparse";
 }
 
 /** Refuses an option whose value is not one of those that are implemented. */

@@ -1,18 +1,22 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription } from "../description.js";
+import { describeAfmoe } from "./afmoe.js";
 import { describeDeepseekV2 } from "./deepseek-v2.js";
 import { describeDeepseekV3 } from "./deepseek-v3.js";
 import { describeDots1 } from "./dots1.js";
 import { describeErnie45Moe } from "./ernie4-5-moe.js";
+import { describeExaoneMoe } from "./exaone-moe.js";
 import { describeFlexOlmo } from "./flex-olmo.js";
 import { describeGlm4Moe } from "./glm4-moe.js";
 import { describeGlm4MoeLite } from "./glm4-moe-lite.js";
 import { describeGptOss } from "./gpt-oss.js";
 import { describeGraniteMoe } from "./granitemoe.js";
 import { describeHunyuanV1Moe } from "./hunyuan-v1-moe.js";
+import { describeHyV3 } from "./hy-v3.js";
 import { describeJetmoe } from "./jetmoe.js";
 import { describeLfm2Moe } from "./lfm2-moe.js";
 import { describeLlama4 } from "./llama4.js";
+import { describeMimoV2Flash } from "./mimo-v2-flash.js";
 import { describeMinimax } from "./minimax.js";
 import { describeMinimaxM2 } from "./minimax-m2.js";
 import { describeMixtral } from "./mixtral.js";
@@ -23,6 +27,8 @@ import { describeQwen2Moe } from "./qwen2-moe.js";
 import { describeQwen35Moe } from "./qwen3-5-moe.js";
 import { describeQwen3Moe } from "./qwen3-moe.js";
 import { describeQwen3Next } from "./qwen3-next.js";
+import { describeQwen3VlMoe } from "./qwen3-vl-moe.js";
+import { describeSolarOpen } from "./solar-open.js";
 
 /** Every family this program knows, by `model_type`. A new one is one file in this folder and one line here. */
 export const ARCHITECTURES: Readonly<Record<string, (config: ConfigReader, tensors: TensorNames) => ModelDescription>> =
@@ -39,11 +45,13 @@ export const ARCHITECTURES: Readonly<Record<string, (config: ConfigReader, tenso
     deepseek_v3: describeDeepseekV3,
     kimi_k2: describeDeepseekV3,
     glm4_moe: describeGlm4Moe,
+    glm4v_moe: describeGlm4Moe,
     glm4_moe_lite: describeGlm4MoeLite,
     dots1: describeDots1,
     gpt_oss: describeGptOss,
     ernie4_5_moe: describeErnie45Moe,
     granitemoe: describeGraniteMoe,
+    granitemoeshared: describeGraniteMoe,
     phimoe: describePhimoe,
     hunyuan_v1_moe: describeHunyuanV1Moe,
     minimax: describeMinimax,
@@ -52,4 +60,10 @@ export const ARCHITECTURES: Readonly<Record<string, (config: ConfigReader, tenso
     jetmoe: describeJetmoe,
     llama4: describeLlama4,
     llama4_text: describeLlama4,
+    solar_open: describeSolarOpen,
+    exaone_moe: describeExaoneMoe,
+    hy_v3: describeHyV3,
+    afmoe: describeAfmoe,
+    mimo_v2_flash: describeMimoV2Flash,
+    qwen3_vl_moe: describeQwen3VlMoe,
   };

@@ -16,13 +16,14 @@ export const attention: MixerKind<AttentionDescription> = {
     ];
   },
   load,
-  makeState: ({ keyValueHeads, headSize }, backend) =>
-    new KeyValueState(backend.keyValueCache(keyValueHeads, headSize)),
-  stateSize: ({ keyValueHeads, headSize }, backend) => cacheSize(keyValueHeads, headSize, headSize, backend),
+  makeState: ({ keyValueHeads, headSize, valueSize }, backend) =>
+    new KeyValueState(backend.keyValueCache(keyValueHeads, headSize, valueSize)),
+  stateSize: ({ keyValueHeads, headSize, valueSize = headSize }, backend) =>
+    cacheSize(keyValueHeads, headSize, valueSize, backend),
 };
 
 async function load(description: AttentionDescription, loader: WeightLoader): Promise<Mixer> {
-  const { heads, keyValueHeads, headSize, rope, normsRotated = false, clip, temperature } = description;
+  const { heads, keyValueHeads, headSize, rope, normsRotated = false, clip, temperature, valueScale = 1 } = description;
   const { backend } = loader;
   const project = {
     query: await loader.projection(description.query),
@@ -53,7 +54,7 @@ async function load(description: AttentionDescription, loader: WeightLoader): Pr
     [query, key] = [turned(cut(query), heads), turned(cut(key), keyValueHeads)];
     if (normsRotated) [query, key] = [queryNorm(query), keyNorm(key)];
     if (temperature !== undefined) scaleQueries(query, heads * headSize, position, temperature);
-    return { query, key, value: cut(project.value(x)) };
+    return { query, key, value: scaled(cut(project.value(x)), valueScale) };
   };
   const output = (x: Float32Array, mixed: Float32Array) =>
     project.output(project.gate === undefined ? mixed : backend.gated(project.gate(x), mixed, "sigmoid"));
@@ -87,6 +88,12 @@ export function turner(backend: Backend, headSize: number, table: RotaryTable | 
 
 function clipped(values: Float32Array, limit: number): Float32Array {
   return values.map((value) => Math.min(limit, Math.max(-limit, value)));
+}
+
+/** Multiplies values in place. */
+function scaled(values: Float32Array, factor: number): Float32Array {
+  if (factor !== 1) for (let i = 0; i < values.length; i++) values[i]! *= factor;
+  return values;
 }
 
 /** Llama 4: queries of far positions get larger, in steps. */

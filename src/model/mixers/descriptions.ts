@@ -17,7 +17,11 @@ export interface AttentionDescription {
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headSize: number;
+  /** Size of a head of values; undefined: headSize. */
+  readonly valueSize?: number;
   readonly scale: number;
+  /** Factor on values; undefined: 1. */
+  readonly valueScale?: number;
   /** Position i sees j only if i - j < window. */
   readonly window?: number | undefined;
   /** Position i sees j only in its own chunk of so many positions. */
