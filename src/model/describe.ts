@@ -46,14 +46,14 @@ export function describeModel(config: JsonObject, tensors: TensorNames = { has: 
 
 /**
  * LongRoPE has other angles for sequences beyond the original context. Keys that are kept would have the old ones, so that
- * the original context is all that answers may have.
+ * the original context is all that answers may have. They also end where the model's computation can no longer be followed.
  */
 function withinOneEmbedding(model: ModelDescription): ModelDescription {
   const limits = model.layers.flatMap(({ mixer }) => {
     const scaling = "rope" in mixer ? mixer.rope?.scaling : undefined;
     return scaling?.kind === "longrope" ? [scaling.originalPositions] : [];
   });
-  return { ...model, maxPositions: Math.min(model.maxPositions, ...limits) };
+  return { ...model, maxPositions: Math.min(model.maxPositions, model.exactPositions ?? Infinity, ...limits) };
 }
 
 /** Checks that heads divide evenly. */

@@ -133,6 +133,10 @@ export interface ModelDescription {
   /** Experts of each MoE layer, and how many of them a token uses. */
   readonly experts: number;
   readonly topK: number;
+  /** Keys that lead to the object of config.json with the number of experts, where other objects have such numbers too. */
+  readonly configPart?: readonly string[];
+  /** Sequences that are longer cannot be computed as the model does it; undefined: all can. */
+  readonly exactPositions?: number;
   /** Why the number of experts cannot be changed, where it cannot. */
   readonly incompressible?: string;
   /** How the checkpoint's weights are quantised; undefined: they are not. */

@@ -67,7 +67,17 @@ export function readRope(
   config: ConfigReader,
   headSize: number,
   defaultTheta: number,
-  { pairing = "halves", partial: usual = 1 }: { pairing?: RotaryTable["pairing"]; partial?: number } = {},
+  {
+    pairing = "halves",
+    partial: usual = 1,
+    whole = false,
+  }: {
+    pairing?: RotaryTable["pairing"];
+    /** What an absent `partial_rotary_factor` means. */
+    partial?: number;
+    /** All dimensions are rotated: `partial_rotary_factor` is of larger heads. */
+    whole?: boolean;
+  } = {},
 ): RopeDescription {
   const parameters = config.object("rope_parameters");
   const scaling = parameters ?? config.object("rope_scaling");
@@ -78,7 +88,7 @@ export function readRope(
     "partial_rotary_factor",
     usual,
   );
-  const rotary = Math.floor(headSize * partial);
+  const rotary = whole ? headSize : Math.floor(headSize * partial);
   const description = { rotary, pairing, theta, scaling: readScaling(scaling, config, rotary) };
   const factor = "factor" in description.scaling ? description.scaling.factor : 1;
   if (rotary % 2 === 0 && rotary >= 2 && rotary <= headSize && theta > 1 && factor > 0) return description;

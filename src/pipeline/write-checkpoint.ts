@@ -6,6 +6,7 @@ import { INDEX_NAME } from "../checkpoint/shard-index.js";
 import type { DType } from "../checkpoint/tensor.js";
 import type { Plan } from "../compress/plan.js";
 import type { Backend } from "../engine/backend.js";
+import type { ModelDescription } from "../model/description.js";
 import type { CompressEvent } from "./events.js";
 import { type ManifestInputs, manifest } from "./manifest.js";
 import { modelCard } from "./model-card.js";
@@ -71,7 +72,7 @@ export async function* writeCheckpoint(
   const indexed = [...files].flatMap(([file, tensors]) => tensors.map((tensor) => ({ ...tensor, file })));
   const single = files.size === 1 && files.has("model.safetensors");
   if (!single) await output.writeFile(INDEX_NAME, buildIndex(indexed));
-  await output.writeFile("config.json", editConfig(checkpoint.configText, plan, dtype));
+  await output.writeFile("config.json", editConfig(checkpoint.configText, model, plan, dtype));
   await output.writeFile("README.md", modelCard(opened, model, plan, options.observed?.calibration));
   const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same" };
   const about = manifest({ ...facts, ...(options.observed && { observed: options.observed }) });
@@ -80,8 +81,8 @@ export async function* writeCheckpoint(
   return { before, after };
 }
 
-function editConfig(text: string, plan: Plan, dtype: DType | undefined): string {
-  const counted =
-    plan.experts.before === plan.experts.after ? text : editExpertCount(text, plan.experts.before, plan.experts.after);
+function editConfig(text: string, { configPart }: ModelDescription, plan: Plan, dtype: DType | undefined): string {
+  const { before, after } = plan.experts;
+  const counted = before === after ? text : editExpertCount(text, before, after, configPart);
   return dtype === undefined ? counted : editDtype(counted, dtype);
 }

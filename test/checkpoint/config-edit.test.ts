@@ -19,6 +19,14 @@ describe("editExpertCount", () => {
     expect(editExpertCount(config(16), 16, 8)).toBe(config(8));
   });
 
+  it("edits one part alone, where it is told which", () => {
+    const config = (count: number) => `{
+  "num_experts": 16, "talker_config": {"num_experts": 16, "thinker_config": {"num_experts": 16}},
+  "thinker_config": {"list": [{"thinker_config": 1}], "text_config": {"num_experts": ${count}}, "num_local_experts": ${count}}
+}`;
+    expect(editExpertCount(config(16), 16, 8, ["thinker_config"])).toBe(config(8));
+  });
+
   it("finds escaped keys", () => {
     expect(editExpertCount('{"num\\u005fexperts":8}', 8, 4)).toBe('{"num\\u005fexperts":4}');
   });

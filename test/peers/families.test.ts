@@ -30,6 +30,13 @@ const MADE = [
   "afmoe.windows",
   "mimo_v2_flash.windows",
   "granitemoeshared.shared",
+  "deepseek_v32.groups",
+  "glm_moe_dsa.shared",
+  "mistral4.groups",
+  "qwen3_omni_moe.ordinary",
+  "kimi_k25.groups",
+  "mistral3.ordinary",
+  "internvl.ordinary",
 ];
 /** Tokens that every one of them knows. */
 const VOCABULARY = 80;

@@ -9,10 +9,10 @@ import sys
 import traceback
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from auto_model import auto_class
+from auto_model import auto_class, text_logits
 
 torch.set_num_threads(1)
 
@@ -161,12 +161,44 @@ FAMILIES = {
         "shared": dict(shared_intermediate_size=20, logits_scaling=3.0, embedding_multiplier=0.5, attention_multiplier=0.2),
         "none": dict(shared_intermediate_size=0, residual_multiplier=0.3, attention_bias=True),
     }),
+    "deepseek_v32": (dict(LATENT, index_topk=64, index_head_dim=16, index_n_heads=2), {
+        "groups": dict(n_group=2, topk_group=1, routed_scaling_factor=1.3),
+        "yarn": dict(attention_bias=True, mlp_layer_types=["sparse", "dense", "sparse"],
+                     rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=0.8)),
+    }),
+    "glm_moe_dsa": (dict(LATENT, index_topk=64, index_head_dim=16, index_n_heads=2), {
+        "full": dict(), "shared": dict(indexer_types=["full", "shared", "shared"], first_k_dense_replace=0),
+    }),
+    "mistral4": (LATENT, {
+        "temperature": dict(rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.3, original_max_position_embeddings=8)),
+        "groups": dict(n_group=2, topk_group=1, q_lora_rank=None, norm_topk_prob=False, rope_interleave=False, first_k_dense_replace=0,
+                       rope_parameters=dict(YARN, llama_4_scaling_beta=0.1)),
+    }),
+    "qwen3_omni_moe": (NORMED, {
+        "ordinary": dict(rope_parameters=dict(rope_type="default", rope_theta=1e4, mrope_section=[2, 2, 2])),
+    }),
+    "kimi_k25": (dict(LATENT, model_type="deepseek_v3"), {
+        "ordinary": dict(), "groups": dict(n_group=2, topk_group=1),
+    }),
+    "mistral3": (dict(LATENT, model_type="mistral4"), {"ordinary": dict(rope_parameters=dict(YARN, llama_4_scaling_beta=0.1))}),
+    "internvl": (dict(NORMED, model_type="qwen3_moe"), {"ordinary": dict()}),
 }
 
 # What the configs of multimodal models have beside their text_config, which has the options above.
 OUTER = {
     "qwen3_vl_moe": dict(vision_config=dict(VISION, deepstack_visual_indexes=[0])),
     "glm4v_moe": dict(vision_config=VISION),
+    "qwen3_omni_moe": dict(vision_config=dict(VISION, deepstack_visual_indexes=[0]), audio_config=dict(
+        d_model=16, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=8, num_mel_bins=8, output_dim=48,
+        downsample_hidden_size=8, n_window=4, n_window_infer=8)),
+    "kimi_k25": dict(vision_config=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+                                        patch_size=4, pos_emb_height=4, pos_emb_width=4), projection_hidden_size=16,
+                     tie_word_embeddings=False),
+    "mistral3": dict(vision_config=dict(model_type="pixtral", hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                                        intermediate_size=8, patch_size=4, image_size=8, head_dim=8),
+                     tie_word_embeddings=False),
+    "internvl": dict(vision_config=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+                                        patch_size=[4, 4], image_size=[8, 8]), tie_word_embeddings=False),
 }
 
 
@@ -188,11 +220,25 @@ def main():
         sys.exit("\n".join(failed))
 
 
+def nested(family, options):
+    """The options where the config has them: those of multimodal models are of their text model."""
+    if family not in OUTER:
+        return options
+    inner = dict(OUTER[family], text_config=options)
+    return dict(thinker_config=dict(inner, initializer_range=0.2), enable_audio_output=False) if family == "qwen3_omni_moe" else inner
+
+
+def rename_layers(path):
+    """transformers 5.23 saves the text layers of Kimi K2.5 as `blocks`, and reads them as the hub has them: `layers`."""
+    tensors = {name.replace("language_model.model.blocks.", "language_model.model.layers."): tensor
+               for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
 def make(path, family, options):
-    outer = OUTER.get(family)
-    config = AutoConfig.for_model(family, **(options if outer is None else dict(outer, text_config=options)))
+    config = AutoConfig.for_model(family, **nested(family, options))
     model_class = auto_class(family)
-    model = model_class.from_config(config)
+    model = getattr(model_class, "from_config", getattr(model_class, "_from_config", None))(config)
     with torch.no_grad():
         for name, parameter in list(model.named_parameters()) + list(model.named_buffers()):
             if parameter.ndim <= 1 and parameter.is_floating_point():
@@ -201,10 +247,12 @@ def make(path, family, options):
                 parameter.normal_(0, 0.2)
     # MiniMax's decays are buffers that transformers would round too; they follow from a formula.
     model.to(torch.float32 if family == "minimax" else torch.bfloat16).save_pretrained(path)
+    if family == "kimi_k25":
+        rename_layers(f"{path}/model.safetensors")
     model = model_class.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
     ids = torch.randint(1, options["vocab_size"], (2, 25))
     with torch.no_grad():
-        logits = model(ids, use_cache=False).logits
+        logits = text_logits(model, ids)
     save_file({"input_ids": ids.int(), "logits": logits.contiguous().float()}, f"{path}.safetensors")
 
 

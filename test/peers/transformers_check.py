@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoConfig
 
-from auto_model import auto_class
+from auto_model import auto_class, text_logits
 
 torch.set_num_threads(1)
 
@@ -42,9 +42,9 @@ def check(folder, result, source):
     with safe_open(result, "pt") as file:
         ids, logits = file.get_tensor("input_ids").long(), file.get_tensor("logits")
     with torch.no_grad():
-        expected = model.eval()(ids, use_cache=False).logits
+        expected = text_logits(model.eval(), ids)
     before, after = tensors(source), tensors(folder)
-    config = model.config.get_text_config()
+    config = model.config.get_text_config() if not hasattr(model, "thinker") else model.thinker.config.get_text_config()
     return {
         "logits": float((logits - expected).abs().max()),
         "spread": float(expected.std()),

@@ -17,7 +17,7 @@ export function latentAttention(prefix: string, frame: Frame, adjacent: boolean)
   const rank = config.count("kv_lora_rank");
   const bias = config.boolean("attention_bias", false);
   const headSize = plainSize + rotarySize;
-  const rope = readRope(config, rotarySize, 10_000, { pairing: adjacent ? "adjacent" : "halves" });
+  const rope = readRope(config, rotarySize, 10_000, { pairing: adjacent ? "adjacent" : "halves", whole: true });
   return {
     kind: "latent-attention",
     heads,

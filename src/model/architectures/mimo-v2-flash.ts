@@ -67,12 +67,14 @@ function attention(
     expectOption(config, key, [size]);
   const keyValueHeads = config.count("num_key_value_heads") * (sliding ? 2 : 1);
   const bias = config.boolean("attention_bias", false);
-  const theta = sliding ? config.number("swa_rope_theta", 10_000) : config.number("rope_theta", 5e6);
+  const typed = ropeOfType(config, type);
+  const rope = readRope(typed, headSize, 5e6, { partial: 0.334 });
+  const { theta } = sliding && typed === config ? { theta: config.number("swa_rope_theta", 10_000) } : rope;
   return {
     kind: "attention",
     ...{ heads, keyValueHeads, headSize, valueSize, scale: headSize ** -0.5 },
     valueScale: config.values.attention_value_scale === null ? 1 : config.number("attention_value_scale"),
-    rope: readRope(ropeOfType(config, type), headSize, theta, { partial: 0.334 }),
+    rope: { ...rope, theta },
     query: linear(`${prefix}q_proj`, [heads * headSize, hidden], bias),
     key: linear(`${prefix}k_proj`, [keyValueHeads * headSize, hidden], bias),
     value: linear(`${prefix}v_proj`, [keyValueHeads * valueSize, hidden], bias),

@@ -20,6 +20,8 @@ import { stackedExperts } from "../storage/stacked.js";
 /** Tells which tensors a checkpoint has, and their shapes: some families are stored in more than one layout. */
 export interface TensorNames {
   has(name: string): boolean;
+  /** Where a multimodal checkpoint has the text model; undefined: `model.` and `lm_head`. */
+  readonly root?: { readonly prefix: string; readonly head: string; readonly tied: boolean };
   readonly tensors?: ReadonlyMap<string, { readonly shape: readonly number[] }>;
 }
 
@@ -61,7 +63,7 @@ export type DecoderLayer = Omit<LayerDescription, "index" | "prefix">;
 /** The model around its layers, as most families have it; `options` says what differs. */
 export function describeDecoder(
   family: string,
-  { config, hidden, layers, epsilon, experts, topK }: Frame,
+  { config, tensors, hidden, layers, epsilon, experts, topK }: Frame,
   layer: (index: number, prefix: string) => DecoderLayer,
   options: {
     /** What the names of the decoder's tensors start with. */
@@ -70,7 +72,8 @@ export function describeDecoder(
     readonly tied?: boolean;
   } & Partial<ModelDescription> = {},
 ): ModelDescription {
-  const { prefix = "model.", head = "lm_head", tied = config.boolean("tie_word_embeddings", false), ...rest } = options;
+  const { prefix = tensors.root?.prefix ?? "model.", head = tensors.root?.head ?? "lm_head", ...others } = options;
+  const { tied = tensors.root?.tied ?? config.boolean("tie_word_embeddings", false), ...rest } = others;
   const vocabulary = config.count("vocab_size");
   const embedding = `${prefix}embed_tokens.weight`;
   return {

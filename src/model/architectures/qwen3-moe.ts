@@ -23,8 +23,8 @@ export function describeQwen3Moe(config: ConfigReader, tensors: TensorNames): Mo
   return describeDecoder("qwen3_moe", frame, qwen3Layers(frame));
 }
 
-/** The layers of Qwen3-MoE. */
-export function qwen3Layers(frame: Frame): (index: number, prefix: string) => DecoderLayer {
+/** The layers of Qwen3-MoE. `normalise`: what an absent `norm_topk_prob` means. */
+export function qwen3Layers(frame: Frame, { normalise = false } = {}): (index: number, prefix: string) => DecoderLayer {
   const { config } = frame;
   const { headSize } = readHeads(frame);
   const rope = readRope(config, headSize, 10_000);
@@ -40,6 +40,6 @@ export function qwen3Layers(frame: Frame): (index: number, prefix: string) => De
       window,
     },
     aroundFeedForward: preNorm(`${prefix}post_attention_layernorm.weight`, frame),
-    feedForward: qwenFeedForward(prefix, frame, isMoe(index), { normalise: false, shared: false }),
+    feedForward: qwenFeedForward(prefix, frame, isMoe(index), { normalise, shared: false }),
   });
 }

@@ -3,7 +3,7 @@ import { cacheOf, cacheSize, KeyValueState } from "../layer-state.js";
 import { ropeTable } from "../rope.js";
 import { normTensors, projectionTensors } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
-import type { AttentionDescription } from "./descriptions.js";
+import type { AttentionDescription, QueryTemperature } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
 
 /** Softmax attention with grouped keys and values. */
@@ -96,15 +96,15 @@ function scaled(values: Float32Array, factor: number): Float32Array {
   return values;
 }
 
-/** Llama 4: queries of far positions get larger, in steps. */
-function scaleQueries(
+/** Queries of far positions get larger, in steps. `row`: numbers of a token. */
+export function scaleQueries(
   query: Float32Array,
   row: number,
   position: (token: number) => number,
-  { floorScale, scale }: NonNullable<AttentionDescription["temperature"]>,
+  { floorScale, scale, first }: QueryTemperature,
 ): void {
   for (let token = 0; token * row < query.length; token++) {
-    const factor = Math.log(1 + Math.floor((position(token) + 1) / floorScale)) * scale + 1;
+    const factor = Math.log(1 + Math.floor((position(token) + first) / floorScale)) * scale + 1;
     for (let i = token * row; i < (token + 1) * row; i++) query[i]! *= factor;
   }
 }

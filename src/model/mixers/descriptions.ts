@@ -43,8 +43,14 @@ export interface AttentionDescription {
   readonly clip?: number | undefined;
   /** Name of an additional logit of each head `[heads]` in the softmax. */
   readonly sinks?: string;
-  /** Queries times ln(1 + floor((position + 1) / floorScale)) * scale + 1 (Llama 4). */
-  readonly temperature?: { readonly floorScale: number; readonly scale: number } | undefined;
+  readonly temperature?: QueryTemperature | undefined;
+}
+
+/** Queries times ln(1 + floor((position + first) / floorScale)) * scale + 1 (Llama 4; positions count from 0). */
+export interface QueryTemperature {
+  readonly floorScale: number;
+  readonly scale: number;
+  readonly first: number;
 }
 
 /** Multi-head latent attention (DeepSeek-V2): keys and values are projections of one small vector for each token. */
@@ -67,6 +73,7 @@ export interface LatentAttentionDescription {
   /** Latent to [plain key, value] of each head. */
   readonly keyValue: Projection;
   readonly output: Projection;
+  readonly temperature?: QueryTemperature | undefined;
 }
 
 /** Attention whose query heads are chosen by a router (JetMoE); keys and values are shared. */
