@@ -89,9 +89,10 @@ export function checkTensors(checkpoint: Checkpoint, model: ModelDescription): v
     const { mixer, feedForward, norms } = layerTensors(layer, model.hiddenSize);
     for (const { name, shape } of [...mixer, ...feedForward, ...norms]) expectWeight(checkpoint, name, shape);
     if (isMoe(layer)) {
-      const { weight, bias, selectionBias } = layer.feedForward.router;
+      const { weight, bias, selectionBias, expertScale } = layer.feedForward.router;
       expectWeight(checkpoint, weight, [model.experts, model.hiddenSize]);
       if (bias !== undefined) checkpoint.expectShape(bias, [model.experts]);
+      if (expertScale !== undefined) checkpoint.expectShape(expertScale, [model.experts]);
       if (selectionBias !== undefined) {
         const flat = checkpoint.info(selectionBias).shape.length === 1;
         checkpoint.expectShape(selectionBias, flat ? [model.experts] : [1, model.experts]);

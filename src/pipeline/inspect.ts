@@ -1,6 +1,6 @@
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { METHODS } from "../compress/settings.js";
-import { isMoe, type ModelDescription } from "../model/description.js";
+import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
 import { storedNumbers } from "../model/quantisation.js";
 import { weightBytes } from "../model/read-weight.js";
 import { expertCounts, routerNames } from "../model/router.js";
@@ -22,7 +22,7 @@ export interface ByteShares {
 
 export interface LayerSizes {
   readonly layer: number;
-  readonly kind: "moe" | "dense";
+  readonly kind: LayerDescription["feedForward"]["kind"];
   readonly bytes: number;
   readonly expertBytes: number;
 }

@@ -126,8 +126,9 @@ class LayerRun {
     yield* this.eachBatch("observe", (batch, index) => {
       const mixed = layer.mix(this.hidden[index]!, batch);
       const x = layer.feedForwardInput(mixed);
-      const routed = block.run(x);
-      observer.add(index, x, routed, batches[index]!);
+      const input = layer.moeInput(x);
+      const routed = block.run(input);
+      observer.add(index, input.experts, routed, batches[index]!);
       this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
     });
     yield this.progress("plan");
@@ -171,17 +172,18 @@ class LayerRun {
   private async samples(): Promise<TokenSamples | undefined> {
     const { settings, model, seed, recorded } = this.options;
     if (!needsSamples(settings)) return undefined;
+    const { hidden } = model.layers.find(isMoe)!.feedForward.experts;
     if (recorded !== undefined) {
       const found = await recorded(this.index);
       this.checkRecorded(found);
-      return TokenSamples.recorded(model.hiddenSize, found.indices, model.experts, found.samples);
+      return TokenSamples.recorded(hidden, found.indices, model.experts, found.samples);
     }
     const ownSeed = layerSeed(seed, this.index);
     const share = (parts: number) => Math.max(1, Math.floor(settings.samples / parts));
     if (settings.sampling === "per-expert")
-      return TokenSamples.perExpert(model.hiddenSize, share(batchCount(this.options)), ownSeed);
+      return TokenSamples.perExpert(hidden, share(batchCount(this.options)), ownSeed);
     const sequences = this.options.batches.reduce((sum, batch) => sum + batch.sequences, 0);
-    return TokenSamples.shared(model.hiddenSize, share(sequences), ownSeed);
+    return TokenSamples.shared(hidden, share(sequences), ownSeed);
   }
 
   private checkRecorded({ indices, samples }: RecordedSamples): void {
@@ -235,7 +237,7 @@ class LayerRun {
 /** Hidden states after a MoE layer, of those after its mixer. */
 function layerOutput(layer: Layer, block: MoeBlock, mixed: Float32Array): Float32Array {
   const x = layer.feedForwardInput(mixed);
-  return layer.finish(mixed, x, layer.feedForward(x, block.run(x).output));
+  return layer.finish(mixed, x, layer.feedForward(x, block.run(layer.moeInput(x)).output));
 }
 
 /**

@@ -20,7 +20,7 @@ export function describeQwen3VlMoe(config: ConfigReader, tensors: TensorNames): 
     frame,
     (index, prefix) => {
       const described = layer(index, prefix);
-      if (described.feedForward.kind === "dense") return described;
+      if (described.feedForward.kind !== "moe") return described;
       const names = { gateUp: `${prefix}mlp.experts.gate_up_proj`, down: `${prefix}mlp.experts.down_proj` };
       const rowsOf = (name: string) => tensors.tensors?.get(name)?.shape[1];
       // One of them tells: not both can be square.
