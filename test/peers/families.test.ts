@@ -37,6 +37,9 @@ const MADE = [
   "kimi_k25.groups",
   "mistral3.ordinary",
   "internvl.ordinary",
+  "nemotron_h.latent",
+  "granitemoehybrid.rope",
+  "kimi_linear.ordinary",
 ];
 /** Tokens that every one of them knows. */
 const VOCABULARY = 80;

@@ -174,6 +174,27 @@ FAMILIES = {
         "groups": dict(n_group=2, topk_group=1, q_lora_rank=None, norm_topk_prob=False, rope_interleave=False, first_k_dense_replace=0,
                        rope_parameters=dict(YARN, llama_4_scaling_beta=0.1)),
     }),
+    "granitemoehybrid": (dict(num_local_experts=6, num_experts_per_tok=2, shared_intermediate_size=20, mamba_n_heads=6, mamba_d_state=10,
+                              mamba_d_conv=3, mamba_expand=2, mamba_n_groups=1, mamba_d_head=16), {
+        "rope": dict(layer_types=["linear_attention", "full_attention", "linear_attention"], position_embedding_type="rope",
+                     logits_scaling=3.0, embedding_multiplier=0.5, attention_multiplier=0.2),
+        "no-positions": dict(layer_types=["full_attention", "linear_attention", "linear_attention"], mamba_n_groups=3,
+                             mamba_conv_bias=False, mamba_proj_bias=True, residual_multiplier=0.3, attention_bias=True),
+    }),
+    "nemotron_h": (dict(layers_block_type=["linear_attention", "moe", "full_attention", "mlp", "moe"], head_dim=12,
+                        ssm_state_size=10, mamba_num_heads=6, mamba_head_dim=8, n_groups=2, conv_kernel=3, n_routed_experts=8,
+                        num_experts_per_tok=3, moe_intermediate_size=24, moe_shared_expert_intermediate_size=20), {
+        "ordinary": dict(routed_scaling_factor=1.4),
+        "latent": dict(moe_latent_size=20, n_group=2, topk_group=1, norm_topk_prob=False),
+        "biases": dict(use_bias=True, mlp_bias=True, use_conv_bias=False, n_groups=1, time_step_min=0.3),
+    }),
+    "kimi_linear": (dict(num_local_experts=8, num_experts_per_tok=3, moe_intermediate_size=24, kv_lora_rank=20, qk_nope_head_dim=10,
+                         qk_rope_head_dim=6, v_head_dim=14, num_key_value_heads=4, linear_head_dim=12, linear_num_heads=3,
+                         linear_conv_kernel_dim=3), {
+        "ordinary": dict(layer_types=["linear_attention", "full_attention", "linear_attention"]),
+        "groups": dict(layer_types=["full_attention", "linear_attention", "full_attention"], n_group=2, topk_group=1,
+                       n_shared_experts=2, mlp_layer_types=["sparse", "sparse", "dense"], q_lora_rank=12),
+    }),
     "qwen3_omni_moe": (NORMED, {
         "ordinary": dict(rope_parameters=dict(rope_type="default", rope_theta=1e4, mrope_section=[2, 2, 2])),
     }),

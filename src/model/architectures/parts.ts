@@ -80,7 +80,7 @@ export function describeDecoder(
     family,
     hiddenSize: hidden,
     vocabularySize: vocabulary,
-    maxPositions: config.count("max_position_embeddings"),
+    maxPositions: config.count(["max_position_embeddings", "model_max_length"]),
     embedding,
     finalNorm: rmsNorm(`${prefix}norm.weight`, hidden, epsilon),
     outputHead: { weight: tied ? embedding : `${head}.weight`, shape: [vocabulary, hidden] },
@@ -238,7 +238,7 @@ export function layerTypes<T extends string>(
   const given = config.strings("layer_types");
   if (given.length === 0) return Array.from({ length: layers }, (_, layer) => otherwise(layer));
   const wrong = given.find((type) => !(known as readonly string[]).includes(type));
-  if (wrong !== undefined) refuse("layer_types", wrong, known);
+  if (wrong !== undefined) refuseOption("layer_types", wrong, known);
   expectEntries("layer_types", given, layers);
   return given as readonly T[];
 }
@@ -256,7 +256,7 @@ export function sparseByType({ config, layers }: Frame, firstMoe: number): (laye
   if (types.length === 0) return (layer) => layer >= firstMoe;
   const known = ["dense", "sparse"];
   const wrong = types.find((type) => !known.includes(type));
-  if (wrong !== undefined) refuse("mlp_layer_types", wrong, known);
+  if (wrong !== undefined) refuseOption("mlp_layer_types", wrong, known);
   expectEntries("mlp_layer_types", types, layers);
   return (layer) => types[layer] === "sparse";
 }
@@ -264,10 +264,11 @@ export function sparseByType({ config, layers }: Frame, firstMoe: number): (laye
 /** Refuses an option whose value is not one of those that are implemented. */
 export function expectOption(config: ConfigReader, key: string, known: readonly unknown[]): void {
   const value = config.values[key];
-  if (value !== undefined && value !== null && !known.includes(value)) refuse(key, value, known);
+  if (value !== undefined && value !== null && !known.includes(value)) refuseOption(key, value, known);
 }
 
-function refuse(key: string, value: unknown, known: readonly unknown[]): never {
+/** The error of an option whose value is not one of those that are implemented. */
+export function refuseOption(key: string, value: unknown, known: readonly unknown[]): never {
   throw new ReamError("CONFIG_UNSUPPORTED", `${key} ${JSON.stringify(value)} is not supported`, {
     where: `config.json ${key}`,
     hint: `Supported: ${known.map((one) => JSON.stringify(one)).join(", ")}.`,

@@ -10,9 +10,11 @@ import { describeGlm4Moe } from "./glm4-moe.js";
 import { describeGlm4MoeLite } from "./glm4-moe-lite.js";
 import { describeGptOss } from "./gpt-oss.js";
 import { describeGraniteMoe } from "./granitemoe.js";
+import { describeGraniteMoeHybrid } from "./granitemoehybrid.js";
 import { describeHunyuanV1Moe } from "./hunyuan-v1-moe.js";
 import { describeHyV3 } from "./hy-v3.js";
 import { describeJetmoe } from "./jetmoe.js";
+import { describeKimiLinear } from "./kimi-linear.js";
 import { describeLfm2Moe } from "./lfm2-moe.js";
 import { describeLlama4 } from "./llama4.js";
 import { describeMimoV2Flash } from "./mimo-v2-flash.js";
@@ -21,6 +23,7 @@ import { describeMinimaxM2 } from "./minimax-m2.js";
 import { describeMistral4 } from "./mistral4.js";
 import { describeMixtral } from "./mixtral.js";
 import { type Describe, describeWrapped } from "./multimodal.js";
+import { describeNemotronH } from "./nemotron-h.js";
 import { describeOlmoe } from "./olmoe.js";
 import { describePhimoe } from "./phimoe.js";
 import { describeQwen2Moe } from "./qwen2-moe.js";
@@ -69,6 +72,9 @@ const TEXT: Readonly<Record<string, Describe>> = {
   deepseek_v32: describeDeepseekV32,
   glm_moe_dsa: describeDeepseekV32,
   mistral4: describeMistral4,
+  nemotron_h: describeNemotronH,
+  granitemoehybrid: describeGraniteMoeHybrid,
+  kimi_linear: describeKimiLinear,
   qwen3_omni_moe: describeQwen3OmniMoe,
 };
 

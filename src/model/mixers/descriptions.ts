@@ -8,6 +8,9 @@ export type MixerDescription =
   | LatentAttentionDescription
   | MixtureOfAttentionDescription
   | DeltaRuleDescription
+  | ChannelDeltaRuleDescription
+  | MambaDescription
+  | NoMixerDescription
   | LinearAttentionDescription
   | ShortConvolutionDescription;
 
@@ -64,7 +67,8 @@ export interface LatentAttentionDescription {
   /** Size of the latent vector. */
   readonly rank: number;
   readonly scale: number;
-  readonly rope: RopeDescription;
+  /** Undefined: positions are not told, and the rotary part stays as it is (Kimi Linear). */
+  readonly rope: RopeDescription | undefined;
   /** Hidden states to queries, directly or through a small normed vector. */
   readonly query: Projection | { readonly down: Projection; readonly norm: Norm; readonly up: Projection };
   /** Hidden states to [latent, rotary key that all heads share]. */
@@ -114,6 +118,60 @@ export interface DeltaRuleDescription {
   readonly decayBias: string;
   readonly norm: Norm;
   readonly output: Projection;
+}
+
+/** Kimi Delta Attention: the gated delta rule with a gate of each channel of the key, short convolutions and a gated norm. */
+export interface ChannelDeltaRuleDescription {
+  readonly kind: "channel-delta-rule";
+  readonly heads: number;
+  /** Of queries, keys and values. */
+  readonly headSize: number;
+  readonly kernel: number;
+  readonly query: Projection;
+  readonly key: Projection;
+  readonly value: Projection;
+  /** Names of the convolutions' weights `[heads * headSize, 1, kernel]` of queries, keys and values. */
+  readonly convolutions: readonly [string, string, string];
+  /** Hidden states to gates of the state, and to gates of the output, through a small vector each. */
+  readonly decay: readonly [Projection, Projection];
+  readonly gate: readonly [Projection, Projection];
+  readonly beta: Projection;
+  /** Names of A_log `[1, 1, heads, 1]` and dt_bias `[heads * headSize]`. */
+  readonly logRate: string;
+  readonly decayBias: string;
+  readonly norm: Norm;
+  readonly output: Projection;
+}
+
+/** Mamba-2 (Dao & Gu 2024). */
+export interface MambaDescription {
+  readonly kind: "mamba";
+  readonly heads: number;
+  readonly headSize: number;
+  /** Groups of heads that share B and C. */
+  readonly groups: number;
+  readonly stateSize: number;
+  readonly kernel: number;
+  /** Hidden states to [gate, x, B, C, time step of each head]. */
+  readonly input: Projection;
+  /** Names of the convolution's weight `[channels, 1, kernel]` and bias `[channels]`, channels those of [x, B, C]. */
+  readonly convolution: string;
+  readonly convolutionBias?: string;
+  /** Names of A_log, dt_bias and D `[heads]`. */
+  readonly logRate: string;
+  readonly timeBias: string;
+  readonly skip: string;
+  /** Shortest and longest time step. */
+  readonly timeLimit: readonly [number, number];
+  /** Name of the factors `[heads * headSize]` of the RMS norm of each group, after the gate, and its epsilon. */
+  readonly norm: string;
+  readonly epsilon: number;
+  readonly output: Projection;
+}
+
+/** No mixer: the layer is its feed-forward block alone (Nemotron-H). */
+export interface NoMixerDescription {
+  readonly kind: "none";
 }
 
 /** Linear attention with a fixed decay of each head and an output gate (lightning attention, MiniMax). */

@@ -64,12 +64,12 @@ async function load(description: LatentAttentionDescription, loader: WeightLoade
   if (plainSize === 0) throw new RangeError("latent attention: heads without plain dimensions");
   return {
     mix(x, batch) {
-      const table = ropeTable(rope, batch.length);
+      const table = rope && ropeTable(rope, batch.length);
       const { query, key, value } = inputs(x, turner(backend, rotarySize, table), (token) => token % batch.length);
       return result(backend.attention(query, key, value, { ...batch, ...shape }));
     },
     mixNext(x, { segments, positions, tableLength }, state) {
-      const table = ropeTable(rope, tableLength);
+      const table = rope && ropeTable(rope, tableLength);
       const rotate = turner(backend, rotarySize, table, positions);
       const { query, key, value } = inputs(x, rotate, (token) => positions[token]!);
       return result(backend.attendCached(query, key, value, cacheOf(state), segments, shape));
