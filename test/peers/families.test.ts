@@ -37,6 +37,7 @@ const MADE = [
   "kimi_k25.groups",
   "mistral3.ordinary",
   "internvl.ordinary",
+  "gemma4.shared-keys",
   "nemotron_h.latent",
   "granitemoehybrid.rope",
   "kimi_linear.ordinary",

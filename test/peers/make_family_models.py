@@ -174,6 +174,12 @@ FAMILIES = {
         "groups": dict(n_group=2, topk_group=1, q_lora_rank=None, norm_topk_prob=False, rope_interleave=False, first_k_dense_replace=0,
                        rope_parameters=dict(YARN, llama_4_scaling_beta=0.1)),
     }),
+    "gemma4": (dict(num_experts=6, top_k_experts=2, moe_intermediate_size=24, head_dim=12, global_head_dim=16, enable_moe_block=True,
+                    hidden_size_per_layer_input=0, sliding_window=5), {
+        "shared-keys": dict(layer_types=["sliding_attention", "sliding_attention", "full_attention"], attention_k_eq_v=True,
+                            num_global_key_value_heads=1, final_logit_softcapping=4.0, use_bidirectional_attention="vision"),
+        "plain": dict(layer_types=["full_attention", "sliding_attention", "full_attention"], attention_bias=True),
+    }),
     "granitemoehybrid": (dict(num_local_experts=6, num_experts_per_tok=2, shared_intermediate_size=20, mamba_n_heads=6, mamba_d_state=10,
                               mamba_d_conv=3, mamba_expand=2, mamba_n_groups=1, mamba_d_head=16), {
         "rope": dict(layer_types=["linear_attention", "full_attention", "linear_attention"], position_embedding_type="rope",
@@ -209,6 +215,9 @@ FAMILIES = {
 OUTER = {
     "qwen3_vl_moe": dict(vision_config=dict(VISION, deepstack_visual_indexes=[0])),
     "glm4v_moe": dict(vision_config=VISION),
+    "gemma4": dict(vision_config=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, head_dim=8,
+                                      intermediate_size=8, patch_size=4, pooling_kernel_size=2, position_embedding_size=16),
+                   audio_config=None),
     "qwen3_omni_moe": dict(vision_config=dict(VISION, deepstack_visual_indexes=[0]), audio_config=dict(
         d_model=16, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=8, num_mel_bins=8, output_dim=48,
         downsample_hidden_size=8, n_window=4, n_window_infer=8)),

@@ -11,11 +11,14 @@ export interface TextModel {
   readonly names: { readonly prefix: string; readonly tied: boolean };
 }
 
-/** The text model under `text_config` and `model.language_model.`, or the whole checkpoint where there is no such key. */
-export function textModel(config: ConfigReader): TextModel {
+/**
+ * The text model under `text_config` and `model.language_model.`, or the whole checkpoint where there is no such key.
+ * `tied`: what an absent `tie_word_embeddings` means.
+ */
+export function textModel(config: ConfigReader, { tied: usual = false } = {}): TextModel {
   const text = config.object("text_config");
   const inner = text ?? config;
-  const tied = config.boolean("tie_word_embeddings", inner.boolean("tie_word_embeddings", false));
+  const tied = config.boolean("tie_word_embeddings", inner.boolean("tie_word_embeddings", usual));
   return { config: inner, names: { prefix: text === undefined ? "model." : "model.language_model.", tied } };
 }
 

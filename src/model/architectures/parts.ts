@@ -43,7 +43,12 @@ const EXPERT_KEYS = ["num_experts", "num_local_experts", "n_routed_experts", "mo
 export function readFrame(
   config: ConfigReader,
   tensors: TensorNames,
-  keys: { readonly topK?: string; readonly epsilon?: string; readonly defaultEpsilon?: number } = {},
+  keys: {
+    readonly topK?: string;
+    readonly epsilon?: string;
+    readonly defaultEpsilon?: number;
+    readonly activation?: string;
+  } = {},
 ): Frame {
   return {
     config,
@@ -53,7 +58,7 @@ export function readFrame(
     epsilon: config.number(keys.epsilon ?? "rms_norm_eps", keys.defaultEpsilon ?? 1e-6),
     experts: config.uniformCount(EXPERT_KEYS, MOST_EXPERTS),
     topK: config.uniformCount([keys.topK ?? "num_experts_per_tok"]),
-    activation: readActivation(config),
+    activation: readActivation(config, keys.activation),
   };
 }
 

@@ -6,6 +6,7 @@ import { describeDots1 } from "./dots1.js";
 import { describeErnie45Moe } from "./ernie4-5-moe.js";
 import { describeExaoneMoe } from "./exaone-moe.js";
 import { describeFlexOlmo } from "./flex-olmo.js";
+import { describeGemma4 } from "./gemma4.js";
 import { describeGlm4Moe } from "./glm4-moe.js";
 import { describeGlm4MoeLite } from "./glm4-moe-lite.js";
 import { describeGptOss } from "./gpt-oss.js";
@@ -72,6 +73,8 @@ const TEXT: Readonly<Record<string, Describe>> = {
   deepseek_v32: describeDeepseekV32,
   glm_moe_dsa: describeDeepseekV32,
   mistral4: describeMistral4,
+  gemma4: describeGemma4,
+  gemma4_text: describeGemma4,
   nemotron_h: describeNemotronH,
   granitemoehybrid: describeGraniteMoeHybrid,
   kimi_linear: describeKimiLinear,

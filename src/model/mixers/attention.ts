@@ -8,10 +8,10 @@ import type { Mixer, MixerKind } from "./mixer.js";
 
 /** Softmax attention with grouped keys and values. */
 export const attention: MixerKind<AttentionDescription> = {
-  tensors({ query, key, value, output, gate, queryNorm, keyNorm, sinks, heads }) {
+  tensors({ query, key, value, output, gate, queryNorm, keyNorm, valueNorm, sinks, heads }) {
     return [
       ...[query, key, value, output, ...(gate === undefined ? [] : [gate])].flatMap(projectionTensors),
-      ...[queryNorm, keyNorm].flatMap(normTensors),
+      ...[queryNorm, keyNorm, valueNorm].flatMap(normTensors),
       ...(sinks === undefined ? [] : [{ name: sinks, shape: [heads] }]),
     ];
   },
@@ -34,6 +34,7 @@ async function load(description: AttentionDescription, loader: WeightLoader): Pr
   };
   const queryNorm = await loader.optionalNorm(description.queryNorm);
   const keyNorm = await loader.optionalNorm(description.keyNorm);
+  const valueNorm = await loader.optionalNorm(description.valueNorm);
   const sinks = description.sinks === undefined ? undefined : await loader.vector(description.sinks);
   const shape = { ...description, sinks };
 
@@ -54,7 +55,7 @@ async function load(description: AttentionDescription, loader: WeightLoader): Pr
     [query, key] = [turned(cut(query), heads), turned(cut(key), keyValueHeads)];
     if (normsRotated) [query, key] = [queryNorm(query), keyNorm(key)];
     if (temperature !== undefined) scaleQueries(query, heads * headSize, position, temperature);
-    return { query, key, value: scaled(cut(project.value(x)), valueScale) };
+    return { query, key, value: scaled(cut(valueNorm(project.value(x))), valueScale) };
   };
   const output = (x: Float32Array, mixed: Float32Array) =>
     project.output(project.gate === undefined ? mixed : backend.gated(project.gate(x), mixed, "sigmoid"));

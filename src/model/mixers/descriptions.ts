@@ -40,6 +40,7 @@ export interface AttentionDescription {
   /** Of each head, or of all heads together, by their size. */
   readonly queryNorm?: Norm;
   readonly keyNorm?: Norm;
+  readonly valueNorm?: Norm;
   /** The norms come after the rotation. */
   readonly normsRotated?: boolean;
   /** Queries, keys and values are cut to -clip..clip, after their norms. */
