@@ -180,6 +180,21 @@ FAMILIES = {
                             num_global_key_value_heads=1, final_logit_softcapping=4.0, use_bidirectional_attention="vision"),
         "plain": dict(layer_types=["full_attention", "sliding_attention", "full_attention"], attention_bias=True),
     }),
+    "minimax_m3_vl": (dict(LOCAL, intermediate_size=24, dense_intermediate_size=32, shared_intermediate_size=20, rotary_dim=6, index_n_heads=2,
+                           index_head_dim=12, index_block_size=8, index_topk_blocks=8, tie_word_embeddings=False,
+                           rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5)), {
+        "indexed": dict(layer_types=["full_attention", "minimax_m3_sparse", "minimax_m3_sparse"], swiglu_limit=0.3,
+                        mlp_layer_types=["dense", "sparse", "sparse"]),
+        "full": dict(routed_scaling_factor=0.7, swiglu_alpha=1.2),
+    }),
+    "mellum": (NORMED, {
+        "windows": dict(sliding_window=5, layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
+        "dense-layer": dict(mlp_layer_types=["sparse", "dense", "sparse"], attention_bias=True, norm_topk_prob=False, rope_parameters=dict(
+            full_attention=dict(YARN), sliding_attention=dict(rope_type="default", rope_theta=100.0))),
+    }),
+    "axk1": (LATENT, {
+        "ordinary": dict(), "groups": dict(n_group=2, topk_group=1, rope_interleave=False, mlp_layer_types=["sparse", "dense", "sparse"]),
+    }),
     "granitemoehybrid": (dict(num_local_experts=6, num_experts_per_tok=2, shared_intermediate_size=20, mamba_n_heads=6, mamba_d_state=10,
                               mamba_d_conv=3, mamba_expand=2, mamba_n_groups=1, mamba_d_head=16), {
         "rope": dict(layer_types=["linear_attention", "full_attention", "linear_attention"], position_embedding_type="rope",
@@ -215,6 +230,8 @@ FAMILIES = {
 OUTER = {
     "qwen3_vl_moe": dict(vision_config=dict(VISION, deepstack_visual_indexes=[0])),
     "glm4v_moe": dict(vision_config=VISION),
+    "minimax_m3_vl": dict(vision_config=dict(hidden_size=16, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8,
+                                             patch_size=4, temporal_patch_size=1), projection_dim=16),
     "gemma4": dict(vision_config=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, head_dim=8,
                                       intermediate_size=8, patch_size=4, pooling_kernel_size=2, position_embedding_size=16),
                    audio_config=None),

@@ -1,4 +1,5 @@
 import { describeAfmoe } from "./afmoe.js";
+import { describeAxk1 } from "./axk1.js";
 import { describeDeepseekV2 } from "./deepseek-v2.js";
 import { describeDeepseekV3 } from "./deepseek-v3.js";
 import { describeDeepseekV32 } from "./deepseek-v32.js";
@@ -18,9 +19,11 @@ import { describeJetmoe } from "./jetmoe.js";
 import { describeKimiLinear } from "./kimi-linear.js";
 import { describeLfm2Moe } from "./lfm2-moe.js";
 import { describeLlama4 } from "./llama4.js";
+import { describeMellum } from "./mellum.js";
 import { describeMimoV2Flash } from "./mimo-v2-flash.js";
 import { describeMinimax } from "./minimax.js";
 import { describeMinimaxM2 } from "./minimax-m2.js";
+import { describeMinimaxM3 } from "./minimax-m3.js";
 import { describeMistral4 } from "./mistral4.js";
 import { describeMixtral } from "./mixtral.js";
 import { type Describe, describeWrapped } from "./multimodal.js";
@@ -73,6 +76,10 @@ const TEXT: Readonly<Record<string, Describe>> = {
   deepseek_v32: describeDeepseekV32,
   glm_moe_dsa: describeDeepseekV32,
   mistral4: describeMistral4,
+  minimax_m3_vl: describeMinimaxM3,
+  minimax_m3_vl_text: describeMinimaxM3,
+  mellum: describeMellum,
+  axk1: describeAxk1,
   gemma4: describeGemma4,
   gemma4_text: describeGemma4,
   nemotron_h: describeNemotronH,
