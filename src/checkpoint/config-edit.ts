@@ -34,6 +34,16 @@ export function editExpertCount(config: string, before: number, after: number, p
   return text;
 }
 
+/** Every key under which a family's config.json tells its number of layers for multi-token prediction. */
+const PREDICTION_KEYS: readonly string[] = ["num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers"];
+
+/** The text of config.json that tells of no layers for multi-token prediction. */
+export function editNoPredictions(config: string): string {
+  return editScalars(config, (key, value) =>
+    PREDICTION_KEYS.includes(key) && typeof value === "number" ? 0 : undefined,
+  ).text;
+}
+
 /** The text of config.json with another dtype under `torch_dtype` and `dtype`, wherever one of them holds a name. */
 export function editDtype(config: string, dtype: DType): string {
   const name = TORCH_NAMES[dtype];

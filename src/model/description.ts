@@ -132,6 +132,17 @@ export interface LayerDescription {
   readonly outputScale?: string;
 }
 
+/** A layer for multi-token prediction: a decoder layer on the projection of [next token's embedding, hidden state]. */
+export interface PredictionDescription {
+  /** Its index is counted on from the decoder's layers. */
+  readonly layer: LayerDescription;
+  readonly embeddingNorm: Norm;
+  readonly hiddenNorm: Norm;
+  /** `[hidden, 2 hidden]` */
+  readonly projection: Projection;
+  readonly outputNorm: Norm;
+}
+
 /** What the engine has to know about a checkpoint: a plain value that an architecture makes from config.json. */
 export interface ModelDescription {
   /** `model_type` of config.json. */
@@ -159,6 +170,8 @@ export interface ModelDescription {
   readonly configPart?: readonly string[];
   /** Sequences that are longer cannot be computed as the model does it; undefined: all can. */
   readonly exactPositions?: number;
+  /** Layers for multi-token prediction whose layout is known. They are no part of the model's own pass. */
+  readonly predictions?: readonly PredictionDescription[];
   /** Why the number of experts cannot be changed, where it cannot. */
   readonly incompressible?: string;
   /** How the checkpoint's weights are quantised; undefined: they are not. */

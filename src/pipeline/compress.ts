@@ -24,7 +24,7 @@ import { openOutput } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
 import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
-import { predictionNotes } from "./prediction-layers.js";
+import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import { recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseSource } from "./refuse-source.js";
@@ -41,6 +41,8 @@ export interface CompressResult {
   readonly settings: Settings | undefined;
   readonly calibration: DescribedCalibration | undefined;
   readonly bytes: { readonly before: number; readonly after: number };
+  /** What happened to layers for multi-token prediction; undefined where the model has none with experts. */
+  readonly predictionLayers: PreparedModel["predictionLayers"];
 }
 
 /**
@@ -66,9 +68,11 @@ export async function* compress(
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
-    if (options.plan !== undefined) return yield* applyPlan(options, options.plan, opened, context);
-    if (options.observed !== undefined) return yield* planObservedAndWrite(options, options.observed, opened, context);
-    return yield* planAndWrite(options, opened, context);
+    const prepared = await prepareModel(options, opened);
+    if (options.plan !== undefined) return yield* applyPlan(options, options.plan, prepared, context);
+    if (options.observed !== undefined)
+      return yield* planObservedAndWrite(options, options.observed, prepared, context);
+    return yield* planAndWrite(options, prepared, context);
   } finally {
     await opened.checkpoint.close();
   }
@@ -80,9 +84,9 @@ interface Context {
 }
 
 /** Observes, plans and writes. */
-async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedModel, context: Context) {
+async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedModel, context: Context) {
   const { signal } = context;
-  const { checkpoint, model, folder } = opened;
+  const { checkpoint, model, folder, predictions } = opened;
   const settings = resolveSettings(options.method, pickSettings(options));
   const kept = checkExperts(options.experts, expertLimits(model));
   checkRoom(model.experts, kept, settings);
@@ -106,6 +110,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
     const plans = yield* planLayers({
       checkpoint,
       model,
+      predictions,
       backend,
       settings,
       batches: makeBatches(calibration, settings),
@@ -128,7 +133,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
 async function* planObservedAndWrite(
   options: ResolvedCompressOptions,
   folder: string,
-  opened: OpenedModel,
+  opened: PreparedModel,
   context: Context,
 ) {
   const { signal } = context;
@@ -144,7 +149,7 @@ async function* planObservedAndWrite(
 /** Resumes or starts an output, makes its plans, records them as they come, and writes the checkpoint. */
 async function* writePlanned(
   options: ResolvedCompressOptions,
-  opened: OpenedModel,
+  opened: PreparedModel,
   observed: NonNullable<ManifestInputs["observed"]>,
   notes: readonly string[],
   { signal, elsewhere }: Context,
@@ -164,7 +169,7 @@ async function* writePlanned(
     const recorded = output?.journal.length ?? 0;
     let planned = finished.length;
     yield startEvent(options, opened, kept, calibration, backend, finished.length);
-    const told = [...notes, ...calibration.notes, ...predictionNotes(opened.checkpoint, opened.model)];
+    const told = [...notes, ...calibration.notes, ...opened.notes];
     for (const message of told) yield { type: "note", message } as const;
     const onPlan = async (plan: LayerPlan) => {
       if (planned++ >= recorded) await output?.append({ plan });
@@ -176,7 +181,8 @@ async function* writePlanned(
       ...{ opened, output, plan, backend, observed, split, signal },
     });
     const out = options.dryRun ? undefined : options.out;
-    return { out, plan, settings, calibration: describeCalibration(calibration), bytes };
+    const { predictionLayers } = opened;
+    return { out, plan, settings, calibration: describeCalibration(calibration), bytes, predictionLayers };
   } finally {
     await output?.close();
   }
@@ -186,19 +192,21 @@ async function* writePlanned(
 async function* applyPlan(
   options: ResolvedCompressOptions,
   file: string,
-  opened: OpenedModel,
+  opened: PreparedModel,
   { signal, elsewhere }: Context,
 ) {
   const { plan, backend, notes } = await prepareGiven(options, file, opened);
   const kept = plan.experts.after;
   const { output, split } = await openOutput(options, opened, { input: plan, backend, kept, elsewhere });
   try {
-    for (const message of notes) yield { type: "note", message } as const;
+    for (const message of [...notes, ...opened.notes]) yield { type: "note", message } as const;
     const bytes = yield* writeCheckpoint({
       ...outputTarget(options, backend),
       ...{ opened, output, plan, backend, split, signal },
     });
-    return { out: options.dryRun ? undefined : options.out, plan, settings: undefined, calibration: undefined, bytes };
+    const out = options.dryRun ? undefined : options.out;
+    const { predictionLayers } = opened;
+    return { out, plan, settings: undefined, calibration: undefined, bytes, predictionLayers };
   } finally {
     await output?.close();
   }

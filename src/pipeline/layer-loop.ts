@@ -11,16 +11,25 @@ import type { Settings } from "../compress/settings.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
-import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
+import {
+  isMoe,
+  type LayerDescription,
+  type ModelDescription,
+  type MoeLayer,
+  type PredictionDescription,
+} from "../model/description.js";
 import { embed } from "../model/embedding.js";
 import { Layer, type TokenBatch } from "../model/layer.js";
 import { MoeBlock, type MoeTensors, readMoe } from "../model/moe.js";
+import { normed, predictionInput } from "../model/prediction.js";
 import type { CompressEvent, Phase } from "./events.js";
 import type { RecordedSamples } from "./recorded-samples.js";
 
 export interface LayerLoopOptions {
   readonly checkpoint: Checkpoint;
   readonly model: ModelDescription;
+  /** The last layers of the model, if they are for multi-token prediction. */
+  readonly predictions?: readonly PredictionDescription[];
   readonly backend: Backend;
   readonly settings: Settings;
   readonly batches: readonly TokenBatch[];
@@ -41,32 +50,54 @@ export interface LayerLoopOptions {
 
 /**
  * Plans every MoE layer in order: attention, statistics, plan; then, if sequential, the merged layer's output is handed
- * on, else the original one's. One layer's weights are in memory at a time.
+ * on, else the original one's. One layer's weights are in memory at a time. Layers for multi-token prediction come last, on
+ * the hidden states that the decoder ends with.
  */
 export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<CompressEvent, LayerPlan[]> {
-  const { checkpoint, model, batches, finished } = options;
+  const { checkpoint, model, batches, finished, backend, predictions = [] } = options;
   const moeLayers = model.layers.filter(isMoe);
   const last = moeLayers.at(-1)!.index;
   const plans = [...finished];
   if (plans.length === moeLayers.length) return plans;
-  const hidden = await embed(checkpoint, model, batches);
-  for (const description of model.layers.slice(0, last + 1)) {
-    const run = new LayerRun(options, description.index, hidden);
-    yield run.progress("load");
-    const layer = await Layer.load(checkpoint, model, description.index, options.backend);
-    try {
-      if (isMoe(description)) {
-        const known = finished.find((plan) => plan.layer === description.index);
-        const plan = yield* run.moe(layer, description, known, description.index === last);
-        if (known === undefined) plans.push(plan);
-      } else {
-        yield* run.dense(layer);
-      }
-    } finally {
-      layer.dispose();
-    }
+  let hidden = await embed(checkpoint, model, batches);
+  const decoder = model.layers.slice(0, Math.min(last + 1, model.layers.length - predictions.length));
+  for (const description of decoder) yield* planOne(options, description, hidden, plans, last);
+  if (predictions.length === 0) return plans;
+  hidden = await normed(checkpoint, backend, model.finalNorm, hidden);
+  let tokens = batches;
+  for (const prediction of predictions) {
+    const input = await predictionInput(checkpoint, model, backend, prediction, { batches: tokens, hidden });
+    tokens = input.batches;
+    hidden = [...input.hidden];
+    yield* planOne({ ...options, batches: tokens, recorded: undefined }, prediction.layer, hidden, plans, last);
+    hidden = await normed(checkpoint, backend, prediction.outputNorm, hidden);
   }
   return plans;
+}
+
+/** Runs one layer, which replaces the hidden states, and adds its plan where it has none yet. */
+async function* planOne(
+  options: LayerLoopOptions,
+  description: LayerDescription,
+  hidden: Float32Array[],
+  plans: LayerPlan[],
+  last: number,
+): AsyncGenerator<CompressEvent, void> {
+  const { checkpoint, model, backend, finished } = options;
+  const run = new LayerRun(options, description.index, hidden);
+  yield run.progress("load");
+  const layer = await Layer.load(checkpoint, model, description.index, backend);
+  try {
+    if (isMoe(description)) {
+      const known = finished.find((plan) => plan.layer === description.index);
+      const plan = yield* run.moe(layer, description, known, description.index === last);
+      if (known === undefined) plans.push(plan);
+    } else {
+      yield* run.dense(layer);
+    }
+  } finally {
+    layer.dispose();
+  }
 }
 
 /** One layer of the loop: replaces the hidden states of every batch by those after the layer. */

@@ -22,6 +22,8 @@ export interface ManifestInputs {
     readonly observation?: string;
   };
   readonly outputDtype: string;
+  /** What happened to layers for multi-token prediction; undefined where there are none. */
+  readonly predictionLayers: "compressed" | "dropped" | "kept" | undefined;
 }
 
 /**
@@ -39,6 +41,7 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
     experts: plan.experts,
     topK: model.topK,
     outputDtype: inputs.outputDtype,
+    ...(inputs.predictionLayers !== undefined && { predictionLayers: inputs.predictionLayers }),
     ...(observed && {
       settings: observed.settings,
       seed: observed.seed,

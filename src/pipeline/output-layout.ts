@@ -25,12 +25,15 @@ const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
  * Every tensor of the output: the source's own, with the routers cut to the kept experts and the routed experts replaced
  * by the merged ones. Names, order and dtypes stay the source's (`dtype` converts the floats, but for selection biases:
  * rounding them would change which experts are chosen).
+ *
+ * @param omitted names of tensors that the output leaves out
  */
 export function outputTensors(
   checkpoint: Checkpoint,
   model: ModelDescription,
   kept: number,
   dtype: DType | undefined,
+  omitted: ReadonlySet<string> = new Set(),
 ): OutputTensor[] {
   const moeLayers = model.layers.filter(isMoe);
   const expertNames = new Set(moeLayers.flatMap((layer) => layer.feedForward.experts.names));
@@ -40,7 +43,7 @@ export function outputTensors(
   const stored = (info: TensorInfo) => (dtype !== undefined && FLOATS.has(info.dtype) ? dtype : info.dtype);
   const outputs: OutputTensor[] = [];
   for (const info of checkpoint.tensors.values()) {
-    if (expertNames.has(info.name)) continue;
+    if (expertNames.has(info.name) || omitted.has(info.name)) continue;
     const common = { name: info.name, dtype: stored(info), sourceFile: info.file };
     const layer = routers.get(info.name);
     if (layer === undefined) {

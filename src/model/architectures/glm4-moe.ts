@@ -14,6 +14,7 @@ import {
   readHeads,
   type TensorNames,
 } from "./parts.js";
+import { followingPredictions } from "./predictions.js";
 
 /**
  * GLM-4.5 and the text model of GLM-4.5V: grouped-query attention with partly rotated heads and DeepSeek-V3's experts.
@@ -37,5 +38,5 @@ export function describeGlm4Moe(outer: ConfigReader, tensors: TensorNames): Mode
     feedForward:
       index >= firstMoe ? deepseekMoe(prefix, frame, correctedRouter(prefix, frame)) : denseBlock(prefix, frame),
   });
-  return describeDecoder(family, frame, layer, names);
+  return describeDecoder(family, frame, layer, { ...names, ...followingPredictions(frame, layer, names.prefix) });
 }

@@ -2,6 +2,7 @@ import type { ConfigReader } from "../config.js";
 import type { ModelDescription } from "../description.js";
 import { readRope, ropeOfType } from "../rope.js";
 import {
+  type DecoderLayer,
   denseBlock,
   describeDecoder,
   groupedQueryAttention,
@@ -14,6 +15,7 @@ import {
   sparseByType,
   type TensorNames,
 } from "./parts.js";
+import { separatePrediction } from "./predictions.js";
 
 /** Mellum 2: Qwen3-MoE with windows in some layers, whose rotary angles are their own. */
 export function describeMellum(config: ConfigReader, tensors: TensorNames): ModelDescription {
@@ -23,8 +25,11 @@ export function describeMellum(config: ConfigReader, tensors: TensorNames): Mode
   const width = config.count("moe_intermediate_size");
   const isSparse = sparseByType(frame, 0);
   const types = layerTypes(frame, ["full_attention", "sliding_attention"], () => "full_attention");
-  return describeDecoder("mellum", frame, (index, prefix) => {
-    const type = types[index]!;
+  const predictionType =
+    config.strings("mtp_layer_types")[0] === "full_attention" ? "full_attention" : "sliding_attention";
+  const layer = (index: number, prefix: string): DecoderLayer => {
+    // Behind the last layer is the one for multi-token prediction.
+    const type = types[index] ?? predictionType;
     const sliding = type === "sliding_attention";
     const rope = readRope(ropeOfType(config, type), headSize, sliding ? 10_000 : 500_000);
     return {
@@ -39,5 +44,6 @@ export function describeMellum(config: ConfigReader, tensors: TensorNames): Mode
         ? softmaxMoe(prefix, width, frame, config.boolean("norm_topk_prob", true))
         : denseBlock(prefix, frame),
     };
-  });
+  };
+  return describeDecoder("mellum", frame, layer, separatePrediction(frame, layer));
 }

@@ -263,7 +263,8 @@ export function sparseByType({ config, layers }: Frame, firstMoe: number): (laye
   const wrong = types.find((type) => !known.includes(type));
   if (wrong !== undefined) refuseOption("mlp_layer_types", wrong, known);
   expectEntries("mlp_layer_types", types, layers);
-  return (layer) => types[layer] === "sparse";
+  // Layers behind the last one are for multi-token prediction, and sparse.
+  return (layer) => (types[layer] ?? "sparse") === "sparse";
 }
 
 /** Refuses an option whose value is not one of those that are implemented. */

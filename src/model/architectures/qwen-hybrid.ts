@@ -30,7 +30,8 @@ export function hybridLayers(
   return (index, prefix) => ({
     aroundMixer: { inputNorm: norm(`${prefix}input_layernorm.weight`) },
     mixer:
-      types[index] === "full_attention"
+      // A layer behind the last one is for multi-token prediction, and has attention.
+      (types[index] ?? "full_attention") === "full_attention"
         ? gatedAttention(`${prefix}self_attn.`, frame)
         : deltaRule(`${prefix}linear_attn.`, frame),
     aroundFeedForward: { inputNorm: norm(`${prefix}post_attention_layernorm.weight`) },

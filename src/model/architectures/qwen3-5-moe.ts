@@ -3,6 +3,7 @@ import type { ModelDescription } from "../description.js";
 import type { DeltaRuleDescription } from "../mixers/descriptions.js";
 import { textModel } from "./multimodal.js";
 import { describeDecoder, type Frame, linear, readFrame, softmaxMoe, type TensorNames } from "./parts.js";
+import { separatePrediction } from "./predictions.js";
 import { deltaRuleSizes, hybridLayers, plusOneNorm } from "./qwen-hybrid.js";
 import { sharedExpert } from "./qwen-layers.js";
 
@@ -11,18 +12,15 @@ export function describeQwen35Moe(config: ConfigReader, tensors: TensorNames): M
   const { config: inner, names } = textModel(config);
   const frame = readFrame(inner, tensors);
   const width = inner.count("moe_intermediate_size");
-  return describeDecoder(
-    config.string("model_type"),
-    frame,
-    hybridLayers(frame, deltaRule, (_, prefix) => ({
-      ...softmaxMoe(prefix, width, frame, true),
-      shared: sharedExpert(prefix, frame),
-    })),
-    {
-      ...names,
-      finalNorm: plusOneNorm(`${names.prefix}norm.weight`, frame.hidden, frame.epsilon),
-    },
-  );
+  const layer = hybridLayers(frame, deltaRule, (_, prefix) => ({
+    ...softmaxMoe(prefix, width, frame, true),
+    shared: sharedExpert(prefix, frame),
+  }));
+  return describeDecoder(config.string("model_type"), frame, layer, {
+    ...names,
+    ...separatePrediction(frame, layer, plusOneNorm),
+    finalNorm: plusOneNorm(`${names.prefix}norm.weight`, frame.hidden, frame.epsilon),
+  });
 }
 
 function deltaRule(prefix: string, frame: Frame): DeltaRuleDescription {
