@@ -7,6 +7,7 @@ import { expertCounts, routerNames } from "../model/router.js";
 import { layerTensors } from "../model/tensor-list.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
 import { outputTensors } from "./output-layout.js";
+import { compressedModel } from "./prediction-layers.js";
 
 /** Where the bytes of a checkpoint are. */
 export interface ByteShares {
@@ -101,6 +102,7 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
     ),
     embeddings: size([model.embedding, model.outputHead.weight]),
   };
+  const target = compressedModel(checkpoint, model);
   const perLayer = model.layers.map((layer): LayerSizes => {
     const own = tensors.filter((tensor) => tensor.name.startsWith(layer.prefix));
     return {
@@ -132,7 +134,7 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
     quantisation: model.quantisation,
     compressed: targets(model).map((experts) => ({
       experts,
-      bytes: sum(outputTensors(checkpoint, model, experts, undefined).map(tensorBytes)),
+      bytes: sum(outputTensors(checkpoint, target, experts, undefined).map(tensorBytes)),
     })),
     memory: estimateMemory(model, perLayer, sequences, length),
     warnings: checkpoint.warnings,

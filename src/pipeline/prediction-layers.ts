@@ -37,9 +37,9 @@ export async function prepareModel(options: ResolvedCompressOptions, opened: Ope
   const obstacle = wanted === "keep" ? "" : await obstacleOf(options, opened);
   if (obstacle === undefined) {
     const predictions = model.predictions!;
-    const layers = [...model.layers, ...predictions.map(({ layer }) => layer)];
-    const notes = [`${predictions.length} layers for multi-token prediction are compressed too.`];
-    return { ...common, model: { ...model, layers }, predictions, predictionLayers: "compressed", notes };
+    const layers = predictions.length === 1 ? "The layer" : `${predictions.length} layers`;
+    const notes = [`${layers} for multi-token prediction ${predictions.length === 1 ? "is" : "are"} compressed too.`];
+    return { ...common, model: withPredictions(model), predictions, predictionLayers: "compressed", notes };
   }
   if (wanted === "compress") {
     throw new ReamError("SETTINGS_CONFLICT", `layers for multi-token prediction cannot be compressed: ${obstacle}`, {
@@ -54,14 +54,26 @@ export async function prepareModel(options: ResolvedCompressOptions, opened: Ope
   return { ...common, predictionLayers: "kept", notes: [note] };
 }
 
+/** The model as it is compressed by default: with its layers for multi-token prediction, where their layout is known. */
+export function compressedModel(checkpoint: Checkpoint, model: ModelDescription): ModelDescription {
+  return areKnown(checkpoint, model) ? withPredictions(model) : model;
+}
+
+function withPredictions(model: ModelDescription): ModelDescription {
+  return { ...model, layers: [...model.layers, ...(model.predictions ?? []).map(({ layer }) => layer)] };
+}
+
+function areKnown(checkpoint: Checkpoint, model: ModelDescription): boolean {
+  const { predictions = [] } = model;
+  return predictions.length > 0 && predictions.every((prediction) => isWhole(checkpoint, model, prediction));
+}
+
 /** Why the layers cannot be compressed; undefined where they can. */
 async function obstacleOf(
   { observed, plan }: ResolvedCompressOptions,
   { checkpoint, model }: OpenedModel,
 ): Promise<string | undefined> {
-  const { predictions = [] } = model;
-  if (predictions.length === 0 || !predictions.every((prediction) => isWhole(checkpoint, model, prediction)))
-    return "their layout is not known";
+  if (!areKnown(checkpoint, model)) return "their layout is not known";
   if (plan !== undefined) return (await hasPredictions(plan, model)) ? undefined : "the plan has no layers of theirs";
   return observed === undefined ? undefined : "observations have no statistics of them";
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import { EXPERT_COUNT_KEYS, editDtype, editExpertCount } from "../../src/checkpoint/config-edit.js";
+import { describe, expect, it, test } from "vitest";
+import { EXPERT_COUNT_KEYS, editDtype, editExpertCount, editNoPredictions } from "../../src/checkpoint/config-edit.js";
 import { expectCode } from "./support.js";
 
 describe("editExpertCount", () => {
@@ -63,6 +63,14 @@ describe("editExpertCount", () => {
       ),
     );
   });
+});
+
+test("editNoPredictions edits the number of prediction layers under its keys alone", () => {
+  const config = (count: number) =>
+    `{"num_nextn_predict_layers" : ${count}, "text_config": {"mtp_num_hidden_layers": ${count}}, "num_hidden_layers": 1,
+  "mtp_layer_types": [1], "num_mtp_layers": null}`;
+  expect(editNoPredictions(config(1))).toBe(config(0));
+  expect(editNoPredictions('{"num_mtp_layers":2}')).toBe('{"num_mtp_layers":0}');
 });
 
 describe("editDtype", () => {

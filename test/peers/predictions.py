@@ -1,7 +1,8 @@
 """Layers for multi-token prediction, as transformers' MtpModel runs them.
 
-    predictions.py make OUT         makes OUT/<family>, small random checkpoints that have such a layer
-    predictions.py run FOLDER FILE  loads one, and writes input_ids and the layer's output for them (float32) to FILE
+    predictions.py make OUT        makes OUT/<family>, small random checkpoints that have such a layer
+    predictions.py run FOLDER ...  loads each, and writes input_ids and the layer's output for them (float32) to
+                                   FOLDER.safetensors
 """
 import sys
 
@@ -78,7 +79,7 @@ def hub_tensors(family, prediction):
 
 
 @torch.no_grad()
-def run(folder, file):
+def run(folder):
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     # The class names the layers of the published models, which have more.
     if model.config.model_type != "mellum":
@@ -90,10 +91,11 @@ def run(folder, file):
     positions = torch.arange(1, ids.shape[1])[None]
     cache = DynamicCache(config=prediction.config)
     output = prediction.forward_layer(0, hidden[:, :-1], positions, cache, input_ids=ids[:, 1:])
-    save_file({"input_ids": ids.int(), "output": output.contiguous()}, file)
+    save_file({"input_ids": ids.int(), "output": output.contiguous()}, f"{folder}.safetensors")
 
 
 if sys.argv[1] == "make":
     make(sys.argv[2])
 else:
-    run(*sys.argv[2:4])
+    for path in sys.argv[2:]:
+        run(path)
