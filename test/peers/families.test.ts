@@ -40,6 +40,7 @@ const MADE = [
   "gemma4.shared-keys",
   "minimax_m3_vl.indexed",
   "mellum.windows",
+  "jamba.ordinary",
   "axk1.groups",
   "nemotron_h.latent",
   "granitemoehybrid.rope",

@@ -187,6 +187,11 @@ FAMILIES = {
                         mlp_layer_types=["dense", "sparse", "sparse"]),
         "full": dict(routed_scaling_factor=0.7, swiglu_alpha=1.2),
     }),
+    "jamba": (dict(num_experts=6, num_experts_per_tok=2, attn_layer_period=3, attn_layer_offset=1, mamba_d_state=6, mamba_d_conv=3), {
+        "ordinary": dict(),
+        "other-layers": dict(expert_layer_offset=0, attn_layer_offset=0, mamba_dt_rank=5, mamba_conv_bias=False, mamba_proj_bias=True,
+                             mamba_expand=1),
+    }),
     "mellum": (NORMED, {
         "windows": dict(sliding_window=5, layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
         "dense-layer": dict(mlp_layer_types=["sparse", "dense", "sparse"], attention_bias=True, norm_topk_prob=False, rope_parameters=dict(

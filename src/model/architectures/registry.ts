@@ -15,6 +15,7 @@ import { describeGraniteMoe } from "./granitemoe.js";
 import { describeGraniteMoeHybrid } from "./granitemoehybrid.js";
 import { describeHunyuanV1Moe } from "./hunyuan-v1-moe.js";
 import { describeHyV3 } from "./hy-v3.js";
+import { describeJamba } from "./jamba.js";
 import { describeJetmoe } from "./jetmoe.js";
 import { describeKimiLinear } from "./kimi-linear.js";
 import { describeLfm2Moe } from "./lfm2-moe.js";
@@ -76,6 +77,7 @@ const TEXT: Readonly<Record<string, Describe>> = {
   deepseek_v32: describeDeepseekV32,
   glm_moe_dsa: describeDeepseekV32,
   mistral4: describeMistral4,
+  jamba: describeJamba,
   minimax_m3_vl: describeMinimaxM3,
   minimax_m3_vl_text: describeMinimaxM3,
   mellum: describeMellum,

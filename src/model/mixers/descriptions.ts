@@ -10,6 +10,7 @@ export type MixerDescription =
   | DeltaRuleDescription
   | ChannelDeltaRuleDescription
   | MambaDescription
+  | SelectiveScanDescription
   | NoMixerDescription
   | LinearAttentionDescription
   | ShortConvolutionDescription;
@@ -167,6 +168,33 @@ export interface MambaDescription {
   /** Name of the factors `[heads * headSize]` of the RMS norm of each group, after the gate, and its epsilon. */
   readonly norm: string;
   readonly epsilon: number;
+  readonly output: Projection;
+}
+
+/** Mamba (Gu & Dao 2023) with norms on time steps, B and C (Jamba). */
+export interface SelectiveScanDescription {
+  readonly kind: "selective-scan";
+  readonly channels: number;
+  /** Numbers of a channel's state. */
+  readonly stateSize: number;
+  /** Size of the small vector that the time steps are made of. */
+  readonly rank: number;
+  readonly kernel: number;
+  /** Hidden states to [x, gate]. */
+  readonly input: Projection;
+  /** Names of the convolution's weight `[channels, 1, kernel]` and bias `[channels]`. */
+  readonly convolution: string;
+  readonly convolutionBias?: string;
+  /** x after the convolution to [small vector of time steps, B, C], whose norms follow. */
+  readonly selection: Projection;
+  readonly timeNorm: Norm;
+  readonly inputNorm: Norm;
+  readonly outputNorm: Norm;
+  /** To the time step of each channel. */
+  readonly time: Projection;
+  /** Names of A_log `[channels, stateSize]` and D `[channels]`. */
+  readonly logRate: string;
+  readonly skip: string;
   readonly output: Projection;
 }
 

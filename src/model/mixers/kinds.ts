@@ -12,6 +12,7 @@ import { mamba } from "./mamba.js";
 import type { Mixer, MixerKind } from "./mixer.js";
 import { mixtureOfAttention } from "./mixture-of-attention.js";
 import { noMixer } from "./none.js";
+import { selectiveScan } from "./selective-scan.js";
 import { shortConvolution } from "./short-convolution.js";
 
 type Kinds = { readonly [K in MixerDescription["kind"]]: MixerKind<Extract<MixerDescription, { kind: K }>> };
@@ -23,6 +24,7 @@ const KINDS: Kinds = {
   "delta-rule": deltaRule,
   "channel-delta-rule": channelDeltaRule,
   mamba,
+  "selective-scan": selectiveScan,
   none: noMixer,
   "linear-attention": linearAttention,
   "short-convolution": shortConvolution,
