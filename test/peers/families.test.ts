@@ -40,6 +40,8 @@ const MADE = [
   "gemma4.shared-keys",
   "minimax_m3_vl.indexed",
   "mellum.windows",
+  "dbrx.clipped",
+  "aria.ordinary",
   "jamba.ordinary",
   "axk1.groups",
   "nemotron_h.latent",

@@ -192,6 +192,14 @@ FAMILIES = {
         "other-layers": dict(expert_layer_offset=0, attn_layer_offset=0, mamba_dt_rank=5, mamba_conv_bias=False, mamba_proj_bias=True,
                              mamba_expand=1),
     }),
+    "dbrx": (dict(d_model=48, n_heads=4, n_layers=2, max_seq_len=128), {
+        "clipped": dict(attn_config=dict(kv_n_heads=2, clip_qkv=0.7, rope_theta=1e4), ffn_config=dict(ffn_hidden_size=24, moe_num_experts=6, moe_top_k=2)),
+        "not-normalised": dict(attn_config=dict(kv_n_heads=1, clip_qkv=8.0, rope_theta=1e4), rope_parameters=dict(rope_type="default", rope_theta=500.0), ffn_config=dict(
+            ffn_hidden_size=24, moe_num_experts=6, moe_top_k=3, moe_normalize_expert_weights=None, ffn_act_fn=dict(name="gelu"))),
+    }),
+    "aria": (dict(moe_num_experts=6, moe_topk=2, head_dim=12, model_type="aria_text", intermediate_size=24), {
+        "ordinary": dict(), "biases": dict(attention_bias=True, mlp_bias=True, moe_num_shared_experts=1),
+    }),
     "mellum": (NORMED, {
         "windows": dict(sliding_window=5, layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
         "dense-layer": dict(mlp_layer_types=["sparse", "dense", "sparse"], attention_bias=True, norm_topk_prob=False, rope_parameters=dict(
@@ -237,6 +245,9 @@ OUTER = {
     "glm4v_moe": dict(vision_config=VISION),
     "minimax_m3_vl": dict(vision_config=dict(hidden_size=16, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8,
                                              patch_size=4, temporal_patch_size=1), projection_dim=16),
+    "aria": dict(vision_config=dict(model_type="idefics3_vision", hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                                    intermediate_size=8, patch_size=4, image_size=8), projector_patch_to_query_dict={"4": 2}, initializer_range=0.2,
+                 tie_word_embeddings=False),
     "gemma4": dict(vision_config=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, head_dim=8,
                                       intermediate_size=8, patch_size=4, pooling_kernel_size=2, position_embedding_size=16),
                    audio_config=None),

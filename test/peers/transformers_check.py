@@ -30,7 +30,7 @@ def tensors(folder):
 
 # Routers with their biases and routed experts, by the names of all families.
 ROUTED = re.compile(
-    r"\.(mlp|block_sparse_moe|feed_forward|mixer)\.(experts|gate|router|moe_statics|expert_bias|e_score_correction_bias|"
+    r"\.(mlp|block_sparse_moe|feed_forward|mixer|ffn)\.(experts|gate|router|moe_statics|expert_bias|e_score_correction_bias|"
     r"input_linear|output_linear)\b|\.layers\.\d+\.(experts|router\.(proj|per_expert_scale))\b")
 COUNTS = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"]
 
@@ -44,7 +44,8 @@ def check(folder, result, source):
     with torch.no_grad():
         expected = text_logits(model.eval(), ids)
     before, after = tensors(source), tensors(folder)
-    config = model.config.get_text_config() if not hasattr(model, "thinker") else model.thinker.config.get_text_config()
+    config = getattr(model, "thinker", model).config.get_text_config()
+    config = getattr(config, "ffn_config", config)
     return {
         "logits": float((logits - expected).abs().max()),
         "spread": float(expected.std()),

@@ -75,10 +75,13 @@ export function describeDecoder(
     readonly prefix?: string;
     readonly head?: string;
     readonly tied?: boolean;
+    /** How the list of layers is called. */
+    readonly stack?: string;
   } & Partial<ModelDescription> = {},
 ): ModelDescription {
   const { prefix = tensors.root?.prefix ?? "model.", head = tensors.root?.head ?? "lm_head", ...others } = options;
-  const { tied = tensors.root?.tied ?? config.boolean("tie_word_embeddings", false), ...rest } = others;
+  const { tied = tensors.root?.tied ?? config.boolean("tie_word_embeddings", false), ...more } = others;
+  const { stack = "layers", ...rest } = more;
   const vocabulary = config.count("vocab_size");
   const embedding = `${prefix}embed_tokens.weight`;
   return {
@@ -92,7 +95,7 @@ export function describeDecoder(
     experts,
     topK,
     layers: Array.from({ length: layers }, (_, index) => {
-      const layerPrefix = `${prefix}layers.${index}.`;
+      const layerPrefix = `${prefix}${stack}.${index}.`;
       return { index, prefix: layerPrefix, ...layer(index, layerPrefix) };
     }),
     ...rest,

@@ -1,5 +1,7 @@
 import { describeAfmoe } from "./afmoe.js";
+import { describeAriaText } from "./aria.js";
 import { describeAxk1 } from "./axk1.js";
+import { describeDbrx } from "./dbrx.js";
 import { describeDeepseekV2 } from "./deepseek-v2.js";
 import { describeDeepseekV3 } from "./deepseek-v3.js";
 import { describeDeepseekV32 } from "./deepseek-v32.js";
@@ -78,6 +80,8 @@ const TEXT: Readonly<Record<string, Describe>> = {
   glm_moe_dsa: describeDeepseekV32,
   mistral4: describeMistral4,
   jamba: describeJamba,
+  dbrx: describeDbrx,
+  aria_text: describeAriaText,
   minimax_m3_vl: describeMinimaxM3,
   minimax_m3_vl_text: describeMinimaxM3,
   mellum: describeMellum,
@@ -95,6 +99,7 @@ const wrapped: Describe = (config, tensors) => describeWrapped(config, tensors, 
 /** Every family this program knows, by `model_type`. A new one is one file in this folder and one line here. */
 export const ARCHITECTURES: Readonly<Record<string, Describe>> = {
   ...TEXT,
+  aria: wrapped,
   kimi_k25: wrapped,
   mistral3: wrapped,
   internvl: wrapped,
