@@ -61,3 +61,19 @@ test("Kimi Linear in the hub's spelling: layers are counted from 1", () => {
   expect(model.layers[0]!.mixer).toMatchObject({ heads: 3, headSize: 5, kernel: 4 });
   expect(model.layers[1]!.mixer).toMatchObject({ rope: undefined });
 });
+
+test("DBRX's keys, and a power of its weights that is not implemented", async () => {
+  const config = {
+    ...{ model_type: "dbrx", d_model: 32, n_heads: 4, n_layers: 2, max_seq_len: 64, vocab_size: 64 },
+    attn_config: { kv_n_heads: 2, clip_qkv: 8, rope_theta: 500_000 },
+    ffn_config: { ffn_hidden_size: 8, moe_num_experts: 4, moe_top_k: 2 },
+  };
+  const model = describeModel(config);
+  expect(model).toMatchObject({ experts: 4, topK: 2, maxPositions: 64, embedding: "transformer.wte.weight" });
+  expect(model.layers[1]).toMatchObject({
+    prefix: "transformer.blocks.1.",
+    mixer: { clip: 8, keyValueHeads: 2, rope: { theta: 500_000 }, key: { rows: [[32, 48]] } },
+  });
+  const squared = { ...config, ffn_config: { ...config.ffn_config, moe_normalize_expert_weights: 2 } };
+  await expectCode("CONFIG_UNSUPPORTED", () => describeModel(squared));
+});
