@@ -200,6 +200,11 @@ FAMILIES = {
     "aria": (dict(moe_num_experts=6, moe_topk=2, head_dim=12, model_type="aria_text", intermediate_size=24), {
         "ordinary": dict(), "biases": dict(attention_bias=True, mlp_bias=True, moe_num_shared_experts=1),
     }),
+    "granitemoe_swa": (dict(num_local_experts=6, num_experts_per_tok=2, sliding_window=5), {
+        "angles": dict(layer_rope_theta=[100.0, 0, 5000.0], logits_scaling=3.0, attention_multiplier=0.2, shared_intermediate_size=20),
+        "ordinary": dict(attention_bias=True, residual_multiplier=0.3,
+                         layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+    }),
     "mellum": (NORMED, {
         "windows": dict(sliding_window=5, layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
         "dense-layer": dict(mlp_layer_types=["sparse", "dense", "sparse"], attention_bias=True, norm_topk_prob=False, rope_parameters=dict(

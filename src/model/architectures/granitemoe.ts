@@ -33,11 +33,22 @@ export function graniteOptions(config: ConfigReader): Pick<ModelDescription, "em
 
 /** The layers of Granite's MoE models with attention. */
 export function graniteLayers(frame: Frame, { rotated = true } = {}): (index: number, prefix: string) => DecoderLayer {
-  const { config, experts, hidden, topK, activation } = frame;
+  const { config, tensors, experts, hidden, topK, activation } = frame;
   const rope = rotated ? readRope(config, readHeads(frame).headSize, 10_000) : undefined;
   const bias = config.boolean("attention_bias", false);
   const width = config.count("intermediate_size");
   const output = config.number("residual_multiplier", 1);
+  /** Those of the hub's files, or those that transformers has for them. */
+  const names = (prefix: string) => {
+    const block = `${prefix}block_sparse_moe.`;
+    return tensors.has(`${block}input_linear.weight`)
+      ? {
+          router: `${block}router.layer.weight`,
+          gateUp: `${block}input_linear.weight`,
+          down: `${block}output_linear.weight`,
+        }
+      : { router: `${block}router.weight`, gateUp: `${block}experts.gate_up_proj`, down: `${block}experts.down_proj` };
+  };
   const sublayer = (name: string): Sublayer => ({
     ...preNorm(name, frame),
     factors: { of: "input", residual: 1, output },
@@ -53,15 +64,15 @@ export function graniteLayers(frame: Frame, { rotated = true } = {}): (index: nu
       kind: "moe",
       activation,
       router: {
-        weight: `${prefix}block_sparse_moe.router.layer.weight`,
+        weight: names(prefix).router,
         scores: "softmax",
         topK,
         normalise: true,
       },
       experts: stackedExperts({
         ...{ count: experts, width, hidden, layout: "rows" },
-        gateUp: `${prefix}block_sparse_moe.input_linear.weight`,
-        down: `${prefix}block_sparse_moe.output_linear.weight`,
+        gateUp: names(prefix).gateUp,
+        down: names(prefix).down,
       }),
       ...graniteShared(prefix, frame),
     },

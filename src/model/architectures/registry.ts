@@ -14,6 +14,7 @@ import { describeGlm4Moe } from "./glm4-moe.js";
 import { describeGlm4MoeLite } from "./glm4-moe-lite.js";
 import { describeGptOss } from "./gpt-oss.js";
 import { describeGraniteMoe } from "./granitemoe.js";
+import { describeGraniteMoeSwa } from "./granitemoe-swa.js";
 import { describeGraniteMoeHybrid } from "./granitemoehybrid.js";
 import { describeHunyuanV1Moe } from "./hunyuan-v1-moe.js";
 import { describeHyV3 } from "./hy-v3.js";
@@ -80,6 +81,7 @@ const TEXT: Readonly<Record<string, Describe>> = {
   glm_moe_dsa: describeDeepseekV32,
   mistral4: describeMistral4,
   jamba: describeJamba,
+  granitemoe_swa: describeGraniteMoeSwa,
   dbrx: describeDbrx,
   aria_text: describeAriaText,
   minimax_m3_vl: describeMinimaxM3,
