@@ -114,6 +114,25 @@ describe.skipIf(!existsSync(python))("layers for multi-token prediction", () => 
     await expect(forced).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });
   });
 
+  test("a run that ends before them goes on with them, to the same bytes", async () => {
+    const model = join(folder, "mellum");
+    const whole = await compressTo(model, join(folder, "whole"));
+    const out = join(folder, "resumed");
+    const stop = new AbortController();
+    const options = { model, out, method: "ream", experts: 6, tokens, precision: "f32" } as const;
+    const run = compress(options, stop.signal);
+    const interrupted = (async () => {
+      for await (const event of run) if (event.type === "layer" && event.plan.layer === 1) stop.abort();
+    })();
+    await expect(interrupted).rejects.toThrow();
+    const resumed = await compressTo(model, out);
+    expect(resumed.plan).toEqual(whole.plan);
+    const [first, second] = await Promise.all(
+      ["whole", "resumed"].map((name) => readTensors(join(folder, name, "model.safetensors"))),
+    );
+    expect(second).toEqual(first);
+  });
+
   test("dropped: their tensors are gone, and the config tells of none; kept: they are as they were", async () => {
     const model = join(folder, "deepseek_v3");
     const dropped = await compressTo(model, join(folder, "dropped"), { predictionLayers: "drop" });
