@@ -40,6 +40,7 @@ const MADE = [
   "gemma4.shared-keys",
   "minimax_m3_vl.indexed",
   "mellum.windows",
+  "laguna.heads",
   "granitemoe_swa.angles",
   "dbrx.clipped",
   "aria.ordinary",

@@ -205,6 +205,11 @@ FAMILIES = {
         "ordinary": dict(attention_bias=True, residual_multiplier=0.3,
                          layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
     }),
+    "laguna": (dict(NORMED, shared_expert_intermediate_size=20, sliding_window=5), {
+        "heads": dict(layer_types=["full_attention", "sliding_attention", "sliding_attention"], num_attention_heads_per_layer=[4, 6, 2],
+                      moe_routed_scaling_factor=1.3),
+        "elements": dict(gating="per-element", attention_bias=True, mlp_layer_types=["sparse", "dense", "sparse"]),
+    }),
     "mellum": (NORMED, {
         "windows": dict(sliding_window=5, layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
         "dense-layer": dict(mlp_layer_types=["sparse", "dense", "sparse"], attention_bias=True, norm_topk_prob=False, rope_parameters=dict(

@@ -21,6 +21,7 @@ import { describeHyV3 } from "./hy-v3.js";
 import { describeJamba } from "./jamba.js";
 import { describeJetmoe } from "./jetmoe.js";
 import { describeKimiLinear } from "./kimi-linear.js";
+import { describeLaguna } from "./laguna.js";
 import { describeLfm2Moe } from "./lfm2-moe.js";
 import { describeLlama4 } from "./llama4.js";
 import { describeMellum } from "./mellum.js";
@@ -81,6 +82,7 @@ const TEXT: Readonly<Record<string, Describe>> = {
   glm_moe_dsa: describeDeepseekV32,
   mistral4: describeMistral4,
   jamba: describeJamba,
+  laguna: describeLaguna,
   granitemoe_swa: describeGraniteMoeSwa,
   dbrx: describeDbrx,
   aria_text: describeAriaText,

@@ -5,6 +5,7 @@ import { normTensors, projectionTensors } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
 import type { AttentionDescription, QueryTemperature } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
+import { softplus } from "./softplus.js";
 
 /** Softmax attention with grouped keys and values. */
 export const attention: MixerKind<AttentionDescription> = {
@@ -57,8 +58,15 @@ async function load(description: AttentionDescription, loader: WeightLoader): Pr
     if (temperature !== undefined) scaleQueries(query, heads * headSize, position, temperature);
     return { query, key, value: scaled(cut(valueNorm(project.value(x))), valueScale) };
   };
-  const output = (x: Float32Array, mixed: Float32Array) =>
-    project.output(project.gate === undefined ? mixed : backend.gated(project.gate(x), mixed, "sigmoid"));
+  const gated = (x: Float32Array, mixed: Float32Array) => {
+    if (project.gate === undefined) return mixed;
+    const gate = project.gate(x);
+    if (description.gateActivation === undefined && gate.length === mixed.length)
+      return backend.gated(gate, mixed, "sigmoid");
+    const activate = description.gateActivation === "softplus" ? softplus : sigmoid;
+    return multiplied(mixed, gate.map(activate));
+  };
+  const output = (x: Float32Array, mixed: Float32Array) => project.output(gated(x, mixed));
 
   return {
     mix(x, batch) {
@@ -89,6 +97,17 @@ export function turner(backend: Backend, headSize: number, table: RotaryTable | 
 
 function clipped(values: Float32Array, limit: number): Float32Array {
   return values.map((value) => Math.min(limit, Math.max(-limit, value)));
+}
+
+/** Numbers times factors, each of which is of one or several numbers that follow each other; in place. */
+function multiplied(values: Float32Array, factors: Float32Array): Float32Array {
+  const each = values.length / factors.length;
+  for (let i = 0; i < values.length; i++) values[i]! *= factors[Math.floor(i / each)]!;
+  return values;
+}
+
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
 }
 
 /** Multiplies values in place. */

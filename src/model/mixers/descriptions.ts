@@ -36,8 +36,10 @@ export interface AttentionDescription {
   readonly key: Projection;
   readonly value: Projection;
   readonly output: Projection;
-  /** Output times its sigmoid, before the output projection. */
+  /** The output is multiplied by its activation before the output projection: of each number, or of each head. */
   readonly gate?: Projection;
+  /** Undefined: sigmoid. */
+  readonly gateActivation?: "softplus";
   /** Of each head, or of all heads together, by their size. */
   readonly queryNorm?: Norm;
   readonly keyNorm?: Norm;
