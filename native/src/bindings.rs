@@ -181,13 +181,14 @@ pub struct PackedExperts(Option<Experts>, Context);
 
 #[napi]
 impl PackedExperts {
-    /// Adds the next expert: gate, up `[width, hidden]`, down `[hidden, width]`, and their biases.
+    /// Adds the next expert: gate (where the experts have them), up `[width, hidden]`, down `[hidden, width]`, and their
+    /// biases.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments)]
     pub fn push(
         &mut self,
-        gate_dtype: String,
-        gate: &[u8],
+        gate_dtype: Option<String>,
+        gate: Option<&[u8]>,
         up_dtype: String,
         up: &[u8],
         down_dtype: String,
@@ -199,14 +200,16 @@ impl PackedExperts {
         let Self(experts, context) = self;
         let experts = experts.as_mut().ok_or_else(|| invalid("the experts were disposed"))?;
         let (hidden, width) = (experts.hidden, experts.width);
-        let gate = source(&gate_dtype, gate, width, hidden)?;
+        let gate = gate_dtype.zip(gate).map(|(dtype, data)| source(&dtype, data, width, hidden)).transpose()?;
+        check(gate.is_some() == experts.gated(), || "experts: all have a gate or none has one".into())?;
+        check(gate.is_some() || gate_bias.is_none(), || "experts: a bias of a gate that is not there".into())?;
         let up = source(&up_dtype, up, width, hidden)?;
         let down = source(&down_dtype, down, hidden, width)?;
         for (bias, size) in [(gate_bias, width), (up_bias, width), (down_bias, hidden)] {
             bias.map_or(Ok(()), |bias| check_length(bias, &[size], "experts: bias"))?;
         }
         let biases = Biases { gate: gate_bias, up: up_bias, down: down_bias };
-        experts.push(context, [gate, up, down], biases);
+        experts.push(context, gate, [up, down], biases);
         Ok(())
     }
 
@@ -321,8 +324,8 @@ impl Engine {
 
     /// No experts yet, to which `push` adds.
     #[napi(catch_unwind)]
-    pub fn experts(&self, hidden: u32, width: u32, activation: ActivationKind) -> Result<PackedExperts> {
-        let experts = Experts::new(hidden as usize, width as usize, activation_of(&activation)?);
+    pub fn experts(&self, hidden: u32, width: u32, activation: ActivationKind, gated: bool) -> Result<PackedExperts> {
+        let experts = Experts::new(hidden as usize, width as usize, activation_of(&activation)?, gated);
         Ok(PackedExperts(Some(experts), self.0.clone()))
     }
 

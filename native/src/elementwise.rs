@@ -1,7 +1,7 @@
 //! Operations on each row or number by itself.
 
 use crate::dispatch::multiversion;
-use crate::math::{Activation, clamped_swiglu, exp, gelu, gelu_tanh, sigmoid, silu};
+use crate::math::{Activation, clamped_swiglu, exp, gelu, gelu_tanh, relu, sigmoid, silu};
 use crate::memory::Disjoint;
 use crate::product::Context;
 
@@ -159,6 +159,7 @@ fn gate_values_body(gate: &[f32], up: &[f32], activation: Activation, out: &mut 
         Activation::Gelu => gate_each(gate, up, out, |gate, up| gelu(gate) * up),
         Activation::GeluTanh => gate_each(gate, up, out, |gate, up| gelu_tanh(gate) * up),
         Activation::Sigmoid => gate_each(gate, up, out, |gate, up| sigmoid(gate) * up),
+        Activation::Relu => gate_each(gate, up, out, |gate, up| relu(gate) * up),
         Activation::ClampedSwiglu { alpha, limit } => {
             gate_each(gate, up, out, |gate, up| clamped_swiglu(gate, up, alpha, limit));
         }

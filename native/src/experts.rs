@@ -1,4 +1,5 @@
-//! The routed experts of a layer: `down(activation(gate x, up x))`, each product with a bias where the model has one.
+//! The routed experts of a layer: `down(activation(gate x, up x))`, each product with a bias where the model has one. Experts
+//! without a gate have up in its place.
 
 use std::ops::Range;
 
@@ -10,8 +11,8 @@ use crate::memory::{Buffer, Disjoint};
 use crate::packed::{Format, PANEL, Packed};
 use crate::product::{Context, Input, Rows, Tile, block_rows, panel_columns, row_blocks, row_bytes, write_row};
 
-/// Units of a gated activation in a panel of gate and up rows.
-const UNITS: usize = PANEL / 2;
+/// Units of a gated activation in a panel of gate and up rows; without gates a panel has `PANEL`.
+const GATED_UNITS: usize = PANEL / 2;
 /// Blocks for each thread from which on threads share blocks instead of panels.
 const BLOCKS_PER_THREAD: usize = 16;
 /// Most bytes of outputs of routed pairs that are kept at a time, before they are combined.
@@ -24,15 +25,17 @@ pub struct Experts {
     /// Size of the activation.
     pub width: usize,
     activation: Activation,
+    gated: bool,
     list: Vec<Expert>,
 }
 
 /// One expert.
 pub struct Expert {
-    gate_and_up: Packed,
+    /// Gate and up in pairs, or up alone.
+    input: Packed,
     down: Packed,
     /// Biases of the rows of both weights, panel by panel; empty where there are none.
-    gate_and_up_bias: Vec<[f32; PANEL]>,
+    input_bias: Vec<[f32; PANEL]>,
     down_bias: Vec<[f32; PANEL]>,
 }
 
@@ -48,20 +51,38 @@ pub struct Biases<'a> {
 }
 
 impl Experts {
-    /// No experts yet, of the given sizes.
-    pub fn new(hidden: usize, width: usize, activation: Activation) -> Self {
-        Self { hidden, width, activation, list: Vec::new() }
+    /// No experts yet, of the given sizes, all with gates or all without.
+    pub fn new(hidden: usize, width: usize, activation: Activation, gated: bool) -> Self {
+        Self { hidden, width, activation, gated, list: Vec::new() }
     }
 
-    /// Packs the weights of the next expert: gate, up `[width, hidden]`, down `[hidden, width]`.
-    pub fn push(&mut self, context: &Context, [gate, up, down]: [Source; 3], biases: Biases) {
+    /// Whether the experts have gates.
+    pub fn gated(&self) -> bool {
+        self.gated
+    }
+
+    /// Packs the weights of the next expert: gate, up `[width, hidden]`, down `[hidden, width]`. There is a gate exactly
+    /// where `gated` says so.
+    pub fn push(&mut self, context: &Context, gate: Option<Source>, [up, down]: [Source; 2], biases: Biases) {
         let Context { cpu, ref threads, format } = *context;
+        let panels = |bias: Option<&[f32]>| -> Vec<[f32; PANEL]> {
+            bias.map_or_else(Vec::new, |bias| bias.chunks(PANEL).map(filled_up).collect())
+        };
+        debug_assert_eq!(gate.is_some(), self.gated);
         self.list.push(Expert {
-            gate_and_up: Packed::paired(cpu, threads, format, gate, up),
+            input: match gate {
+                Some(gate) => Packed::paired(cpu, threads, format, gate, up),
+                None => Packed::new(cpu, threads, format, up),
+            },
             down: Packed::new(cpu, threads, format, down),
-            gate_and_up_bias: paired_bias(biases.gate, biases.up),
-            down_bias: biases.down.map_or_else(Vec::new, |bias| bias.chunks(PANEL).map(filled_up).collect()),
+            input_bias: if self.gated { paired_bias(biases.gate, biases.up) } else { panels(biases.up) },
+            down_bias: panels(biases.down),
         });
+    }
+
+    /// Units of the activation in a panel.
+    fn units(&self) -> usize {
+        if self.gated { GATED_UNITS } else { PANEL }
     }
 
     /// Number of experts.
@@ -82,7 +103,7 @@ impl Experts {
 
     /// Whether inputs can be scaled behind the products: w (gate x) is gate (w x), where no bias is added.
     pub fn can_scale_inputs(&self) -> bool {
-        self.list.iter().all(|expert| expert.gate_and_up_bias.is_empty())
+        self.list.iter().all(|expert| expert.input_bias.is_empty())
     }
 
     /// Calls `each(row, units, values)` with the activations of a block of rows, a panel at a time. `rows`: where each
@@ -96,9 +117,10 @@ impl Experts {
         (expert, panel): (usize, usize),
         mut each: impl FnMut(usize, Range<usize>, &[f32]),
     ) {
-        let units = panel * UNITS..self.width.min((panel + 1) * UNITS);
-        let Expert { gate_and_up, gate_and_up_bias, .. } = &self.list[expert];
-        tile.multiply(context.cpu, input, rows.clone().map(|(row, _)| row), gate_and_up, panel);
+        let size = self.units();
+        let units = panel * size..self.width.min((panel + 1) * size);
+        let Expert { input: weight, input_bias, .. } = &self.list[expert];
+        tile.multiply(context.cpu, input, rows.clone().map(|(row, _)| row), weight, panel);
         for (row, (_, factor)) in rows.enumerate() {
             let sums = tile.row_mut(row);
             if let Some(factor) = factor {
@@ -106,12 +128,13 @@ impl Experts {
                     *sum *= factor;
                 }
             }
-            if let Some(bias) = gate_and_up_bias.get(panel) {
+            if let Some(bias) = input_bias.get(panel) {
                 add(sums, bias);
             }
-            let (gate, up) = sums.split_at(UNITS);
-            let mut values = [0.0; UNITS];
-            gate_values(context.cpu, gate, up, self.activation, &mut values);
+            // The last `size` sums are those of up, the first ones those of the gate: without gates they are the same.
+            let (gate, up) = (&sums[..size], &sums[PANEL - size..]);
+            let mut values = [0.0; PANEL];
+            gate_values(context.cpu, gate, up, self.activation, &mut values[..size]);
             each(row, units.clone(), &values[..units.len()]);
         }
     }
@@ -125,7 +148,7 @@ impl Experts {
 
     /// Panels of the activation of an expert.
     pub fn activation_panels(&self) -> usize {
-        self.width.div_ceil(UNITS)
+        self.width.div_ceil(self.units())
     }
 
     /// Calls `each(row, columns, values)` with the outputs of some rows of activations, a panel at a time.
@@ -195,9 +218,9 @@ impl Experts {
 /// A bias in the order of rows that `Packed::paired` gives gate and up; empty where there is none.
 fn paired_bias(gate: Option<&[f32]>, up: Option<&[f32]>) -> Vec<[f32; PANEL]> {
     let Some(width) = gate.or(up).map(<[f32]>::len) else { return Vec::new() };
-    let mut panels = vec![[0.0; PANEL]; width.div_ceil(UNITS)];
-    for (bias, first) in [(gate, 0), (up, UNITS)] {
-        for (panel, values) in panels.iter_mut().zip(bias.unwrap_or_default().chunks(UNITS)) {
+    let mut panels = vec![[0.0; PANEL]; width.div_ceil(GATED_UNITS)];
+    for (bias, first) in [(gate, 0), (up, GATED_UNITS)] {
+        for (panel, values) in panels.iter_mut().zip(bias.unwrap_or_default().chunks(GATED_UNITS)) {
             panel[first..first + values.len()].copy_from_slice(values);
         }
     }
@@ -460,13 +483,19 @@ mod tests {
         for (cpu, bfloat16) in Cpu::supported().into_iter().flat_map(|cpu| [(cpu, false), (cpu, true)]) {
             let context = Context { cpu, threads: Threads::new(3).unwrap(), format: Format::new(cpu, bfloat16) };
             let clamped = Activation::ClampedSwiglu { alpha: 1.702, limit: 0.1 };
-            let modes = [(Activation::Silu, false, false), (Activation::Silu, false, true), (clamped, true, false)];
+            let modes = [
+                (Activation::Silu, false, false),
+                (Activation::Silu, false, true),
+                (clamped, true, false),
+                (Activation::Relu, true, false),
+            ];
             let sizes = [(1, 1), (67, 45), (192, 64), (130, 1100)];
             for ((hidden, width), (activation, biased, scales_inputs)) in
                 sizes.into_iter().flat_map(|size| modes.map(|mode| (size, mode)))
             {
                 let weights: Vec<_> = (0..3 * count).map(|seed| numbers(seed, width * hidden)).collect();
-                let mut experts = Experts::new(hidden, width, activation);
+                let gated = activation != Activation::Relu;
+                let mut experts = Experts::new(hidden, width, activation, gated);
                 let (width_bias, hidden_bias) = (numbers(102, width), numbers(103, hidden));
                 let biases = if biased {
                     Biases { gate: Some(&width_bias), up: Some(&width_bias), down: Some(&hidden_bias) }
@@ -477,7 +506,8 @@ mod tests {
                     let source = |i: usize, rows| {
                         Source::new(DType::F32, rows, width * hidden / rows, bytes_of(&expert[i])).unwrap()
                     };
-                    experts.push(&context, [source(0, width), source(1, width), source(2, hidden)], biases);
+                    let gate = gated.then(|| source(0, width));
+                    experts.push(&context, gate, [source(1, width), source(2, hidden)], biases);
                 }
                 // Expert 0 gets more pairs than a block holds, expert 2 none.
                 let selected: Vec<i32> =

@@ -1,11 +1,12 @@
-//! Lightning attention (Qin et al. 2024): linear attention with a constant decay for each head.
+//! Linear attention with a decay for each head: constant in lightning attention (Qin et al. 2024), another at each token in
+//! Mamba-2 (Dao & Gu 2024).
 
 use crate::dispatch::multiversion;
 use crate::math::exp;
 use crate::product::Context;
 use crate::recurrent::{COLUMNS, Panel, Segment, Shape, scan};
 
-/// S = e^decay S + k vᵀ, o = Sᵀ q for the tokens of each segment; `log_decay` `[heads]`.
+/// S = e^decay S + k vᵀ, o = Sᵀ q for the tokens of each segment; `log_decay` `[heads]` or `[tokens, heads]`.
 pub fn linear_attention(
     context: &Context,
     qkv: &[f32],
@@ -14,10 +15,12 @@ pub fn linear_attention(
     segments: &[Segment],
     out: &mut [f32],
 ) {
+    let constant = log_decay.len() == shape.value_heads;
     scan(context, qkv, shape, segments, out, |panel, token, head, values, outputs| {
         let (q, k) = qkv[token * shape.row()..][..2 * shape.keys()].split_at(shape.keys());
-        let part = head * shape.key_size..(head + 1) * shape.key_size;
-        attend(context.cpu, panel, &q[part.clone()], &k[part], exp(log_decay[head]), values, outputs);
+        let part = shape.key_head(head) * shape.key_size..(shape.key_head(head) + 1) * shape.key_size;
+        let decay = if constant { head } else { token * shape.value_heads + head };
+        attend(context.cpu, panel, &q[part.clone()], &k[part], exp(log_decay[decay]), values, outputs);
     });
 }
 

@@ -44,6 +44,8 @@ pub enum Activation {
     GeluTanh,
     /// σ(x)
     Sigmoid,
+    /// max(x, 0)
+    Relu,
     /// See `clamped_swiglu`.
     ClampedSwiglu {
         /// Factor inside the sigmoid.
@@ -61,6 +63,7 @@ impl Activation {
             "gelu" => Some(Self::Gelu),
             "gelu_tanh" => Some(Self::GeluTanh),
             "sigmoid" => Some(Self::Sigmoid),
+            "relu" => Some(Self::Relu),
             _ => None,
         }
     }
@@ -70,6 +73,12 @@ impl Activation {
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
+}
+
+/// max(x, 0), NaN of NaN.
+#[inline(always)]
+pub fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
 }
 
 /// (u + 1) g σ(alpha g) for g = min(gate, limit) and u = up clamped to -limit..limit (gpt-oss).

@@ -4,8 +4,9 @@ import { ReamError } from "../errors.js";
 import { storedNumbers } from "../model/quantisation.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "../pipeline/open-model.js";
+import { compressOptions } from "../pipeline/options.js";
 import { parseOptions } from "../pipeline/parse-options.js";
-import { predictionNotes } from "../pipeline/prediction-layers.js";
+import { prepareModel } from "../pipeline/prediction-layers.js";
 import { refuseSource } from "../pipeline/refuse-source.js";
 import type { Advice, Option, Quality } from "./advice.js";
 import { type CacheSize, sequenceCache } from "./cache.js";
@@ -69,7 +70,8 @@ async function weigh(
 
   const infos = [...checkpoint.tensors.values()];
   const parameters = infos.reduce((sum, info) => sum + storedNumbers(info, undefined), 0);
-  const sizes = new CheckpointSizes(checkpoint, model);
+  const prepared = await prepareModel(compressOptions.parse({ model: name }), opened);
+  const sizes = new CheckpointSizes(checkpoint, prepared.model);
   const cache = times(sequenceCache(model, context), sequences);
   const weighed: Option[] = [];
   for (const candidate of candidates) {
@@ -96,7 +98,7 @@ async function weigh(
       ...(context > model.maxPositions
         ? [`the model was made for ${model.maxPositions} tokens, not for ${context}.`]
         : []),
-      ...predictionNotes(checkpoint, model),
+      ...prepared.notes,
       ...measured.notes,
       ...predictor.notes,
       ...relations.notes,

@@ -37,7 +37,10 @@ function mixerCache(mixer: MixerDescription, tokens: number): CacheSize {
   });
   switch (mixer.kind) {
     case "attention":
-      return keys(2 * mixer.keyValueHeads * mixer.headSize, mixer.window ?? mixer.chunk);
+      return keys(
+        mixer.keyValueHeads * (mixer.headSize + (mixer.valueSize ?? mixer.headSize)),
+        mixer.window ?? mixer.chunk,
+      );
     case "latent-attention":
       return keys(mixer.rank + mixer.rotarySize);
     case "mixture-of-attention":
@@ -47,6 +50,18 @@ function mixerCache(mixer: MixerDescription, tokens: number): CacheSize {
       const channels = 2 * keyHeads * keySize + valueHeads * valueSize;
       return states(valueHeads * keySize * valueSize, (kernel - 1) * channels);
     }
+    case "channel-delta-rule": {
+      const { kernel, heads, headSize } = mixer;
+      return states(heads * headSize ** 2, (kernel - 1) * 3 * heads * headSize);
+    }
+    case "mamba": {
+      const { kernel, heads, headSize, groups, stateSize } = mixer;
+      return states(heads * headSize * stateSize, (kernel - 1) * (heads * headSize + 2 * groups * stateSize));
+    }
+    case "selective-scan":
+      return states(mixer.channels * mixer.stateSize, (mixer.kernel - 1) * mixer.channels);
+    case "none":
+      return states(0, 0);
     case "linear-attention":
       return states(mixer.heads * mixer.headSize ** 2, 0);
     case "short-convolution":

@@ -38,7 +38,7 @@ export async function roundingErrors<Name extends string>(
     const { experts } = layers[index % layers.length]!.feedForward;
     const read = await experts.read(checkpoint, Math.floor(index / layers.length));
     for (const [name, format] of formats) {
-      const parts = EXPERT_PARTS.map((part) => relativeError(format, backend, read[part]));
+      const parts = (experts.parts ?? EXPERT_PARTS).map((part) => relativeError(format, backend, read[part]!));
       const total = parts.reduce((sum, error) => sum + error, 0);
       errors.set(name, [...(errors.get(name) ?? []), total]);
     }

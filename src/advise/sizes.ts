@@ -48,8 +48,13 @@ export class CheckpointSizes {
     if (format === undefined) return { bytes, plain: [] };
     let total = bytes;
     const plain = new Map<string, CheckpointSize["plain"][number]>();
+    // Routed experts are quantised whole or not at all (pipeline/steps/step-plan.ts).
+    const ofExperts = matrices
+      .filter(({ part }) => part === "experts")
+      .map(({ shape }) => format.refusal(shape))
+      .find((reason) => reason !== undefined);
     for (const { part, dtype, shape, count } of matrices) {
-      const reason = format.refusal(shape);
+      const reason = part === "experts" ? ofExperts : format.refusal(shape);
       if (reason === undefined) {
         const parts = format.stored(shape, this.floats as DType);
         const stored = parts.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);

@@ -17,11 +17,13 @@ interface Edit {
  * The text of config.json with another number of experts: under every key of `EXPERT_COUNT_KEYS`, at the top or in nested
  * objects such as text_config, that holds `before`. Everything else stays as it is written. Throws
  * `CONFIG_EXPERT_COUNT` where no such key holds `before`.
+ *
+ * @param part keys that lead to the only object whose numbers are meant, where another part has experts too
  */
-export function editExpertCount(config: string, before: number, after: number): string {
+export function editExpertCount(config: string, before: number, after: number, part: readonly string[] = []): string {
   const keys: readonly string[] = EXPERT_COUNT_KEYS;
-  const { text, edits } = editScalars(config, (key, value) =>
-    keys.includes(key) && value === before ? after : undefined,
+  const { text, edits } = editScalars(config, (key, value, path) =>
+    keys.includes(key) && value === before && part.every((name, depth) => path[depth] === name) ? after : undefined,
   );
   if (edits === 0) {
     throw new ReamError("CONFIG_EXPERT_COUNT", `no key tells a number of ${before} experts`, {
@@ -30,6 +32,16 @@ export function editExpertCount(config: string, before: number, after: number): 
     });
   }
   return text;
+}
+
+/** Every key under which a family's config.json tells its number of layers for multi-token prediction. */
+const PREDICTION_KEYS: readonly string[] = ["num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers"];
+
+/** The text of config.json that tells of no layers for multi-token prediction. */
+export function editNoPredictions(config: string): string {
+  return editScalars(config, (key, value) =>
+    PREDICTION_KEYS.includes(key) && typeof value === "number" ? 0 : undefined,
+  ).text;
 }
 
 /** The text of config.json with another dtype under `torch_dtype` and `dtype`, wherever one of them holds a name. */
@@ -53,22 +65,30 @@ export function addKey(config: string, key: string, value: unknown): string {
 
 /**
  * Replaces values in JSON text in place. `replace` is asked for each scalar that stands under a key of an object that no
- * list contains, and gives the new value, or undefined to keep it.
+ * list contains, and gives the new value, or undefined to keep it. `path`: the keys of the objects around that one.
  */
 function editScalars(
   json: string,
-  replace: (key: string, value: string | number | boolean | null) => string | number | undefined,
+  replace: (
+    key: string,
+    value: string | number | boolean | null,
+    path: readonly string[],
+  ) => string | number | undefined,
 ): { text: string; edits: number } {
   const scanner = new JsonScanner(json, "config.json", true, { nonFinite: true });
   const edits: Edit[] = [];
   let lists = 0;
   let key = "";
+  /** Keys of the open objects; the outermost has none. */
+  const path: string[] = [];
   for (let event = scanner.next(); event !== "end"; event = scanner.next()) {
     if (event === "[") lists++;
     else if (event === "]") lists--;
+    else if (event === "{") path.push(key);
+    else if (event === "}") path.pop();
     else if (event === "key") key = scanner.value as string;
     else if (lists === 0 && (event === "string" || event === "number" || event === "literal")) {
-      const value = replace(key, scanner.value);
+      const value = replace(key, scanner.value, path.slice(1));
       if (value !== undefined) edits.push({ start: scanner.start, end: scanner.end, text: JSON.stringify(value) });
     }
   }

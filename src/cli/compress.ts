@@ -76,11 +76,8 @@ export function peakMemory(): number {
   return process.resourceUsage().maxRSS * 1024;
 }
 
-function outcome(
-  model: string,
-  { out, plan, steps, settings, calibration, bytes }: CompressResult,
-  seconds: number,
-): Outcome {
+function outcome(model: string, result: CompressResult, seconds: number): Outcome {
+  const { out, plan, steps, settings, calibration, bytes, predictionLayers } = result;
   const common = {
     model,
     out: out ?? null,
@@ -92,6 +89,7 @@ function outcome(
     peakMemory: peakMemory(),
     ...(settings !== undefined && { settings }),
     ...(calibration !== undefined && { calibration }),
+    ...(predictionLayers !== undefined && { predictionLayers }),
   };
   const { before, after } = plan.experts;
   const { absorbed, dropped } = countMembers(plan);

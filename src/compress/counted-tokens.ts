@@ -5,7 +5,7 @@ import { pickRows } from "./rows.js";
 
 /** A batch as statistics see it: only the tokens that count. */
 export interface CountedTokens {
-  /** `[tokens, hidden]`: the block's input. */
+  /** `[tokens, hidden]`: what the routed experts see. */
   readonly x: Float32Array;
   /** `[tokens, experts]` */
   readonly logits: Float32Array;

@@ -42,7 +42,7 @@ export async function mergeGroup(
 ): Promise<ExpertTensors> {
   const centroid = await read(group.members[0]!);
   if (!isMerged(group)) return centroid;
-  const parts = [...EXPERT_PARTS, ...BIASES.filter((bias) => centroid[bias] !== undefined)];
+  const parts = [...EXPERT_PARTS, ...BIASES].filter((part) => centroid[part] !== undefined);
   const sums = new Map<keyof ExpertTensors, Float32Array>();
   for (const part of parts) sums.set(part, new Float32Array(sizeOf(centroid[part]!)));
   for (const [index, member] of group.members.entries()) {
@@ -65,7 +65,7 @@ export async function mergeGroup(
     return { dtype, shape, data: encodeFinite(dtype, values) };
   };
   return {
-    gate: result("gate"),
+    ...(centroid.gate && { gate: result("gate") }),
     up: result("up"),
     down: result("down"),
     ...(centroid.gateBias && { gateBias: result("gateBias") }),
@@ -100,12 +100,13 @@ function asMatrix(tensor: Tensor): Tensor {
 
 /** The tensors of a router for the given experts, as stored. */
 export function pickRouter(
-  { router, routerBias, selectionBias }: Omit<MoeTensors, "experts">,
+  { router, routerBias, selectionBias, expertScale }: Omit<MoeTensors, "experts">,
   experts: readonly number[],
 ) {
   return {
     router: pickTensorRows(router, experts),
     ...(routerBias !== undefined && { routerBias: pickTensorRows(routerBias, experts) }),
+    ...(expertScale !== undefined && { expertScale: pickTensorRows(expertScale, experts) }),
     ...(selectionBias !== undefined && {
       selectionBias: pickTensorRows(selectionBias, experts, selectionBias.shape.length - 1),
     }),

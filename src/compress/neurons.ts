@@ -1,18 +1,22 @@
 import { decode } from "../checkpoint/dtypes.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 
-/** The weights of each neuron as a column, [gate row | up row | down column]: `[3 * hidden, width]`. */
+/**
+ * The weights of each neuron as a column, [gate row | up row | down column]: `[3 * hidden, width]`, or `[2 * hidden, width]`
+ * where there is no gate.
+ */
 export function neuronColumns(expert: ExpertTensors): Float32Array {
-  const [width, hidden] = expert.gate.shape as [number, number];
-  const columns = new Float32Array(3 * hidden * width);
-  for (const [part, tensor] of [expert.gate, expert.up].entries()) {
+  const [width, hidden] = expert.up.shape as [number, number];
+  const inputs = expert.gate === undefined ? [expert.up] : [expert.gate, expert.up];
+  const columns = new Float32Array((inputs.length + 1) * hidden * width);
+  for (const [part, tensor] of inputs.entries()) {
     const values = decode(tensor);
     const start = part * hidden * width;
     for (let i = 0; i < width; i++) {
       for (let j = 0; j < hidden; j++) columns[start + j * width + i] = values[i * hidden + j]!;
     }
   }
-  columns.set(decode(expert.down), 2 * hidden * width);
+  columns.set(decode(expert.down), inputs.length * hidden * width);
   return columns;
 }
 

@@ -43,7 +43,7 @@ export class LayerObserver {
     }
   }
 
-  /** Adds a batch: x `[tokens, hidden]` is the block's input, result what the block made of it. */
+  /** Adds a batch: x `[tokens, hidden]` is what the routed experts see, result what the block made of it. */
   add(index: number, x: Float32Array, result: MoeOutput, batch: TokenBatch): void {
     const { backend, block, settings, means } = this;
     const routed = settings.routing === "softmax" ? softmaxRouted(backend, block, x, result) : result;

@@ -28,8 +28,8 @@ export class PrincipalComponents {
     experts: readonly ExpertTensors[],
     pause: () => Promise<void>,
   ): Promise<PrincipalComponents> {
-    const [width, hidden] = experts[0]!.gate.shape as [number, number];
-    const features = 3 * hidden;
+    const [width, hidden] = experts[0]!.up.shape as [number, number];
+    const features = (experts[0]!.gate === undefined ? 2 : 3) * hidden;
     const mean = new Float64Array(features);
     for (const expert of experts) {
       const columns = unitColumns(backend, expert);
@@ -69,7 +69,7 @@ export class PrincipalComponents {
 /** Neurons as columns of unit length: `[features, width]`. */
 function unitColumns(backend: Backend, expert: ExpertTensors): Float32Array {
   const columns = neuronColumns(expert);
-  const width = expert.gate.shape[0]!;
+  const width = expert.up.shape[0]!;
   const scale = new Float64Array(width);
   backend.addColumnSquares(scale, columns);
   for (let i = 0; i < width; i++) scale[i] = scale[i]! > 0 ? 1 / Math.sqrt(scale[i]!) : 0;
@@ -82,7 +82,7 @@ function unitColumns(backend: Backend, expert: ExpertTensors): Float32Array {
 /** Unit columns minus the mean of each feature. */
 function centred(backend: Backend, expert: ExpertTensors, mean: Float64Array): Float32Array {
   const columns = unitColumns(backend, expert);
-  const width = expert.gate.shape[0]!;
+  const width = expert.up.shape[0]!;
   for (const [feature, value] of mean.entries()) {
     for (let i = feature * width; i < (feature + 1) * width; i++) columns[i]! -= value;
   }

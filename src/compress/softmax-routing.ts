@@ -4,7 +4,7 @@ import type { MoeBlock, MoeOutput } from "../model/moe.js";
 import { chooseExperts } from "../model/router.js";
 
 /**
- * What the block would have made of x `[tokens, hidden]` if its router took the top k of the softmax of its logits: what
+ * What the routed experts would have made of their inputs x `[tokens, hidden]` if its router took the top k of the softmax of its logits: what
  * the official code counts for every model, also for routers with sigmoids, selection biases or groups. The scores are
  * those of the softmax, and the weights are not normalised.
  */

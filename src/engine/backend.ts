@@ -17,7 +17,7 @@ export interface Matrix {
 }
 
 /** What a gated unit makes of gate and up: a name means that function of the gate, times up. */
-export type Activation = "silu" | "gelu" | "gelu_tanh" | "sigmoid" | ClampedSwiglu;
+export type Activation = "silu" | "gelu" | "gelu_tanh" | "sigmoid" | "relu" | ClampedSwiglu;
 
 /** (u + 1) * g * sigmoid(alpha * g) for g = min(gate, limit), u = up clamped to -limit .. limit (gpt-oss). */
 export interface ClampedSwiglu {
@@ -28,11 +28,12 @@ export interface ClampedSwiglu {
 }
 
 /**
- * The weights of one gated expert: `down(activation(gate x, up x))`. gate, up `[width, hidden]`, down `[hidden, width]`.
- * Biases are added to the products, of any float dtype; either all experts of a layer have a given one or none has.
+ * The weights of one expert: `down(activation(gate x, up x))`. gate, up `[width, hidden]`, down `[hidden, width]`. Without a
+ * gate, up takes its place: with "relu", an expert is down(relu(up x)²) (Nemotron-H). Biases are added to the products, of
+ * any float dtype; either all experts of a layer have a given one, or a gate, or none has.
  */
 export interface ExpertTensors {
-  readonly gate: Tensor;
+  readonly gate?: Tensor | undefined;
   readonly up: Tensor;
   readonly down: Tensor;
   /** `[width]` */
@@ -152,9 +153,11 @@ export interface DeltaRuleShape {
   readonly valueSize: number;
 }
 
-/** Heads of lightning attention. */
+/** Heads of linear attention: head h of the values uses head floor(h / (heads / keyHeads)) of queries and keys. */
 export interface LinearAttentionShape {
   readonly heads: number;
+  /** A divisor of `heads`; undefined: as many. */
+  readonly keyHeads?: number | undefined;
   readonly keySize: number;
   readonly valueSize: number;
 }
@@ -296,9 +299,10 @@ export interface Backend {
   ): Float32Array;
 
   /**
-   * Lightning attention (Qin et al. 2024, arXiv 2401.04658): `[tokens, heads, valueSize]`. A row of qkv is q and k
-   * `[heads, keySize]` and v `[heads, valueSize]`. For each head: S = e^logDecay S + k vᵀ; o = Sᵀ q. logDecay `[heads]`.
-   * A state is `[heads, keySize, valueSize]`.
+   * Linear attention with a decay: `[tokens, heads, valueSize]`. A row of qkv is q and k `[keyHeads, keySize]` and v
+   * `[heads, valueSize]`. For each head: S = e^logDecay S + k vᵀ; o = Sᵀ q. logDecay is `[heads]` (lightning attention, Qin
+   * et al. 2024, arXiv 2401.04658) or `[tokens, heads]` (Mamba-2, Dao & Gu 2024, arXiv 2405.21060). A state is
+   * `[heads, keySize, valueSize]`.
    */
   linearAttention(
     qkv: Float32Array,

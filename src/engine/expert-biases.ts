@@ -11,6 +11,18 @@ export interface ExpertBiases {
   readonly down: readonly Float32Array[] | undefined;
 }
 
+/** Whether a layer's experts have gates. A `RangeError` where only some have one, or a bias of one that is not there. */
+export function haveGates(experts: readonly ExpertTensors[]): boolean {
+  const count = experts.filter(({ gate }) => gate !== undefined).length;
+  if (count !== 0 && count !== experts.length) {
+    throw new RangeError(`experts: ${count} of ${experts.length} experts have a gate`);
+  }
+  if (count === 0 && experts.some(({ gateBias }) => gateBias !== undefined)) {
+    throw new RangeError("experts: a bias of a gate that is not there");
+  }
+  return count > 0;
+}
+
 /** Reads the biases of a layer's experts. A `RangeError` where only some experts have one, or one does not fit. */
 export function expertBiases(experts: readonly ExpertTensors[], width: number, hidden: number): ExpertBiases {
   const all = (name: "gateBias" | "upBias" | "downBias", size: number) => {

@@ -145,5 +145,5 @@ class SliceRows {
 function layerOutput({ layer, moe }: LoadedLayer, slice: Slice, state: LayerState): Float32Array {
   const mixed = layer.mixNext(slice.hidden, slice, state);
   const x = layer.feedForwardInput(mixed);
-  return layer.finish(mixed, x, layer.feedForward(x, moe?.run(x).output));
+  return layer.finish(mixed, x, layer.feedForward(x, moe?.run(layer.moeInput(x)).output));
 }

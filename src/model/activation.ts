@@ -11,12 +11,12 @@ const NAMES: Readonly<Record<string, Activation>> = {
 };
 
 /** The activation function of the feed-forward blocks, under the name that transformers gives it. */
-export function readActivation(config: ConfigReader): Activation {
-  const name = config.string("hidden_act", "silu");
+export function readActivation(config: ConfigReader, key = "hidden_act"): Activation {
+  const name = config.string(key, "silu");
   const activation = NAMES[name];
   if (activation !== undefined) return activation;
   throw new ReamError("CONFIG_VALUE", `activation ${JSON.stringify(name)} is not supported`, {
-    where: "config.json hidden_act",
+    where: `config.json ${key}`,
     hint: `Supported: ${Object.keys(NAMES).join(", ")}.`,
   });
 }

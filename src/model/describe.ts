@@ -4,7 +4,7 @@ import { ReamError } from "../errors.js";
 import type { TensorNames } from "./architectures/parts.js";
 import { ARCHITECTURES } from "./architectures/registry.js";
 import { ConfigReader } from "./config.js";
-import { isMoe, type ModelDescription, type RouterDescription } from "./description.js";
+import { isMoe, type LayerDescription, type ModelDescription, type RouterDescription } from "./description.js";
 import type { MixerDescription } from "./mixers/descriptions.js";
 import { readQuantisation } from "./quantisation.js";
 import { expectWeight } from "./read-weight.js";
@@ -47,14 +47,14 @@ export function describeModel(config: JsonObject, tensors: TensorNames = { has: 
 
 /**
  * LongRoPE has other angles for sequences beyond the original context. Keys that are kept would have the old ones, so that
- * the original context is all that answers may have.
+ * the original context is all that answers may have. They also end where the model's computation can no longer be followed.
  */
 function withinOneEmbedding(model: ModelDescription): ModelDescription {
   const limits = model.layers.flatMap(({ mixer }) => {
     const scaling = "rope" in mixer ? mixer.rope?.scaling : undefined;
     return scaling?.kind === "longrope" ? [scaling.originalPositions] : [];
   });
-  return { ...model, maxPositions: Math.min(model.maxPositions, ...limits) };
+  return { ...model, maxPositions: Math.min(model.maxPositions, model.exactPositions ?? Infinity, ...limits) };
 }
 
 /** Checks that heads divide evenly. */
@@ -86,18 +86,21 @@ function checkRouter(router: RouterDescription, experts: number): void {
 /** Checks that the checkpoint holds every tensor that the description names, in the shape it should have. */
 export function checkTensors(checkpoint: Checkpoint, model: ModelDescription): void {
   for (const { name, shape } of outerTensors(model)) expectWeight(checkpoint, name, shape);
-  for (const layer of model.layers) {
-    const { mixer, feedForward, norms } = layerTensors(layer, model.hiddenSize);
-    for (const { name, shape } of [...mixer, ...feedForward, ...norms]) expectWeight(checkpoint, name, shape);
-    if (isMoe(layer)) {
-      const { weight, bias, selectionBias } = layer.feedForward.router;
-      expectWeight(checkpoint, weight, [model.experts, model.hiddenSize]);
-      if (bias !== undefined) checkpoint.expectShape(bias, [model.experts]);
-      if (selectionBias !== undefined) {
-        const flat = checkpoint.info(selectionBias).shape.length === 1;
-        checkpoint.expectShape(selectionBias, flat ? [model.experts] : [1, model.experts]);
-      }
-      layer.feedForward.experts.check(checkpoint);
-    }
+  for (const layer of model.layers) checkLayerTensors(checkpoint, model, layer);
+}
+
+/** As `checkTensors`, for one layer. */
+export function checkLayerTensors(checkpoint: Checkpoint, model: ModelDescription, layer: LayerDescription): void {
+  const { mixer, feedForward, norms } = layerTensors(layer, model.hiddenSize);
+  for (const { name, shape } of [...mixer, ...feedForward, ...norms]) expectWeight(checkpoint, name, shape);
+  if (!isMoe(layer)) return;
+  const { weight, bias, selectionBias, expertScale } = layer.feedForward.router;
+  expectWeight(checkpoint, weight, [model.experts, model.hiddenSize]);
+  if (bias !== undefined) checkpoint.expectShape(bias, [model.experts]);
+  if (expertScale !== undefined) checkpoint.expectShape(expertScale, [model.experts]);
+  if (selectionBias !== undefined) {
+    const flat = checkpoint.info(selectionBias).shape.length === 1;
+    checkpoint.expectShape(selectionBias, flat ? [model.experts] : [1, model.experts]);
   }
+  layer.feedForward.experts.check(checkpoint);
 }

@@ -25,19 +25,28 @@ export interface Norm {
   readonly bias?: string;
   /** The stored factors are one less than those that are meant (Qwen3-Next). */
   readonly plusOne?: boolean;
+  /** One more factor of all values; undefined: 1. */
+  readonly factor?: number;
 }
 
-/** An ordinary gated feed-forward block: `down(activation(gate x) * (up x))`. */
+/** An ordinary feed-forward block: `down(activation(gate x, up x))`, up in place of a gate that is not there. */
 export interface DenseDescription {
   readonly kind: "dense";
-  readonly gate: Projection;
+  readonly gate?: Projection;
   readonly up: Projection;
   readonly down: Projection;
   readonly activation: Activation;
 }
 
+/** No feed-forward block: the layer ends with its mixer (Nemotron-H). */
+export interface NoBlockDescription {
+  readonly kind: "none";
+}
+
 /** How a router turns logits into experts and weights. */
 export interface RouterDescription {
+  /** What comes before the weight; undefined: the block's input itself. */
+  readonly inputNorm?: Norm;
   /** Name of the router's weight `[experts, hidden]`. */
   readonly weight: string;
   /** Name of a bias `[experts]` that is added to the logits. */
@@ -59,6 +68,8 @@ export interface RouterDescription {
   readonly floor?: number;
   /** Factor on the weights (routed_scaling_factor). */
   readonly scale?: number;
+  /** Name of a factor of each expert `[experts]` on its weights, after all others (Gemma 4). */
+  readonly expertScale?: string;
   /** Experts and weights by SparseMixer instead of the top k of the scores, with router_jitter_noise (Phi-3.5-MoE). */
   readonly sparseMixer?: { readonly jitter: number };
   /** The weights multiply the experts' inputs (Llama 4). */
@@ -76,6 +87,9 @@ export interface ExpertGroups {
 
 /** An expert that every token uses, beside the routed ones. */
 export interface SharedExpert extends Omit<DenseDescription, "kind"> {
+  /** Around this expert alone. */
+  readonly inputNorm?: Norm;
+  readonly outputNorm?: Norm;
   /** Its output is multiplied by the sigmoid of this projection `[1, hidden]`. */
   readonly weighting?: Projection;
 }
@@ -86,6 +100,10 @@ export interface MoeDescription {
   readonly experts: ExpertStorage;
   readonly router: RouterDescription;
   readonly activation: Activation;
+  /** What the block's input passes on its way to the routed experts; undefined: nothing. */
+  readonly expertInput?: Norm | Projection;
+  /** What the sum of the routed experts passes; undefined: nothing. */
+  readonly expertOutput?: Norm | Projection;
   readonly shared?: SharedExpert;
   /** Name of what is added to the sum of the experts `[hidden]`. */
   readonly bias?: string;
@@ -108,8 +126,21 @@ export interface LayerDescription {
   readonly prefix: string;
   readonly mixer: MixerDescription;
   readonly aroundMixer: Sublayer;
-  readonly feedForward: DenseDescription | MoeDescription;
+  readonly feedForward: DenseDescription | MoeDescription | NoBlockDescription;
   readonly aroundFeedForward: Sublayer;
+  /** Name of a factor `[1]` on the layer's output (Gemma 4). */
+  readonly outputScale?: string;
+}
+
+/** A layer for multi-token prediction: a decoder layer on the projection of [next token's embedding, hidden state]. */
+export interface PredictionDescription {
+  /** Its index is counted on from the decoder's layers. */
+  readonly layer: LayerDescription;
+  readonly embeddingNorm: Norm;
+  readonly hiddenNorm: Norm;
+  /** `[hidden, 2 hidden]` */
+  readonly projection: Projection;
+  readonly outputNorm: Norm;
 }
 
 /** What the engine has to know about a checkpoint: a plain value that an architecture makes from config.json. */
@@ -130,9 +161,17 @@ export interface ModelDescription {
   readonly outputHead: Projection;
   /** Factor on logits; undefined: 1. */
   readonly logitScale?: number;
+  /** Logits become cap tanh(logit / cap). */
+  readonly logitCap?: number;
   /** Experts of each MoE layer, and how many of them a token uses. */
   readonly experts: number;
   readonly topK: number;
+  /** Keys that lead to the object of config.json with the number of experts, where other objects have such numbers too. */
+  readonly configPart?: readonly string[];
+  /** Sequences that are longer cannot be computed as the model does it; undefined: all can. */
+  readonly exactPositions?: number;
+  /** Layers for multi-token prediction whose layout is known. They are no part of the model's own pass. */
+  readonly predictions?: readonly PredictionDescription[];
   /** Why the number of experts cannot be changed, where it cannot. */
   readonly incompressible?: string;
   /** How the checkpoint's weights are quantised; undefined: they are not. */

@@ -14,8 +14,13 @@ export async function embed(
   model: ModelDescription,
   batches: readonly TokenBatch[],
 ): Promise<Float32Array[]> {
-  const { hiddenSize: hidden, vocabularySize: vocabulary } = model;
-  const outputs = batches.map(({ ids }) => {
+  const { hiddenSize: hidden, vocabularySize: vocabulary, exactPositions = Infinity } = model;
+  const outputs = batches.map(({ ids, length }) => {
+    if (length > exactPositions) {
+      throw new ReamError("SEQUENCE_LENGTH", `a sequence of ${length} tokens is longer than ${exactPositions}`, {
+        hint: `From there on, ${model.family} attends to chosen tokens only, which is not supported. Give shorter sequences.`,
+      });
+    }
     const outside = ids.find((id) => id < 0 || id >= vocabulary);
     if (outside !== undefined) {
       throw new ReamError("TOKEN_RANGE", `token id ${outside} is outside the model's vocabulary of ${vocabulary}`, {

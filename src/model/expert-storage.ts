@@ -3,7 +3,7 @@ import type { Tensor } from "../checkpoint/tensor.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { expectWeight, readWeight } from "./read-weight.js";
 
-/** The three matrices of a gated expert. */
+/** The matrices of an expert; some have no gate. */
 export const EXPERT_PARTS = ["gate", "up", "down"] as const;
 export type ExpertPart = (typeof EXPERT_PARTS)[number];
 
@@ -29,6 +29,8 @@ export interface ExpertStorage {
   /** Neurons of an expert. */
   readonly width: number;
   readonly hidden: number;
+  /** The matrices of an expert, in the order in which they are used. Undefined: all. */
+  readonly parts?: readonly ExpertPart[];
   /** Whether experts have biases. */
   readonly biased?: boolean;
   /** Whether engines read the family's experts in one tensor only, which weight formats do not have. */
@@ -72,34 +74,40 @@ export function separateExperts(options: {
   readonly width: number;
   readonly hidden: number;
   readonly name: (expert: number, part: ExpertPart) => string;
+  /** Whether the experts have gates. */
+  readonly gated?: boolean;
 }): ExpertStorage {
-  const { count, width, hidden, name } = options;
+  const { count, width, hidden, name, gated = true } = options;
+  const parts = EXPERT_PARTS.filter((part) => gated || part !== "gate");
   const shapes = { gate: [width, hidden], up: [width, hidden], down: [hidden, width] } as const;
   return {
     count,
     width,
     hidden,
-    names: Array.from({ length: count }, (_, e) => EXPERT_PARTS.map((part) => name(e, part))).flat(),
+    names: Array.from({ length: count }, (_, e) => parts.map((part) => name(e, part))).flat(),
+    parts,
     matrixName: name,
     check(checkpoint) {
       for (let expert = 0; expert < count; expert++) {
-        for (const part of EXPERT_PARTS) expectWeight(checkpoint, name(expert, part), shapes[part]);
+        for (const part of parts) expectWeight(checkpoint, name(expert, part), shapes[part]);
       }
     },
     async read(checkpoint, expert, backend) {
-      const [gate, up, down] = await Promise.all(
-        EXPERT_PARTS.map((part) => readWeight(checkpoint, name(expert, part), undefined, backend)),
+      const read = await Promise.all(
+        parts.map(
+          async (part) => [part, await readWeight(checkpoint, name(expert, part), undefined, backend)] as const,
+        ),
       );
-      return { gate: gate!, up: up!, down: down! };
+      return Object.fromEntries(read) as Record<ExpertPart, Tensor>;
     },
     outputs: (kept) =>
       Array.from({ length: kept }, (_, slot) =>
-        EXPERT_PARTS.map((part) => ({
+        parts.map((part) => ({
           name: name(slot, part),
           source: name(slot, part),
           shape: shapes[part],
           slots: [slot],
-          tensor: (expert: ExpertTensors) => expert[part],
+          tensor: (expert: ExpertTensors) => expert[part]!,
         })),
       ).flat(),
   };

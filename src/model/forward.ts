@@ -36,7 +36,7 @@ export async function forward(
       for (const [index, batch] of batches.entries()) {
         const mixed = layer.mix(hidden[index]!, batch);
         const x = layer.feedForwardInput(mixed);
-        const routed = moe?.run(x);
+        const routed = moe?.run(layer.moeInput(x));
         const output = layer.feedForward(x, routed?.output);
         if (routed !== undefined) tap.moe?.(description.index, index, x, routed, output);
         hidden[index] = layer.finish(mixed, x, output);
@@ -96,8 +96,9 @@ export class OutputHead {
   /** Logits `[tokens, vocabulary]` of last hidden states `[tokens, hidden]`. */
   logits(hidden: Float32Array): Float32Array {
     const logits = this.products(this.norm(hidden));
-    const { logitScale: scale = 1 } = this.model;
+    const { logitScale: scale = 1, logitCap: cap } = this.model;
     if (scale !== 1) for (let i = 0; i < logits.length; i++) logits[i]! *= scale;
+    if (cap !== undefined) for (let i = 0; i < logits.length; i++) logits[i] = cap * Math.tanh(logits[i]! / cap);
     return logits;
   }
 

@@ -25,6 +25,20 @@ interface Surroundings {
   readonly factors: Sublayer["factors"];
 }
 
+/** What the parts of a MoE block see of its input, `[tokens, size]` each. */
+export interface MoeInput {
+  readonly router: Float32Array;
+  /** The routed experts. */
+  readonly experts: Float32Array;
+}
+
+/** Operations around a MoE block's router and routed experts. */
+interface MoeSurroundings {
+  readonly router: Operation;
+  readonly experts: Operation;
+  readonly output: Operation;
+}
+
 /** The weights of one decoder layer besides its routed experts, ready for products, and the operations on them. */
 export class Layer {
   private constructor(
@@ -37,6 +51,9 @@ export class Layer {
     private readonly dense: Operation | undefined,
     /** What is added to the routed experts' output. */
     private readonly bias: Float32Array | undefined,
+    private readonly aroundExperts: MoeSurroundings,
+    /** Factor on the layer's output. */
+    private readonly outputScale: number,
   ) {}
 
   /** Reads mixer, norms, and the dense feed-forward block or shared expert; routed experts are read apart (`loadMoe`). */
@@ -56,8 +73,10 @@ export class Layer {
         output: await loader.optionalNorm(outputNorm),
         factors,
       });
-      const block = feedForward.kind === "dense" ? feedForward : feedForward.shared;
-      const bias = feedForward.kind === "moe" ? feedForward.bias : undefined;
+      const { outputScale } = description;
+      const moe = feedForward.kind === "moe" ? feedForward : undefined;
+      const block = feedForward.kind === "dense" ? feedForward : moe?.shared;
+      const bias = moe?.bias;
       return new Layer(
         description,
         loader,
@@ -66,6 +85,12 @@ export class Layer {
         await around(description.aroundFeedForward),
         block && (await loadDense(block, loader)),
         bias === undefined ? undefined : await loader.vector(bias),
+        {
+          router: await loader.optionalNorm(moe?.router.inputNorm),
+          experts: await loader.optional(moe?.expertInput),
+          output: await loader.optional(moe?.expertOutput),
+        },
+        outputScale === undefined ? 1 : (await loader.vector(outputScale))[0]!,
       );
     } catch (error) {
       loader.dispose();
@@ -101,41 +126,52 @@ export class Layer {
     return input(mixed);
   }
 
+  /** What a MoE block makes of its input x before anything else. */
+  moeInput(x: Float32Array): MoeInput {
+    const { router, experts } = this.aroundExperts;
+    return { router: router(x), experts: experts(x) };
+  }
+
   /**
    * The feed-forward block's whole output for its input x, without norm and residual.
    *
-   * @param routed what the routed experts make of x, which is changed; undefined where the layer is dense
+   * @param routed what the routed experts make of x, which is changed; undefined where the layer is not MoE
    */
   feedForward(x: Float32Array, routed: Float32Array | undefined): Float32Array {
-    const { dense, bias } = this;
+    const { dense, bias, aroundExperts } = this;
     if (routed === undefined) {
-      if (dense === undefined) throw new TypeError(`layer ${this.description.index} is not dense`);
-      return dense(x);
+      if (dense !== undefined) return dense(x);
+      if (this.description.feedForward.kind === "none") return new Float32Array(x.length);
+      throw new TypeError(`layer ${this.description.index} is not dense`);
     }
-    if (dense !== undefined) add(routed, dense(x));
-    if (bias !== undefined) for (let i = 0; i < routed.length; i++) routed[i]! += bias[i % bias.length]!;
-    return routed;
+    const output = aroundExperts.output(routed);
+    if (dense !== undefined) add(output, dense(x));
+    if (bias !== undefined) for (let i = 0; i < output.length; i++) output[i]! += bias[i % bias.length]!;
+    return output;
   }
 
   /** Hidden states after the layer, of those after `mix` (which may be changed), the block's input and its output. */
   finish(mixed: Float32Array, x: Float32Array, output: Float32Array): Float32Array {
-    return close(this.aroundFeedForward, mixed, x, output, mixed);
+    const { outputScale } = this;
+    const hidden = close(this.aroundFeedForward, mixed, x, output, mixed);
+    if (outputScale !== 1) for (let i = 0; i < hidden.length; i++) hidden[i]! *= outputScale;
+    return hidden;
   }
 }
 
 async function loadDense(
-  { gate, up, down, activation, weighting }: Omit<DenseDescription, "kind"> & Pick<SharedExpert, "weighting">,
+  { gate, up, down, activation, weighting, inputNorm, outputNorm }: Omit<DenseDescription, "kind"> & SharedExpert,
   loader: WeightLoader,
 ): Promise<Operation> {
   const { backend } = loader;
-  const [gated, plain, output] = [
-    await loader.projection(gate),
-    await loader.projection(up),
-    await loader.projection(down),
-  ];
+  const gated = gate && (await loader.projection(gate));
+  const [plain, output] = [await loader.projection(up), await loader.projection(down)];
   const weigh = weighting && (await loader.projection(weighting));
-  return (x) => {
-    const result = output(backend.gated(gated(x), plain(x), activation));
+  const [before, after] = [await loader.optionalNorm(inputNorm), await loader.optionalNorm(outputNorm)];
+  return (input) => {
+    const x = before(input);
+    const value = plain(x);
+    const result = after(output(backend.gated(gated === undefined ? value : gated(x), value, activation)));
     if (weigh === undefined) return result;
     const weights = weigh(x);
     const hidden = result.length / weights.length;

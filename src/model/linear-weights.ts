@@ -29,8 +29,9 @@ export interface LinearWeight {
  * - routers and the gate that weighs a shared expert `[1, hidden]`: a choice of experts is made by small differences, and
  *   they are a thousandth of the weights;
  * - norms, biases, sinks, decays, and convolution kernels `[channels, 1, kernel]`: vectors, no matrices of a projection;
- * - the projections of the delta rule that make one number for each head (beta and decay): a decay is multiplied over all
- *   tokens, so that its error grows with the context, and they are as small as routers;
+ * - the projections of the delta rule, Kimi Delta Attention and Mamba that make gates, decays and time steps through a small
+ *   vector or one number for each head: a decay is multiplied over all tokens, so that its error grows with the context,
+ *   and they are small;
  * - the stacked experts of a mixture of attention (JetMoE): no format stores them and the family is not compressed.
  *
  * Two projections that are rows of one tensor (query and gate of Qwen3-Next, keys and values of JetMoE) are one matrix. The
@@ -39,11 +40,12 @@ export interface LinearWeight {
  */
 export function linearWeights({ mixer, feedForward }: LayerDescription): LinearWeight[] {
   const weights = once(mixerProjections(mixer)).map((one) => linear("attention", one));
+  if (feedForward.kind === "none") return weights;
   if (feedForward.kind === "dense") return [...weights, ...block("dense", feedForward)];
   const { shared, experts } = feedForward;
   if (shared !== undefined) weights.push(...block("shared", shared));
   for (let expert = 0; expert < experts.count; expert++) {
-    for (const matrix of EXPERT_PARTS) {
+    for (const matrix of experts.parts ?? EXPERT_PARTS) {
       const name = experts.matrixName(expert, matrix);
       weights.push({ part: "experts", name, shape: expertShape(experts, matrix), expert, matrix });
     }
@@ -56,7 +58,7 @@ function linear(part: LinearPart, { weight, shape }: Projection): LinearWeight {
 }
 
 function block(part: LinearPart, { gate, up, down }: Omit<DenseDescription, "kind">): LinearWeight[] {
-  return [gate, up, down].map((one) => linear(part, one));
+  return [...(gate === undefined ? [] : [gate]), up, down].map((one) => linear(part, one));
 }
 
 /** The first projection of each tensor. */
@@ -80,6 +82,12 @@ function mixerProjections(mixer: MixerDescription): Projection[] {
     case "delta-rule":
     case "linear-attention":
       return [mixer.queryKeyValue, mixer.gate, mixer.output];
+    case "channel-delta-rule":
+      return [mixer.query, mixer.key, mixer.value, mixer.output];
+    case "none":
+      return [];
+    case "mamba":
+    case "selective-scan":
     case "short-convolution":
       return [mixer.input, mixer.output];
   }

@@ -3,6 +3,7 @@ import { decode } from "../checkpoint/dtypes.js";
 import type { Tensor } from "../checkpoint/tensor.js";
 import type { Backend, Experts, ExpertTensors } from "../engine/backend.js";
 import type { MoeDescription } from "./description.js";
+import type { MoeInput } from "./layer.js";
 import { readWeight } from "./read-weight.js";
 import { type RouterOutput, type RouterWeights, route } from "./router.js";
 
@@ -14,12 +15,14 @@ export interface MoeTensors {
   readonly routerBias?: Tensor;
   /** `[experts]` or `[1, experts]` */
   readonly selectionBias?: Tensor;
+  /** `[experts]` */
+  readonly expertScale?: Tensor;
   readonly experts: readonly ExpertTensors[];
 }
 
 export interface MoeOutput {
   readonly router: RouterOutput;
-  /** `[tokens, hidden]`, without the residual. */
+  /** `[tokens, hidden]`, before what else the block does with it. */
   readonly output: Float32Array;
   /** `[tokens, topK]`: the norm of each routed expert's output, not weighted. */
   readonly norms: Float32Array;
@@ -29,11 +32,12 @@ export interface MoeOutput {
 export async function readMoe(checkpoint: Checkpoint, moe: MoeDescription, backend?: Backend): Promise<MoeTensors> {
   const experts: ExpertTensors[] = [];
   for (let e = 0; e < moe.experts.count; e++) experts.push(await moe.experts.read(checkpoint, e, backend));
-  const { weight, bias, selectionBias } = moe.router;
+  const { weight, bias, selectionBias, expertScale } = moe.router;
   return {
     router: await readWeight(checkpoint, weight),
     ...(bias !== undefined && { routerBias: await checkpoint.read(bias) }),
     ...(selectionBias !== undefined && { selectionBias: await checkpoint.read(selectionBias) }),
+    ...(expertScale !== undefined && { expertScale: await checkpoint.read(expertScale) }),
     experts,
   };
 }
@@ -66,10 +70,10 @@ export class MoeBlock {
     }
   }
 
-  /** x `[tokens, hidden]`: the normed hidden states. */
-  run(x: Float32Array): MoeOutput {
+  /** What router and routed experts make of their inputs `[tokens, size]` (`Layer.moeInput`). */
+  run({ router: x, experts }: MoeInput): MoeOutput {
     const router = route(this.backend, x, this.router, this.description.router);
-    return { router, ...this.backend.routed(x, this.experts, router.routing) };
+    return { router, ...this.backend.routed(experts, this.experts, router.routing) };
   }
 
   dispose(): void {

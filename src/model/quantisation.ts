@@ -28,9 +28,13 @@ export function quantisationOf({ config }: { readonly config: JsonObject }): Qua
   return found;
 }
 
-/** Reads `quantization_config`; undefined where there is none. Methods that are not known are `QUANTISED_SOURCE`. */
+/**
+ * Reads `quantization_config`, at the top or in the text model's part (Kimi K2.5); undefined where there is none. Methods
+ * that are not known are `QUANTISED_SOURCE`.
+ */
 export function readQuantisation(config: ConfigReader): Quantisation | undefined {
-  const quantised = config.object("quantization_config");
+  const key = "quantization_config";
+  const quantised = config.object(key) ?? config.object("text_config")?.object(key);
   if (quantised === undefined) return undefined;
   const method = quantised.values.quant_method;
   if (method === "mxfp4") return { method: "mxfp4" };

@@ -1,6 +1,6 @@
 import type { RotaryTable } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
-import type { ConfigReader } from "./config.js";
+import { ConfigReader } from "./config.js";
 
 /** Angles of the rotary embedding, after any scaling of the context. */
 export interface RopeDescription {
@@ -13,6 +13,8 @@ export interface RopeDescription {
 
 export type RopeScaling =
   | { readonly kind: "default" }
+  /** Only the fastest `angles` frequencies turn, the other dimensions stay as they are (Gemma 4). */
+  | { readonly kind: "proportional"; readonly factor: number; readonly angles: number }
   | { readonly kind: "linear"; readonly factor: number }
   | { readonly kind: "dynamic"; readonly factor: number; readonly maxPositions: number }
   | {
@@ -49,6 +51,17 @@ export interface LongRopeFactors {
 }
 
 /**
+ * A config for `readRope` whose `rope_parameters` are those of a type of layers, where they are told by types: a key of a
+ * single embedding (`rope_theta`, `partial_rotary_factor`, `rope_scaling`) does not count then.
+ */
+export function ropeOfType(config: ConfigReader, type: string): ConfigReader {
+  const own = config.object("rope_parameters")?.object(type);
+  if (own === undefined) return config;
+  const { rope_theta: _, partial_rotary_factor: __, rope_scaling: ___, ...others } = config.values;
+  return new ConfigReader({ ...others, rope_parameters: own.values });
+}
+
+/**
  * Reads the rotary embedding of a config in either spelling: `rope_theta` and `rope_scaling` (hub files), or everything
  * under `rope_parameters`.
  */
@@ -56,7 +69,17 @@ export function readRope(
   config: ConfigReader,
   headSize: number,
   defaultTheta: number,
-  { pairing = "halves", partial: usual = 1 }: { pairing?: RotaryTable["pairing"]; partial?: number } = {},
+  {
+    pairing = "halves",
+    partial: usual = 1,
+    whole = false,
+  }: {
+    pairing?: RotaryTable["pairing"];
+    /** What an absent `partial_rotary_factor` means. */
+    partial?: number;
+    /** All dimensions are rotated: `partial_rotary_factor` is of larger heads. */
+    whole?: boolean;
+  } = {},
 ): RopeDescription {
   const parameters = config.object("rope_parameters");
   const scaling = parameters ?? config.object("rope_scaling");
@@ -67,8 +90,11 @@ export function readRope(
     "partial_rotary_factor",
     usual,
   );
-  const rotary = Math.floor(headSize * partial);
-  const description = { rotary, pairing, theta, scaling: readScaling(scaling, config, rotary) };
+  // "proportional" turns the same share of a head, with the frequencies that the whole head would have.
+  const proportional = scaling?.values.rope_type === "proportional";
+  const rotary = whole || proportional ? headSize : Math.floor(headSize * partial);
+  const angles = Math.floor((headSize * partial) / 2);
+  const description = { rotary, pairing, theta, scaling: readScaling(scaling, config, rotary, angles) };
   const factor = "factor" in description.scaling ? description.scaling.factor : 1;
   if (rotary % 2 === 0 && rotary >= 2 && rotary <= headSize && theta > 1 && factor > 0) return description;
   const what = `theta ${theta}, factor ${factor} and ${rotary} rotated of ${headSize} dimensions`;
@@ -78,7 +104,12 @@ export function readRope(
   });
 }
 
-function readScaling(scaling: ConfigReader | undefined, config: ConfigReader, rotary: number): RopeScaling {
+function readScaling(
+  scaling: ConfigReader | undefined,
+  config: ConfigReader,
+  rotary: number,
+  angles: number,
+): RopeScaling {
   if (scaling === undefined) return { kind: "default" };
   const kind = scaling.has("rope_type") ? scaling.string("rope_type") : scaling.string("type", "default");
   const maxPositions = config.count("max_position_embeddings");
@@ -90,6 +121,8 @@ function readScaling(scaling: ConfigReader | undefined, config: ConfigReader, ro
     case "mrope":
       // mrope_section and mrope_interleaved deal dimensions out to time, height and width, which are equal in text.
       return { kind: "default" };
+    case "proportional":
+      return { kind, factor: scaling.number("factor", 1), angles };
     case "linear":
       return { kind, factor: scaling.number("factor") };
     case "dynamic":
@@ -109,7 +142,7 @@ function readScaling(scaling: ConfigReader | undefined, config: ConfigReader, ro
     default:
       throw new ReamError("ROPE_UNSUPPORTED", `rotary embedding of type ${JSON.stringify(kind)} is not supported`, {
         where: "config.json rope_scaling",
-        hint: "Supported: default, linear, dynamic, yarn, llama3, longrope.",
+        hint: "Supported: default, proportional, linear, dynamic, yarn, llama3, longrope.",
       });
   }
 }
@@ -189,6 +222,11 @@ function scaledFrequencies(rope: RopeDescription, length: number): { frequencies
   switch (scaling.kind) {
     case "default":
       return { frequencies: plain(rope.theta), factor: 1 };
+    case "proportional":
+      return {
+        frequencies: plain(rope.theta).map((f, i) => (i < scaling.angles ? f / scaling.factor : 0)),
+        factor: 1,
+      };
     case "linear":
       return { frequencies: plain(rope.theta).map((f) => f / scaling.factor), factor: 1 };
     case "dynamic": {

@@ -8,6 +8,7 @@ export interface RouterWeights {
   readonly weight: Matrix;
   readonly bias: Float32Array | undefined;
   readonly selectionBias: Float32Array | undefined;
+  readonly expertScale?: Float32Array | undefined;
 }
 
 export interface RouterOutput {
@@ -22,12 +23,17 @@ export interface RouterOutput {
 export function route(
   backend: Backend,
   x: Float32Array,
-  { weight, bias, selectionBias }: RouterWeights,
+  { weight, bias, selectionBias, expertScale }: RouterWeights,
   router: RouterDescription,
 ): RouterOutput {
   const logits = backend.linear(x, weight, bias);
   const scores = router.scores === "softmax" ? backend.softmax(logits, weight.rows) : logits.map(sigmoid);
-  return { logits, scores, routing: chooseExperts(logits, scores, selectionBias, weight.rows, router) };
+  const routing = chooseExperts(logits, scores, selectionBias, weight.rows, router);
+  if (expertScale !== undefined) {
+    const { selected, weights } = routing;
+    for (let pair = 0; pair < weights.length; pair++) weights[pair]! *= expertScale[selected[pair]!]!;
+  }
+  return { logits, scores, routing };
 }
 
 function sigmoid(x: number): number {
@@ -106,9 +112,9 @@ function best(values: Float32Array | Float64Array, count: number): Int32Array {
   return indices;
 }
 
-/** Names of a router's tensors. */
-export function routerNames({ weight, bias, selectionBias }: RouterDescription): string[] {
-  return [weight, bias, selectionBias].filter((name) => name !== undefined);
+/** Names of a router's tensors, all of which have something of every expert. */
+export function routerNames({ weight, bias, selectionBias, expertScale }: RouterDescription): string[] {
+  return [weight, bias, selectionBias, expertScale].filter((name) => name !== undefined);
 }
 
 /**

@@ -28,16 +28,24 @@ function sublayerTensors({ inputNorm, outputNorm }: Sublayer): NamedTensor[] {
 }
 
 function denseTensors({ gate, up, down }: Omit<DenseDescription, "kind">): NamedTensor[] {
-  return [gate, up, down].flatMap(projectionTensors);
+  return [...(gate === undefined ? [] : [gate]), up, down].flatMap(projectionTensors);
+}
+
+function partTensors(part: Norm | Projection | undefined): NamedTensor[] {
+  return part !== undefined && !("kind" in part) ? projectionTensors(part) : normTensors(part);
 }
 
 /** Tensors of a layer but its routed experts and their router, by what they belong to. */
-export function layerTensors({ mixer, aroundMixer, feedForward, aroundFeedForward }: LayerDescription, hidden: number) {
+export function layerTensors(layer: LayerDescription, hidden: number) {
+  const { mixer, aroundMixer, feedForward, aroundFeedForward, outputScale } = layer;
   const norms = [...sublayerTensors(aroundMixer), ...sublayerTensors(aroundFeedForward)];
   const block: NamedTensor[] = [];
+  if (outputScale !== undefined) norms.push({ name: outputScale, shape: [1] });
   if (feedForward.kind === "dense") block.push(...denseTensors(feedForward));
-  else {
-    const { shared, bias } = feedForward;
+  else if (feedForward.kind === "moe") {
+    const { shared, bias, router, expertInput, expertOutput } = feedForward;
+    norms.push(...normTensors(router.inputNorm), ...normTensors(shared?.inputNorm), ...normTensors(shared?.outputNorm));
+    block.push(...partTensors(expertInput), ...partTensors(expertOutput));
     if (shared !== undefined) block.push(...denseTensors(shared));
     if (shared?.weighting !== undefined) block.push(...projectionTensors(shared.weighting));
     if (bias !== undefined) block.push({ name: bias, shape: [hidden] });

@@ -42,9 +42,9 @@ export class WeightLoader {
     };
   }
 
-  async norm({ kind, weight, bias, size, epsilon, plusOne }: Norm): Promise<Operation> {
+  async norm({ kind, weight, bias, size, epsilon, plusOne, factor = 1 }: Norm): Promise<Operation> {
     const stored = weight === undefined ? new Float32Array(size).fill(1) : await this.vector(weight);
-    const factors = plusOne ? stored.map((value) => value + 1) : stored;
+    const factors = stored.map((value) => (plusOne ? value + 1 : value) * factor);
     if (kind === "rms") return (x) => this.backend.rmsNorm(x, factors, epsilon);
     const added = bias === undefined ? undefined : await this.vector(bias);
     return (x) => this.backend.layerNorm(x, factors, added, epsilon);
@@ -53,6 +53,11 @@ export class WeightLoader {
   /** The operation of a part that may be absent: then x itself. */
   async optionalNorm(norm: Norm | undefined): Promise<Operation> {
     return norm === undefined ? (x) => x : this.norm(norm);
+  }
+
+  /** As `optionalNorm`, of a part that may also be a projection. */
+  async optional(part: Norm | Projection | undefined): Promise<Operation> {
+    return part !== undefined && !("kind" in part) ? this.projection(part) : this.optionalNorm(part);
   }
 
   /** A weight as stored, or decoded where it is quantised; or what stands in for it. */

@@ -35,6 +35,7 @@ const schema = z.object({
     step: z.int().min(1),
     least: z.int().min(1),
   }),
+  /** Size of the routed experts' inputs and outputs. */
   hidden: z.int().min(1),
   /** What is summed (compress/statistics.ts). */
   statistics: z.object({

@@ -129,8 +129,9 @@ class LayerWork {
   run(hidden: Float32Array, batch: TokenBatch, observer: UnitObserver | undefined): Float32Array {
     const mixed = this.layer.mix(hidden, batch);
     const x = this.layer.feedForwardInput(mixed);
-    const routed = this.block?.run(x);
-    if (routed !== undefined) observer?.add(x, routed, batch);
+    const input = this.layer.moeInput(x);
+    const routed = this.block?.run(input);
+    if (routed !== undefined) observer?.add(input.experts, routed, batch);
     return this.layer.finish(mixed, x, this.layer.feedForward(x, routed?.output));
   }
 

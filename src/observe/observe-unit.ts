@@ -33,6 +33,7 @@ export class UnitObserver {
     this.sums = emptyStatistics(block.experts.count, block.experts.width, wanted);
   }
 
+  /** Adds a batch: x `[tokens, hidden]` is what the routed experts see, result what the block made of it. */
   add(x: Float32Array, result: MoeOutput, batch: TokenBatch): void {
     const { backend, block, wanted, samplesPerSequence, seed } = this;
     const tokens = countedTokens(x, result, batch.mask, block.experts.count);

@@ -162,7 +162,7 @@ async function describe(
     engine: { backend: backend.name, precision: backend.precision, variant: backend.variant },
     layers: model.layers.filter(isMoe).map(({ index }) => index),
     limits: expertLimits(model),
-    hidden: model.hiddenSize,
+    hidden: model.layers.find(isMoe)!.feedForward.experts.hidden,
     statistics: {
       gateGram: !pruningOnly,
       activations: pruningOnly ? "none" : gatedOutputs ? "gated" : "plain",

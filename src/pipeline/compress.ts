@@ -24,7 +24,7 @@ import { openOutput } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
 import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
-import { predictionNotes } from "./prediction-layers.js";
+import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import { recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseSource } from "./refuse-source.js";
@@ -48,6 +48,8 @@ export interface CompressResult {
   readonly settings: Settings | undefined;
   readonly calibration: DescribedCalibration | undefined;
   readonly bytes: CheckpointBytes;
+  /** What happened to layers for multi-token prediction; undefined where the model has none with experts. */
+  readonly predictionLayers: PreparedModel["predictionLayers"];
 }
 
 /**
@@ -74,13 +76,15 @@ export async function* compress(
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
-    const steps = stepPlan && stepsFor(opened.model, stepPlan);
+    const prepared = await prepareModel(options, opened);
+    const steps = stepPlan && stepsFor(prepared.model, stepPlan);
     const context = { signal, elsewhere, steps };
-    if (options.plan !== undefined) return yield* applyPlan(options, options.plan, opened, context);
-    if (options.observed !== undefined) return yield* planObservedAndWrite(options, options.observed, opened, context);
+    if (options.plan !== undefined) return yield* applyPlan(options, options.plan, prepared, context);
+    if (options.observed !== undefined)
+      return yield* planObservedAndWrite(options, options.observed, prepared, context);
     if (steps !== undefined && options.experts === undefined)
-      return yield* applyPlan(options, undefined, opened, context);
-    return yield* planAndWrite(options, opened, context);
+      return yield* applyPlan(options, undefined, prepared, context);
+    return yield* planAndWrite(options, prepared, context);
   } finally {
     await opened.checkpoint.close();
   }
@@ -93,9 +97,9 @@ interface Context {
 }
 
 /** Observes, plans and writes. */
-async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedModel, context: Context) {
+async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedModel, context: Context) {
   const { signal } = context;
-  const { checkpoint, model } = opened;
+  const { checkpoint, model, predictions } = opened;
   const settings = resolveSettings(options.method, pickSettings(options));
   const kept = checkExperts(options.experts, expertLimits(model));
   checkRoom(model.experts, kept, settings);
@@ -108,6 +112,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: OpenedMod
     const plans = yield* planLayers({
       checkpoint,
       model,
+      predictions,
       backend,
       settings,
       batches: makeBatches(calibration, settings),
@@ -154,7 +159,7 @@ async function* calibrate(
 async function* planObservedAndWrite(
   options: ResolvedCompressOptions,
   folder: string,
-  opened: OpenedModel,
+  opened: PreparedModel,
   context: Context,
 ) {
   const { signal } = context;
@@ -177,7 +182,7 @@ interface Progress {
 /** Resumes or starts an output, makes its plans, records them as they come, and writes the checkpoint. */
 async function* writePlanned(
   options: ResolvedCompressOptions,
-  opened: OpenedModel,
+  opened: PreparedModel,
   observed: NonNullable<ManifestInputs["observed"]>,
   notes: readonly string[],
   { signal, elsewhere, steps: stepPlan }: Context,
@@ -197,7 +202,7 @@ async function* writePlanned(
     const recorded = output?.journal.length ?? 0;
     let planned = finished.length;
     yield startEvent(options, opened, kept, calibration, backend, finished.length, stepPlan);
-    told.unshift(...notes, ...calibration.notes, ...predictionNotes(opened.checkpoint, opened.model));
+    told.unshift(...notes, ...calibration.notes, ...opened.notes);
     for (const message of told) yield { type: "note", message } as const;
     const onPlan = async (plan: LayerPlan) => {
       if (planned++ >= recorded) await output?.append({ plan });
@@ -208,7 +213,9 @@ async function* writePlanned(
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
     const bytes = yield* writeCheckpoint({ ...target, opened, output, plan, backend, observed, steps, split, signal });
     const out = options.dryRun ? undefined : options.out;
-    return { out, plan, steps: stepPlan, settings, calibration: describeCalibration(calibration), bytes };
+    const { predictionLayers } = opened;
+    const described = describeCalibration(calibration);
+    return { out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
   } finally {
     await steps?.close();
     await output?.close();
@@ -219,7 +226,7 @@ async function* writePlanned(
 async function* applyPlan(
   options: ResolvedCompressOptions,
   file: string | undefined,
-  opened: OpenedModel,
+  opened: PreparedModel,
   { signal, elsewhere, steps: stepPlan }: Context,
 ) {
   const { plan, backend, notes: given } = await prepareGiven(options, file, opened);
@@ -235,14 +242,15 @@ async function* applyPlan(
   const steps = stepPlan && (await openSteps(stepPlan, { ...target, opened, output, backend, kept }));
   try {
     if (calibration !== undefined) yield startEvent(options, opened, kept, calibration, backend, 0, stepPlan);
-    for (const message of [...notes, ...(calibration?.notes ?? [])]) yield { type: "note", message } as const;
+    for (const message of [...notes, ...opened.notes, ...(calibration?.notes ?? [])])
+      yield { type: "note", message } as const;
     const settings = resolveSettings(options.method, { ...pickSettings(options), rounding: plan.rounding });
     if (steps !== undefined && output !== undefined) {
       if (calibration === undefined) yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
       else {
-        const { checkpoint, model } = opened;
+        const { checkpoint, model, predictions } = opened;
         yield* planLayers({
-          ...{ checkpoint, model, backend, settings, kept, steps, signal, seed: options.seed },
+          ...{ checkpoint, model, predictions, backend, settings, kept, steps, signal, seed: options.seed },
           ...{ batches: makeBatches(calibration, settings), mergedDtype: target.mergedDtype, finished: plan.layers },
           onPlan: () => Promise.reject(new TypeError("all plans are given")),
         });
@@ -255,8 +263,9 @@ async function* applyPlan(
       ...(observed && { observed }),
     });
     const out = options.dryRun ? undefined : options.out;
+    const { predictionLayers } = opened;
     const described = calibration && describeCalibration(calibration);
-    return { out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes };
+    return { out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
   } finally {
     await steps?.close();
     await output?.close();

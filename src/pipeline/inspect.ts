@@ -1,6 +1,6 @@
 import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { METHODS } from "../compress/settings.js";
-import { isMoe, type ModelDescription } from "../model/description.js";
+import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
 import { quantisationOf, storedNumbers } from "../model/quantisation.js";
 import { weightBytes } from "../model/read-weight.js";
 import { routerNames } from "../model/router.js";
@@ -8,6 +8,7 @@ import { layerTensors } from "../model/tensor-list.js";
 import { expertTargets } from "./expert-targets.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
 import { outputTensors } from "./output-layout.js";
+import { compressedModel } from "./prediction-layers.js";
 
 /** Where the bytes of a checkpoint are. */
 export interface ByteShares {
@@ -23,7 +24,7 @@ export interface ByteShares {
 
 export interface LayerSizes {
   readonly layer: number;
-  readonly kind: "moe" | "dense";
+  readonly kind: LayerDescription["feedForward"]["kind"];
   readonly bytes: number;
   readonly expertBytes: number;
 }
@@ -103,6 +104,7 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
     ),
     embeddings: size([model.embedding, model.outputHead.weight]),
   };
+  const target = compressedModel(checkpoint, model);
   const perLayer = model.layers.map((layer): LayerSizes => {
     const own = tensors.filter((tensor) => tensor.name.startsWith(layer.prefix));
     return {
@@ -134,7 +136,7 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
     quantisation: model.quantisation,
     compressed: expertTargets(model).map((experts) => ({
       experts,
-      bytes: sum(outputTensors(checkpoint, model, experts, undefined).map(tensorBytes)),
+      bytes: sum(outputTensors(checkpoint, target, experts, undefined).map(tensorBytes)),
     })),
     memory: estimateMemory(model, perLayer, sequences, length),
     warnings: [

@@ -4,9 +4,15 @@ import type { LayerPlan } from "../compress/plan.js";
 import type { Settings } from "../compress/settings.js";
 import type { LayerTrace } from "../compress/trace.js";
 import type { Backend } from "../engine/backend.js";
-import { isMoe, type ModelDescription } from "../model/description.js";
+import {
+  isMoe,
+  type LayerDescription,
+  type ModelDescription,
+  type PredictionDescription,
+} from "../model/description.js";
 import { embed } from "../model/embedding.js";
 import type { TokenBatch } from "../model/layer.js";
+import { normed, predictionInput } from "../model/prediction.js";
 import type { CompressEvent } from "./events.js";
 import { LayerRun } from "./layer-run.js";
 import type { RecordedSamples } from "./recorded-samples.js";
@@ -16,6 +22,8 @@ import { steppedWeights } from "./steps/step-plan.js";
 export interface LayerLoopOptions {
   readonly checkpoint: Checkpoint;
   readonly model: ModelDescription;
+  /** The last layers of the model, if they are for multi-token prediction. */
+  readonly predictions?: readonly PredictionDescription[];
   readonly backend: Backend;
   readonly settings: Settings;
   readonly batches: readonly TokenBatch[];
@@ -38,19 +46,31 @@ export interface LayerLoopOptions {
 
 /**
  * Plans every MoE layer in order: attention, statistics, plan, steps; then, if sequential, the output of the layer as it is
- * now is handed on, else the original one's. One layer's weights are in memory at a time.
+ * now is handed on, else the original one's. One layer's weights are in memory at a time. Layers for multi-token prediction
+ * come last, on the hidden states that the decoder ends with.
  */
 export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<CompressEvent, LayerPlan[]> {
-  const { checkpoint, model, batches, finished } = options;
-  const end = await lastLayer(options);
+  const { checkpoint, model, batches, finished, backend, predictions = [] } = options;
+  const last = await lastLayer(options);
   const plans = [...finished];
-  if (end === undefined) return plans;
-  const hidden = await embed(checkpoint, model, batches);
-  for (const description of model.layers.slice(0, end + 1)) {
-    const known = finished.find((plan) => plan.layer === description.index);
-    const run = new LayerRun(options, description, hidden, description.index === end);
-    const plan = yield* run.run(known);
+  if (last === undefined) return plans;
+  async function* planOne(own: LayerLoopOptions, layer: LayerDescription, hidden: Float32Array[]) {
+    const known = finished.find((plan) => plan.layer === layer.index);
+    const plan = yield* new LayerRun(own, layer, hidden, layer.index === last).run(known);
     if (plan !== undefined && known === undefined) plans.push(plan);
+  }
+  let hidden = await embed(checkpoint, model, batches);
+  const decoder = model.layers.length - predictions.length;
+  for (const layer of model.layers.slice(0, Math.min(last + 1, decoder))) yield* planOne(options, layer, hidden);
+  if (last < decoder) return plans;
+  hidden = await normed(checkpoint, backend, model.finalNorm, hidden);
+  let tokens = batches;
+  for (const prediction of predictions) {
+    const input = await predictionInput(checkpoint, model, backend, prediction, { batches: tokens, hidden });
+    tokens = input.batches;
+    hidden = [...input.hidden];
+    yield* planOne({ ...options, batches: tokens, recorded: undefined }, prediction.layer, hidden);
+    hidden = await normed(checkpoint, backend, prediction.outputNorm, hidden);
   }
   return plans;
 }

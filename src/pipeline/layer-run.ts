@@ -120,8 +120,9 @@ export class LayerRun {
     yield* this.eachBatch("observe", (batch, index) => {
       const mixed = layer.mix(this.hidden[index]!, batch);
       const x = layer.feedForwardInput(mixed);
-      const routed = block.run(x);
-      observer.add(index, x, routed, batches[index]!);
+      const input = layer.moeInput(x);
+      const routed = block.run(input);
+      observer.add(index, input.experts, routed, batches[index]!);
       this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
     });
     yield this.progress("plan");
@@ -183,9 +184,10 @@ export class LayerRun {
   private async *changeFeedForward(part: "dense" | "shared"): AsyncGenerator<CompressEvent, void> {
     const { steps } = this;
     if (!steps?.has(part)) return;
-    const inputs = yield* this.inputsOf(part, (layer, _, index) => {
+    const width = isMoe(this.description) ? this.description.feedForward.experts.hidden : undefined;
+    const inputs = yield* this.inputsOf(part, (layer, batch, index) => {
       const x = layer.feedForwardInput(this.hidden[index]!);
-      layer.feedForward(x, part === "dense" ? undefined : new Float32Array(x.length));
+      layer.feedForward(x, width === undefined ? undefined : new Float32Array(batch.ids.length * width));
     });
     await steps.change([part], inputs);
     await this.load();
@@ -233,7 +235,7 @@ export class LayerRun {
     const inputs = needed ? this.expertInputs(description, tensors, plan) : undefined;
     const dtypes = (slot: number, matrix: ExpertPart) => {
       const group = groupOf(plan, plan.keptExperts[slot]!);
-      const { dtype } = tensors.experts[group.members[0]!]![matrix];
+      const { dtype } = tensors.experts[group.members[0]!]![matrix]!;
       return isMerged(group) ? (this.options.mergedDtype ?? dtype) : dtype;
     };
     yield* this.keep({ read: (slot) => this.reduced(tensors, plan, slot), dtype: dtypes, inputs });
@@ -247,13 +249,13 @@ export class LayerRun {
     const rows = new RoutedRows(plan.keptExperts.length, this.hidden, model.hiddenSize);
     try {
       for (const [index, { mask }] of batches.entries()) {
-        const x = layer.feedForwardInput(this.hidden[index]!);
+        const { router: x } = layer.moeInput(layer.feedForwardInput(this.hidden[index]!));
         rows.add(index, route(backend, x, router, feedForward.router), mask);
       }
     } finally {
       router.weight.dispose();
     }
-    return { rows, feedForwardInput: (hidden) => layer.feedForwardInput(hidden) };
+    return { rows, expertInput: (hidden) => layer.moeInput(layer.feedForwardInput(hidden)).experts };
   }
 
   private async *keep(experts: ReducedExperts | undefined): AsyncGenerator<CompressEvent, void> {
@@ -353,7 +355,7 @@ export class LayerRun {
 /** Hidden states after a MoE layer, of those after its mixer. */
 function layerOutput(layer: Layer, block: MoeBlock, mixed: Float32Array): Float32Array {
   const x = layer.feedForwardInput(mixed);
-  return layer.finish(mixed, x, layer.feedForward(x, block.run(x).output));
+  return layer.finish(mixed, x, layer.feedForward(x, block.run(layer.moeInput(x)).output));
 }
 
 /**

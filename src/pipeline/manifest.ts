@@ -27,6 +27,8 @@ export interface ManifestInputs {
   readonly outputDtype: string;
   /** What was done to single matrices. */
   readonly changes?: { readonly plan: StepPlan; readonly layers: readonly LayerChange[] } | undefined;
+  /** What happened to layers for multi-token prediction; undefined where there are none. */
+  readonly predictionLayers: "compressed" | "dropped" | "kept" | undefined;
 }
 
 /**
@@ -45,6 +47,7 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
     topK: model.topK,
     outputDtype: inputs.outputDtype,
     ...(changes && describeChanges(changes)),
+    ...(inputs.predictionLayers !== undefined && { predictionLayers: inputs.predictionLayers }),
     ...(observed && {
       settings: observed.settings,
       seed: observed.seed,

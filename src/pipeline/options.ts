@@ -73,6 +73,12 @@ export const compressOptions = z.strictObject({
     .enum(["same", "bf16", "f16", "f32"])
     .default("same")
     .describe("dtype of the output's float tensors; same = as in the source, untouched tensors keep their bytes"),
+  predictionLayers: z
+    .enum(["compress", "drop", "keep"])
+    .optional()
+    .describe(
+      "layers for multi-token prediction: compress = to as many experts, drop = leave them out, keep = copy them (default: compress where possible, else keep)",
+    ),
   trace: z
     .string()
     .optional()

@@ -27,14 +27,14 @@ export async function outputIdentity(
   backend: Backend,
   steps?: StepPlan,
 ): Promise<OutputIdentity> {
-  const { experts, method, seed, shards, sampledTokens, outputDtype } = options;
+  const { experts, method, seed, shards, sampledTokens, outputDtype, predictionLayers } = options;
   // Nothing else: paths and the number of threads do not matter.
   return {
     version: VERSION,
     source: await modelIdentity({ checkpoint, folder }),
     family: model.family,
     input: sha256(JSON.stringify(input)),
-    target: JSON.stringify([experts, method, seed, shards, outputDtype]),
+    target: JSON.stringify([experts, method, seed, shards, outputDtype, predictionLayers ?? "as possible"]),
     sampled: sampledTokens === undefined ? "none" : await fileDigest(sampledTokens),
     ...(steps !== undefined && { steps: describeSteps(steps) }),
     engine: [backend.name, backend.precision, backend.variant].join(" "),

@@ -25,6 +25,13 @@ export type OutputTensor = {
   | { readonly kind: "stepped"; readonly layer: number; readonly weight: LinearWeight; readonly suffix: string }
 );
 
+interface LayoutOptions {
+  /** Names of tensors that the output leaves out. */
+  readonly omitted?: ReadonlySet<string> | undefined;
+  /** What was done to single matrices. */
+  readonly steps?: Pick<StepWork, "plan" | "scaleDtype"> | undefined;
+}
+
 const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
 
 /**
@@ -38,7 +45,7 @@ export function outputTensors(
   model: ModelDescription,
   kept: number,
   dtype: DType | undefined,
-  steps?: Pick<StepWork, "plan" | "scaleDtype">,
+  { omitted, steps }: LayoutOptions = {},
 ): OutputTensor[] {
   const moeLayers = model.layers.filter(isMoe);
   const expertNames = new Set(moeLayers.flatMap((layer) => layer.feedForward.experts.names));
@@ -62,7 +69,7 @@ export function outputTensors(
     }
   };
   for (const info of checkpoint.tensors.values()) {
-    if (expertNames.has(info.name)) continue;
+    if (expertNames.has(info.name) || omitted?.has(info.name)) continue;
     const common = { name: info.name, dtype: stored(info), sourceFile: info.file };
     const weight = stepped.get(info.name);
     if (weight !== undefined) {
@@ -88,7 +95,8 @@ export function outputTensors(
         const common = { name, shape, dtype: stored(info), sourceFile: info.file };
         const weight = stepped.get(name);
         if (weight !== undefined) put(weight, common);
-        else outputs.push({ ...common, kind: "expert", layer, slots: [expert], tensor: (tensors) => tensors[matrix!] });
+        else
+          outputs.push({ ...common, kind: "expert", layer, slots: [expert], tensor: (tensors) => tensors[matrix!]! });
       }
       continue;
     }

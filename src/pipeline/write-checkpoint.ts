@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { addKey, editDtype, editExpertCount } from "../checkpoint/config-edit.js";
+import { addKey, editDtype, editExpertCount, editNoPredictions } from "../checkpoint/config-edit.js";
 import { DTYPE_BITS } from "../checkpoint/dtypes.js";
 import { buildIndex, type OutputFolder } from "../checkpoint/output.js";
 import { quantizationConfig } from "../checkpoint/quantised/quantization-config.js";
@@ -14,9 +14,9 @@ import type { ModelDescription } from "../model/description.js";
 import type { CompressEvent } from "./events.js";
 import { type ManifestInputs, manifest } from "./manifest.js";
 import { modelCard } from "./model-card.js";
-import type { OpenedModel } from "./open-model.js";
 import { type OutputTensor, outputTensors, shardFiles } from "./output-layout.js";
 import type { OutputTarget } from "./output-target.js";
+import type { PreparedModel } from "./prediction-layers.js";
 import { relay } from "./relay.js";
 import { contentIdentity, type FileIdentity } from "./source-identity.js";
 import type { Split } from "./split/split.js";
@@ -26,7 +26,7 @@ import { steppedWeights } from "./steps/step-plan.js";
 import { TensorContent } from "./tensor-content.js";
 
 export interface WriteOptions extends OutputTarget {
-  readonly opened: OpenedModel;
+  readonly opened: PreparedModel;
   /** Absent in a dry run: only the sizes are told. */
   readonly output: OutputFolder | undefined;
   readonly plan: Plan;
@@ -50,8 +50,8 @@ export interface CheckpointBytes {
 /** Writes the compressed checkpoint file by file and gives the folder its name. */
 export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<CompressEvent, CheckpointBytes> {
   const { opened, output, plan, dtype, steps, split, signal } = options;
-  const { checkpoint, model, folder } = opened;
-  const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype, steps);
+  const { checkpoint, model, folder, omitted, predictionLayers } = opened;
+  const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype, { omitted, steps });
   const before = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   const after = outputs.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
   const sparse = steps && sparseBytes(model, steps, outputs, after);
@@ -88,7 +88,7 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
   const indexed = [...files].flatMap(([file, tensors]) => tensors.map((tensor) => ({ ...tensor, file })));
   const single = files.size === 1 && files.has("model.safetensors");
   if (!single) await output.writeFile(INDEX_NAME, buildIndex(indexed));
-  const config = editConfig(checkpoint.configText, plan, dtype);
+  const config = editConfig(checkpoint.configText, opened, plan, dtype);
   const format = steps && formatOf(steps.plan.steps);
   const quantised = format && quantizationConfig(format, plainModules(outputs), steps.plan);
   await output.writeFile(
@@ -97,8 +97,8 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
   );
   await output.writeFile("README.md", modelCard(opened, model, plan, options.observed?.calibration, steps?.plan));
   const changes = steps && (await allChanges(model, steps));
-  const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same", changes };
-  const about = manifest({ ...facts, ...(options.observed && { observed: options.observed }) });
+  const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same", predictionLayers };
+  const about = manifest({ ...facts, changes, ...(options.observed && { observed: options.observed }) });
   await output.writeFile("ream.json", `${JSON.stringify(about, null, 2)}\n`);
   await output.finish();
   return bytes;
@@ -143,8 +143,14 @@ function plainModules(outputs: readonly OutputTensor[]): string[] {
   return [...new Set(["lm_head", ...plain.map(({ name }) => name.slice(0, -".weight".length))])].sort();
 }
 
-function editConfig(text: string, plan: Plan, dtype: DType | undefined): string {
-  const counted =
-    plan.experts.before === plan.experts.after ? text : editExpertCount(text, plan.experts.before, plan.experts.after);
-  return dtype === undefined ? counted : editDtype(counted, dtype);
+function editConfig(
+  text: string,
+  { model, predictionLayers }: PreparedModel,
+  plan: Plan,
+  dtype: DType | undefined,
+): string {
+  const { before, after } = plan.experts;
+  const counted = before === after ? text : editExpertCount(text, before, after, model.configPart);
+  const told = predictionLayers === "dropped" ? editNoPredictions(counted) : counted;
+  return dtype === undefined ? told : editDtype(told, dtype);
 }

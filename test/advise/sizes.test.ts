@@ -80,7 +80,7 @@ describe.each(compressible)("%s", (name, path) => {
     for (const [format, layout] of usable) {
       const plan = planSteps(parseOptions(compressOptions, { model: path, ...steps(format) }))!;
       for (const experts of [model.experts, ...expertTargets(model)]) {
-        const outputs = outputTensors(checkpoint, model, experts, undefined, { plan, scaleDtype });
+        const outputs = outputTensors(checkpoint, model, experts, undefined, { steps: { plan, scaleDtype } });
         const bytes = outputs.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
         expect(sizes.of(experts, layout).bytes, `${experts} ${format}`).toBe(bytes);
       }

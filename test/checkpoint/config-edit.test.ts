@@ -1,6 +1,6 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import { EXPERT_COUNT_KEYS, editDtype, editExpertCount } from "../../src/checkpoint/config-edit.js";
+import { describe, expect, it, test } from "vitest";
+import { EXPERT_COUNT_KEYS, editDtype, editExpertCount, editNoPredictions } from "../../src/checkpoint/config-edit.js";
 import { expectCode } from "./support.js";
 
 describe("editExpertCount", () => {
@@ -17,6 +17,14 @@ describe("editExpertCount", () => {
   "vision_config": {"num_experts": 4}, "layers": [{"num_experts": 16}, 16], "note": "num_experts: 16"
 }`;
     expect(editExpertCount(config(16), 16, 8)).toBe(config(8));
+  });
+
+  it("edits one part alone, where it is told which", () => {
+    const config = (count: number) => `{
+  "num_experts": 16, "talker_config": {"num_experts": 16, "thinker_config": {"num_experts": 16}},
+  "thinker_config": {"list": [{"thinker_config": 1}], "text_config": {"num_experts": ${count}}, "num_local_experts": ${count}}
+}`;
+    expect(editExpertCount(config(16), 16, 8, ["thinker_config"])).toBe(config(8));
   });
 
   it("finds escaped keys", () => {
@@ -55,6 +63,14 @@ describe("editExpertCount", () => {
       ),
     );
   });
+});
+
+test("editNoPredictions edits the number of prediction layers under its keys alone", () => {
+  const config = (count: number) =>
+    `{"num_nextn_predict_layers" : ${count}, "text_config": {"mtp_num_hidden_layers": ${count}}, "num_hidden_layers": 1,
+  "mtp_layer_types": [1], "num_mtp_layers": null}`;
+  expect(editNoPredictions(config(1))).toBe(config(0));
+  expect(editNoPredictions('{"num_mtp_layers":2}')).toBe('{"num_mtp_layers":0}');
 });
 
 describe("editDtype", () => {

@@ -4,6 +4,7 @@ import { decode, encode } from "../../src/checkpoint/dtypes.js";
 import type { DType, Tensor } from "../../src/checkpoint/tensor.js";
 import { pickTensorRows } from "../../src/checkpoint/tensor-rows.js";
 import { mergeGroup } from "../../src/compress/merge.js";
+import { neuronColumns } from "../../src/compress/neurons.js";
 import type { ExpertTensors } from "../../src/engine/backend.js";
 import { createReferenceBackend } from "../../src/engine/reference/reference-backend.js";
 import { Random } from "../../src/random.js";
@@ -44,7 +45,7 @@ function permuted(source: ExpertTensors, order: readonly number[]): ExpertTensor
   const columns = decode(source.down);
   const down = columns.map((_, i) => columns[Math.floor(i / width) * width + order[i % width]!]!);
   return {
-    gate: pickTensorRows(source.gate, order),
+    gate: pickTensorRows(source.gate!, order),
     up: pickTensorRows(source.up, order),
     down: { dtype: "F32", shape: source.down.shape, data: encode("F32", down) },
     ...(source.gateBias && { gateBias: pickTensorRows(source.gateBias, order) }),
@@ -101,12 +102,22 @@ test("biases are merged with the weights of the matrices, and only those that ar
   expect(merged.downBias).toEqual(mean("downBias", [0, 1, 2]));
 });
 
+test("experts without gates are merged as those that have one, and their neurons have no gate rows", async () => {
+  const [a, b] = [expert(1), expert(2)];
+  const plain = ({ gate: _, ...others }: ExpertTensors): ExpertTensors => others;
+  const group = { members: [0, 1], weights: [0.5, 0.5], permutations: { 1: [3, 2, 0, 1] } };
+  const merged = await mergeGroup(backend, group, (e) => plain(e === 0 ? a : b), { when: "once" });
+  const { gate: _, ...expected } = await mergeGroup(backend, group, (e) => (e === 0 ? a : b), { when: "once" });
+  expect(merged).toEqual(expected);
+  expect(neuronColumns(plain(a))).toEqual(neuronColumns(a).subarray(hidden * width));
+});
+
 test("a group that keeps its centroid gives the stored bytes back, also NaN", async () => {
   const source = expert(3, "BF16");
-  source.gate.data.set([0xff, 0x7f], 0);
+  source.gate!.data.set([0xff, 0x7f], 0);
   const group = { members: [0, 1], weights: [1, 0], permutations: {} };
   const merged = await mergeGroup(backend, group, () => source, { when: "once" });
-  expect(Buffer.from(merged.gate.data)).toEqual(Buffer.from(source.gate.data));
+  expect(Buffer.from(merged.gate!.data)).toEqual(Buffer.from(source.gate!.data));
 });
 
 test("rounding after each member differs from rounding once in bfloat16", async () => {
@@ -114,6 +125,6 @@ test("rounding after each member differs from rounding once in bfloat16", async 
   const group = { members: [0, 1, 2], weights: [0.2, 0.3, 0.5], permutations: {} };
   const once = await mergeGroup(backend, group, (e) => experts[e]!, { when: "once" });
   const each = await mergeGroup(backend, group, (e) => experts[e]!, { when: "each-member" });
-  expect(once.gate.dtype).toBe("BF16");
-  expect(Buffer.from(once.gate.data).equals(Buffer.from(each.gate.data))).toBe(false);
+  expect(once.gate!.dtype).toBe("BF16");
+  expect(Buffer.from(once.gate!.data).equals(Buffer.from(each.gate!.data))).toBe(false);
 });

@@ -57,7 +57,7 @@ function meanOutputs({ statistics, gatedOutputs }: Settings): Float64Array {
   const means = new Float64Array(count * hidden);
   const total = 4 + 3;
   for (const { x, batch } of batches) {
-    const { scores } = block.run(x).router;
+    const { scores } = block.run({ router: x, experts: x }).router;
     for (let e = 0; e < count; e++) {
       const outputs = backend.expertDown(backend.expertActivation(x, block.experts, e), block.experts, e);
       for (let t = 0; t < batch.length; t++) {
@@ -79,7 +79,8 @@ test.each([
 ] as const)("mean outputs with biases: %s, multiplied by scores: %s", (statistics, gatedOutputs) => {
   const settings = resolveSettings("ream", { statistics, gatedOutputs });
   const observer = new LayerObserver(backend, block, settings, batches.length, undefined);
-  for (const [index, { x, batch }] of batches.entries()) observer.add(index, x, block.run(x), batch);
+  for (const [index, { x, batch }] of batches.entries())
+    observer.add(index, x, block.run({ router: x, experts: x }), batch);
   const found = observer.finish(tensors).meanOutputs!;
   const expected = meanOutputs(settings);
   expect(found.length).toBe(expected.length);

@@ -47,6 +47,11 @@ export function randomExperts(random: Random, count: number, hidden: number, wid
   }));
 }
 
+/** The same experts without gates. */
+export function withoutGates(experts: readonly ExpertTensors[]): ExpertTensors[] {
+  return experts.map(({ gate: _, ...others }) => others);
+}
+
 /** The same experts with biases of the given kinds, about as large as what they are added to. */
 export function withBiases(
   random: Random,
@@ -56,7 +61,7 @@ export function withBiases(
 ): ExpertTensors[] {
   const bias = (length: number): Tensor => ({ dtype, shape: [length], data: encode(dtype, normals(random, length)) });
   return experts.map((expert) => {
-    const [width, hidden] = expert.gate.shape as [number, number];
+    const [width, hidden] = expert.up.shape as [number, number];
     return {
       ...expert,
       ...Object.fromEntries(kinds.map((kind) => [kind, bias(kind === "downBias" ? hidden : width)])),

@@ -66,7 +66,7 @@ describe.each(cases.filter(({ precision }) => precision === "f32"))("$variant", 
     expect(native.softmax(Float32Array.of(1e30, 1e30), 2)).toEqual(Float32Array.of(0.5, 0.5));
   });
 
-  test.each<Activation>(["silu", "gelu", "gelu_tanh", "sigmoid"])("%s", (activation) => {
+  test.each<Activation>(["silu", "gelu", "gelu_tanh", "sigmoid", "relu"])("%s", (activation) => {
     const gate = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 100);
     const ones = new Float32Array(gate.length).fill(1);
     const [actual, expected] = [native.gated(gate, ones, activation), reference.gated(gate, ones, activation)];

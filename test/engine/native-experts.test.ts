@@ -3,7 +3,16 @@ import { decode } from "../../src/checkpoint/dtypes.js";
 import type { DType } from "../../src/checkpoint/tensor.js";
 import type { Activation, Routing } from "../../src/engine/backend.js";
 import { Random } from "../../src/random.js";
-import { cases, expectClose, expectSame, normals, randomExperts, withBiases, withThreads } from "./native-cases.js";
+import {
+  cases,
+  expectClose,
+  expectSame,
+  normals,
+  randomExperts,
+  withBiases,
+  withoutGates,
+  withThreads,
+} from "./native-cases.js";
 
 /** In bf16 an activation near the middle of two bfloat16 numbers may round to the other one: 2^-8 of one term. */
 const TOLERANCE = { f32: 5e-6, bf16: 4e-3 };
@@ -36,12 +45,16 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
     { tokens: 9, count: 3, hidden: 20, width: 65, topK: 1, activation: "silu", biases: ["upBias"] },
     { tokens: 130, count: 3, hidden: 70, width: 48, topK: 2, activation: CLAMPED, biases: ALL_BIASES },
     { tokens: 2, count: 4, hidden: 65, width: 33, topK: 3, activation: CLAMPED, biases: ALL_BIASES },
+    { tokens: 130, count: 3, hidden: 70, width: 130, topK: 2, activation: "relu", biases: [], gates: false },
+    { tokens: 3, count: 4, hidden: 33, width: 65, topK: 2, activation: "relu", biases: ["upBias"], gates: false },
+    { tokens: 9, count: 3, hidden: 20, width: 20, topK: 1, activation: "silu", biases: [], gates: false },
   ] satisfies { activation: Activation; biases: readonly (typeof ALL_BIASES)[number][]; [size: string]: unknown }[])(
-    "$tokens tokens, $count experts $hidden x $width, biases $biases",
+    "$tokens tokens, $count experts $hidden x $width, biases $biases, gates $gates",
     (shape) => {
       const { tokens, count, hidden, width, topK, activation, biases } = shape;
       const random = new Random(tokens);
-      const tensors = withBiases(random, randomExperts(random, count, hidden, width), biases);
+      const gated = randomExperts(random, count, hidden, width);
+      const tensors = withBiases(random, "gates" in shape ? withoutGates(gated) : gated, biases);
       const [own, other] = [native.experts(tensors, activation), reference.experts(tensors, activation)];
       expect([own.count, own.hidden, own.width]).toEqual([count, hidden, width]);
       const x = normals(random, tokens * hidden);
@@ -73,6 +86,28 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
       expectClose(cosines[0], cosines[1], tolerance);
     },
   );
+
+  test("experts without gates are those whose gate is up", () => {
+    const random = new Random(11);
+    const plain = withoutGates(randomExperts(random, 3, 40, 70));
+    const [own, paired] = [plain, plain.map((expert) => ({ ...expert, gate: expert.up }))].map((tensors) =>
+      native.experts(tensors, "relu"),
+    );
+    const x = normals(random, 8 * 40);
+    expectSame(native.expertActivation(x, own!, 1), native.expertActivation(x, paired!, 1));
+    for (const scalesInputs of [false, true]) {
+      const routing = { ...randomRouting(random, 8, 2, 3), scalesInputs };
+      expectSame(native.routed(x, own!, routing).output, native.routed(x, paired!, routing).output);
+    }
+  });
+
+  test("gates of some experts only, and a bias of a gate that is not there, are range errors", () => {
+    const random = new Random(12);
+    const experts = randomExperts(random, 2, 8, 8);
+    const wrong = [[experts[0]!, withoutGates(experts)[1]!], withBiases(random, withoutGates(experts), ["gateBias"])];
+    for (const backend of [native, reference])
+      for (const tensors of wrong) expect(() => backend.experts(tensors, "relu")).toThrow(RangeError);
+  });
 
   test("weights that scale inputs", () => {
     const random = new Random(7);
@@ -181,7 +216,7 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
     const routing = { tokens: 1, topK: 1, weights: new Float32Array(1) };
     const refused: (() => unknown)[] = [
       () => native.experts([tensors[0]!, { ...tensors[1]!, up: tensors[1]!.down }], "silu"),
-      () => native.experts(tensors, "relu" as Activation),
+      () => native.experts(tensors, "tanh" as Activation),
       () => native.routed(x, experts, { ...routing, selected: Int32Array.of(2) }),
       () => native.routed(x, experts, { ...routing, selected: Int32Array.of(-1) }),
       () => native.routed(x, experts, { ...routing, selected: Int32Array.of(0, 1) }),

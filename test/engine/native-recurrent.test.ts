@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Backend } from "../../src/engine/backend.js";
+import type { Backend, LinearAttentionShape } from "../../src/engine/backend.js";
 import { Random } from "../../src/random.js";
 import { cases, expectClose, expectSame, normals, withThreads } from "./native-cases.js";
 import { type RecurrentCase, recurrentCases } from "./recurrent-cases.js";
@@ -179,15 +179,18 @@ describe.each(cases.slice(0, 1).flatMap(({ native, reference }) => [native, refe
   });
 
   test("what does not fit linear attention is a range error", () => {
-    const shape = { heads: 2, keySize: 3, valueSize: 1 };
+    const shape: LinearAttentionShape = { heads: 2, keySize: 3, valueSize: 1 };
     const run = (qkv: Float32Array, logDecay: Float32Array, changed = shape, segments = none(2)) => {
       return () => backend.linearAttention(qkv, logDecay, changed, segments);
     };
     expect(run(zeros(28), zeros(2))()).toEqual(zeros(4));
+    expect(run(zeros(28), zeros(4))()).toEqual(zeros(4));
     const refused = [
       run(zeros(27), zeros(2)),
       run(zeros(28), zeros(3)),
       run(zeros(28), zeros(2), { ...shape, heads: 0 }),
+      run(zeros(28), zeros(2), { ...shape, keyHeads: 3 }),
+      run(zeros(28), zeros(2), { ...shape, keyHeads: 0 }),
       run(zeros(28), zeros(2), { ...shape, keySize: 4 }),
       run(zeros(28), zeros(2), { ...shape, valueSize: 0 }),
       run(zeros(28), zeros(2), shape, none(1)),

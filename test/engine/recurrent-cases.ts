@@ -71,14 +71,23 @@ function deltaRuleInputs(
   };
 }
 
-export function linearAttentionCase(random: Random, tokens: number, shape: LinearAttentionShape): RecurrentCase {
-  const { heads, keySize, valueSize } = shape;
-  const qkv = normals(random, tokens * heads * (2 * keySize + valueSize));
-  const logDecay = Float32Array.from({ length: heads }, (_, head) => -(2 ** (-head - 1)));
+export function linearAttentionCase(
+  random: Random,
+  tokens: number,
+  shape: LinearAttentionShape,
+  decay: "constant" | "of each token" = "constant",
+): RecurrentCase {
+  const { heads, keyHeads = heads, keySize, valueSize } = shape;
+  const qkv = normals(random, tokens * (2 * keyHeads * keySize + heads * valueSize));
+  const constant = Float32Array.from({ length: heads }, (_, head) => -(2 ** (-head - 1)));
+  const changing = normals(random, tokens * heads).map((value) => -0.3 * value ** 2);
   return {
     stateSize: heads * keySize * valueSize,
     row: heads * valueSize,
-    run: (backend, ranges) => backend.linearAttention(select(qkv, tokens, ranges), logDecay, shape, segmentsOf(ranges)),
+    run: (backend, ranges) => {
+      const logDecay = decay === "constant" ? constant : select(changing, tokens, ranges);
+      return backend.linearAttention(select(qkv, tokens, ranges), logDecay, shape, segmentsOf(ranges));
+    },
   };
 }
 
@@ -101,6 +110,10 @@ export const recurrentCases: [string, (random: Random, tokens: number) => Recurr
     (r, n) => deltaRuleCase(r, n, { keyHeads: 1, valueHeads: 1, keySize: 1, valueSize: 1 }, "channel"),
   ],
   ["linear attention", (r, n) => linearAttentionCase(r, n, { heads: 3, keySize: 64, valueSize: 64 })],
+  [
+    "linear attention, shared keys and decays of each token",
+    (r, n) => linearAttentionCase(r, n, { heads: 6, keyHeads: 2, keySize: 20, valueSize: 70 }, "of each token"),
+  ],
   ["linear attention, odd sizes", (r, n) => linearAttentionCase(r, n, { heads: 2, keySize: 7, valueSize: 69 })],
 ];
 

@@ -104,6 +104,34 @@ test("linear attention is a sum over earlier tokens, decayed by their distance",
   expectClose(out, expected, 1e-6);
 });
 
+test("linear attention with decays of each token and shared keys", () => {
+  const random = new Random(3);
+  const [tokens, heads, keyHeads, keySize, valueSize] = [6, 4, 2, 3, 2];
+  const row = 2 * keyHeads * keySize + heads * valueSize;
+  const qkv = normals(random, tokens * row);
+  const logDecay = normals(random, tokens * heads).map((value) => -(value ** 2));
+  const shape = { heads, keyHeads, keySize, valueSize };
+  const out = backend.linearAttention(qkv, logDecay, shape, [{ tokens, state: undefined }]);
+  const expected = new Float64Array(out.length);
+  for (let t = 0; t < tokens; t++) {
+    for (let head = 0; head < heads; head++) {
+      let decay = 0;
+      for (let past = t; past >= 0; past--) {
+        const part = Math.floor(head / 2) * keySize;
+        let dot = 0;
+        for (let i = 0; i < keySize; i++)
+          dot += qkv[t * row + part + i]! * qkv[past * row + keyHeads * keySize + part + i]!;
+        for (let j = 0; j < valueSize; j++) {
+          const value = qkv[past * row + 2 * keyHeads * keySize + head * valueSize + j]!;
+          expected[(t * heads + head) * valueSize + j]! += Math.exp(decay) * dot * value;
+        }
+        decay += logDecay[past * heads + head]!;
+      }
+    }
+  }
+  expectClose(out, expected, 1e-6);
+});
+
 test("convolution by hand", () => {
   // Two channels: the sum of three inputs plus 1, and the input of two tokens before.
   const weight = Float32Array.of(1, 1, 1, 1, 0, 0);

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig
+
+from auto_model import auto_class, text_logits
 
 torch.set_num_threads(1)
 
@@ -28,20 +30,22 @@ def tensors(folder):
 
 # Routers with their biases and routed experts, by the names of all families.
 ROUTED = re.compile(
-    r"\.(mlp|block_sparse_moe|feed_forward)\.(experts|gate|router|moe_statics|expert_bias|e_score_correction_bias|"
-    r"input_linear|output_linear)\b")
+    r"\.(mlp|block_sparse_moe|feed_forward|mixer|ffn)\.(experts|gate|router|moe_statics|expert_bias|e_score_correction_bias|"
+    r"input_linear|output_linear)\b|\.layers\.\d+\.(experts|router\.(proj|per_expert_scale))\b")
 COUNTS = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"]
 
 
 def check(folder, result, source):
-    model, info = AutoModelForCausalLM.from_pretrained(
+    family = AutoConfig.from_pretrained(folder).model_type
+    model, info = auto_class(family).from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     with safe_open(result, "pt") as file:
         ids, logits = file.get_tensor("input_ids").long(), file.get_tensor("logits")
     with torch.no_grad():
-        expected = model.eval()(ids, use_cache=False).logits
+        expected = text_logits(model.eval(), ids)
     before, after = tensors(source), tensors(folder)
-    config = model.config.get_text_config()
+    config = getattr(model, "thinker", model).config.get_text_config()
+    config = getattr(config, "ffn_config", config)
     return {
         "logits": float((logits - expected).abs().max()),
         "spread": float(expected.std()),

@@ -83,7 +83,8 @@ async function compressed(method: Method, dtype: DType | undefined) {
   const plan: Plan = { format: "ream-plan", version: 1, method, rounding: "once", experts, layers: planned.value };
   const out = join(temporary, `${method}-${dtype}`);
   const output = await OutputFolder.create(out, { fingerprint: "test" });
-  const opened = { name: "test", hubId: undefined, folder, checkpoint, model };
+  const prediction = { predictions: [], omitted: new Set<string>(), predictionLayers: undefined, notes: [] };
+  const opened = { name: "test", hubId: undefined, folder, checkpoint, model, ...prediction };
   const writing = writeCheckpoint({ opened, output, plan, backend, mergedDtype: undefined, dtype, shards: "source" });
   for (let step = await writing.next(); !step.done; ) step = await writing.next();
   await output.close();

@@ -203,7 +203,7 @@ async function mergedDeviation(
       });
       const wanted = await target.feedForward.experts.read(expected, slot);
       for (const part of EXPERT_PARTS)
-        worst = Math.max(worst, largestDifference(decode(merged[part]), decode(wanted[part])));
+        worst = Math.max(worst, largestDifference(decode(merged[part]!), decode(wanted[part]!)));
     }
   }
   await expected.close();

@@ -72,25 +72,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Lightning attention. `tokens` `[segments]`, states `[heads, key_size, value_size]`.
+    /// Linear attention. `tokens` `[segments]`, states `[value_heads, key_size, value_size]`.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments)]
     pub fn linear_attention(
         &self,
         qkv: &[f32],
         log_decay: &[f32],
-        heads: u32,
+        key_heads: u32,
+        value_heads: u32,
         key_size: u32,
         value_size: u32,
         tokens: &[u32],
         states: Vec<Option<&mut [f32]>>,
         out: Output<f32>,
     ) -> Result<()> {
-        let [count, key_size, value_size] = [heads, key_size, value_size].map(|size| size as usize);
-        let shape = Shape { key_heads: count, value_heads: count, key_size, value_size };
+        let [key_heads, value_heads, key_size, value_size] =
+            [key_heads, value_heads, key_size, value_size].map(|size| size as usize);
+        let shape = Shape { key_heads, value_heads, key_size, value_size };
         let rows = check_heads(qkv, shape, out, "linearAttention")?;
-        check_length(log_decay, &[count], "linearAttention: logDecay")?;
-        let state = [count, key_size, value_size];
+        if log_decay.len() != value_heads {
+            check_length(log_decay, &[rows, value_heads], "linearAttention: logDecay")?;
+        }
+        let state = [value_heads, key_size, value_size];
         let segments = segments(tokens, states, rows, &state, &[qkv, log_decay], out, "linearAttention")?;
         linear_attention(&self.0, qkv, log_decay, shape, &segments, out);
         Ok(())

@@ -7,8 +7,8 @@ export interface PackedMatrix {
 export interface PackedExperts {
   /** Adds the next expert; each weight is a dtype and its bytes. */
   push(
-    gateDtype: string,
-    gate: Uint8Array,
+    gateDtype: string | undefined,
+    gate: Uint8Array | undefined,
     upDtype: string,
     up: Uint8Array,
     downDtype: string,
@@ -50,7 +50,8 @@ export interface Engine {
   matrix(dtype: string, data: Uint8Array, rows: number, columns: number): PackedMatrix;
   /** Sum of the words of a packed weight, wrapping around: its time is that of reading the weight. */
   checksum(matrix: PackedMatrix): number;
-  experts(hidden: number, width: number, activation: ActivationKind): PackedExperts;
+  /** `gated`: whether `push` will be given gates. */
+  experts(hidden: number, width: number, activation: ActivationKind, gated: boolean): PackedExperts;
   linear(x: Float32Array, matrix: PackedMatrix, bias: Float32Array | undefined, out: Float32Array): void;
   headLinear(x: Float32Array, heads: readonly PackedMatrix[], out: Float32Array): void;
   rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number, out: Float32Array): void;
@@ -140,7 +141,8 @@ export interface Engine {
   linearAttention(
     qkv: Float32Array,
     logDecay: Float32Array,
-    heads: number,
+    keyHeads: number,
+    valueHeads: number,
     keySize: number,
     valueSize: number,
     tokens: Uint32Array,

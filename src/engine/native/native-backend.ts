@@ -1,7 +1,7 @@
 import type { Tensor } from "../../checkpoint/tensor.js";
 import { ReamError } from "../../errors.js";
 import type { Activation, Backend, Experts, Matrix, Precision } from "../backend.js";
-import { expertBiases } from "../expert-biases.js";
+import { expertBiases, haveGates } from "../expert-biases.js";
 import type { ActivationKind, Engine, PackedExperts, PackedMatrix } from "./binary.js";
 import { checked, own, shapeOf } from "./checked.js";
 import { NativeKeyValueCache, packSegments } from "./key-value-cache.js";
@@ -147,16 +147,17 @@ export function createNativeBackend(options: NativeOptions): Backend {
       return out;
     },
     experts(tensors, activation) {
-      const [width, hidden] = tensors[0] === undefined ? [0, 0] : shapeOf(tensors[0].gate, "experts");
+      const [width, hidden] = tensors[0] === undefined ? [0, 0] : shapeOf(tensors[0].up, "experts");
       const biases = expertBiases(tensors, width, hidden);
-      const packed = checked(() => engine.experts(hidden, width, kindOf(activation)));
+      const gates = haveGates(tensors);
+      const packed = checked(() => engine.experts(hidden, width, kindOf(activation), gates));
       try {
         for (const [e, { gate, up, down }] of tensors.entries()) {
           const added = [biases.gate?.[e], biases.up?.[e], biases.down?.[e]] as const;
-          checkShape(gate, width, hidden);
+          if (gate !== undefined) checkShape(gate, width, hidden);
           checkShape(up, width, hidden);
           checkShape(down, hidden, width);
-          checked(() => packed.push(gate.dtype, gate.data, up.dtype, up.data, down.dtype, down.data, ...added));
+          checked(() => packed.push(gate?.dtype, gate?.data, up.dtype, up.data, down.dtype, down.data, ...added));
         }
       } catch (error) {
         packed.dispose();

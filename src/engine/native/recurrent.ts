@@ -24,9 +24,10 @@ export function recurrentOperations(engine: Engine): Pick<Backend, "convolution"
     },
     linearAttention(qkv, logDecay, shape, segments) {
       const [heads, keySize, valueSize] = [whole(shape.heads), whole(shape.keySize), whole(shape.valueSize)];
+      const keyHeads = whole(shape.keyHeads ?? heads);
       const { tokens, states, total } = columnsOf(segments);
       const out = new Float32Array(total * heads * valueSize);
-      checked(() => engine.linearAttention(qkv, logDecay, heads, keySize, valueSize, tokens, states, out));
+      checked(() => engine.linearAttention(qkv, logDecay, keyHeads, heads, keySize, valueSize, tokens, states, out));
       return out;
     },
   };

@@ -104,6 +104,7 @@ const ACTIVATIONS: Record<Exclude<Activation, ClampedSwiglu>, (x: number) => num
   gelu: (x) => 0.5 * x * (1 + errorFunction(x * Math.SQRT1_2)),
   gelu_tanh: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+  relu: (x) => (x < 0 ? 0 : x),
 };
 
 /** Element-wise gated activation. */

@@ -7,7 +7,8 @@ import { dot, rowsOf } from "./products.js";
 export type Linear = (x: Float32Array, matrix: Matrix, bias?: Float32Array) => Float32Array;
 
 export interface ReferenceExperts extends Experts {
-  readonly gate: readonly Matrix[];
+  /** Undefined: the experts have no gates. */
+  readonly gate: readonly Matrix[] | undefined;
   readonly up: readonly Matrix[];
   readonly down: readonly Matrix[];
   readonly biases: ExpertBiases;
@@ -17,8 +18,9 @@ export interface ReferenceExperts extends Experts {
 /** activation(gate x, up x) of one expert: `[tokens, width]`. */
 export function expertActivation(linear: Linear, x: Float32Array, experts: ReferenceExperts, expert: number) {
   const { biases, activation } = experts;
-  const gate = linear(x, experts.gate[expert]!, biases.gate?.[expert]);
-  return gated(gate, linear(x, experts.up[expert]!, biases.up?.[expert]), activation);
+  const up = linear(x, experts.up[expert]!, biases.up?.[expert]);
+  const gate = experts.gate === undefined ? up : linear(x, experts.gate[expert]!, biases.gate?.[expert]);
+  return gated(gate, up, activation);
 }
 
 /** As `expertActivation` of the rows of x times factors `[tokens]`: w (gate x) is gate (w x) where there is no bias. */
@@ -32,7 +34,8 @@ function scaledActivation(
   const { width } = experts;
   // Not the inputs are scaled: in bf16 they are rounded as other inputs are.
   const scaled = (matrix: Matrix) => linear(x, matrix).map((value, i) => factors[Math.floor(i / width)]! * value);
-  return gated(scaled(experts.gate[expert]!), scaled(experts.up[expert]!), experts.activation);
+  const up = scaled(experts.up[expert]!);
+  return gated(experts.gate === undefined ? up : scaled(experts.gate[expert]!), up, experts.activation);
 }
 
 /** Outputs of one expert for given activations: `[tokens, hidden]`. */

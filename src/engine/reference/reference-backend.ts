@@ -1,7 +1,7 @@
 import { decode, encode } from "../../checkpoint/dtypes.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
 import type { Backend, Experts, Matrix, Precision } from "../backend.js";
-import { expertBiases } from "../expert-biases.js";
+import { expertBiases, haveGates } from "../expert-biases.js";
 import { assignment } from "./assignment.js";
 import { attention } from "./attention.js";
 import { convolution } from "./convolution.js";
@@ -84,14 +84,15 @@ export function createReferenceBackend(precision: Precision): Backend {
     softmax,
     gated,
     experts(tensors, activation): ReferenceExperts {
-      const gate = tensors.map((expert) => matrix(expert.gate));
-      const { rows: width, columns: hidden } = gate[0] ?? { rows: 0, columns: 0 };
+      const up = tensors.map((expert) => matrix(expert.up));
+      const { rows: width, columns: hidden } = up[0] ?? { rows: 0, columns: 0 };
+      const gate = haveGates(tensors) ? tensors.map((expert) => matrix(expert.gate!)) : undefined;
       return {
         count: tensors.length,
         hidden,
         width,
         gate,
-        up: tensors.map((expert) => matrix(expert.up)),
+        up,
         down: tensors.map((expert) => matrix(expert.down)),
         biases: expertBiases(tensors, width, hidden),
         activation,

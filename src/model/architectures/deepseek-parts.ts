@@ -7,8 +7,11 @@ import { type Frame, gatedBlock, linear, readExperts, rmsNorm } from "./parts.js
 /** The latent norms have this epsilon whatever `rms_norm_eps` says. */
 const LATENT_EPSILON = 1e-6;
 
-/** Multi-head latent attention in DeepSeek's keys and names. `adjacent`: the pairing of rotated dimensions. */
-export function latentAttention(prefix: string, frame: Frame, adjacent: boolean): LatentAttentionDescription {
+/**
+ * Multi-head latent attention in DeepSeek's keys and names. `adjacent`: the pairing of rotated dimensions; "none": nothing is
+ * rotated.
+ */
+export function latentAttention(prefix: string, frame: Frame, adjacent: boolean | "none"): LatentAttentionDescription {
   const { config, hidden } = frame;
   const heads = config.count("num_attention_heads");
   const plainSize = config.count("qk_nope_head_dim");
@@ -17,7 +20,8 @@ export function latentAttention(prefix: string, frame: Frame, adjacent: boolean)
   const rank = config.count("kv_lora_rank");
   const bias = config.boolean("attention_bias", false);
   const headSize = plainSize + rotarySize;
-  const rope = readRope(config, rotarySize, 10_000, { pairing: adjacent ? "adjacent" : "halves" });
+  const pairing = adjacent === true ? "adjacent" : "halves";
+  const rope = adjacent === "none" ? undefined : readRope(config, rotarySize, 10_000, { pairing, whole: true });
   return {
     kind: "latent-attention",
     heads,
@@ -25,7 +29,7 @@ export function latentAttention(prefix: string, frame: Frame, adjacent: boolean)
     rotarySize,
     valueSize,
     rank,
-    scale: headSize ** -0.5 * yarnGrowth(config) ** 2,
+    scale: headSize ** -0.5 * (rope === undefined ? 1 : yarnGrowth(config) ** 2),
     rope,
     query: config.has("q_lora_rank")
       ? {
@@ -66,10 +70,15 @@ export function correctedRouter(prefix: string, { config, topK }: Frame): Router
 }
 
 /** A DeepSeek block: routed experts, and shared ones that are one wide expert. */
-export function deepseekMoe(prefix: string, frame: Frame, router: RouterDescription): MoeDescription {
+export function deepseekMoe(
+  prefix: string,
+  frame: Frame,
+  router: RouterDescription,
+  { sharedKey = "n_shared_experts" } = {},
+): MoeDescription {
   const { config, activation } = frame;
   const width = config.count("moe_intermediate_size");
-  const shared = config.has("n_shared_experts") ? config.number("n_shared_experts") : 0;
+  const shared = config.has(sharedKey) ? config.number(sharedKey) : 0;
   return {
     kind: "moe",
     activation,

@@ -79,7 +79,7 @@ function attention(prefix: string, frame: Frame, rotated: boolean, chunked: bool
     chunk: chunked ? config.count("attention_chunk_size", 8192) : undefined,
     ...(normed ? { queryNorm: norm, keyNorm: norm, normsRotated: true } : {}),
     temperature: tuned
-      ? { floorScale: config.count("floor_scale", 8192), scale: config.number("attn_scale", 0.1) }
+      ? { floorScale: config.count("floor_scale", 8192), scale: config.number("attn_scale", 0.1), first: 1 }
       : undefined,
   };
 }

@@ -17,9 +17,12 @@ import type { AttentionDescription } from "../mixers/descriptions.js";
 import type { RopeDescription } from "../rope.js";
 import { type StackedOptions, stackedExperts } from "../storage/stacked.js";
 
-/** Tells which tensors a checkpoint has: some families are stored in more than one layout. */
+/** Tells which tensors a checkpoint has, and their shapes: some families are stored in more than one layout. */
 export interface TensorNames {
   has(name: string): boolean;
+  /** Where a multimodal checkpoint has the text model; undefined: `model.` and `lm_head`. */
+  readonly root?: { readonly prefix: string; readonly head: string; readonly tied: boolean };
+  readonly tensors?: ReadonlyMap<string, { readonly shape: readonly number[] }>;
 }
 
 /** Sizes and choices that every family has, read from config.json. */
@@ -40,7 +43,12 @@ const EXPERT_KEYS = ["num_experts", "num_local_experts", "n_routed_experts", "mo
 export function readFrame(
   config: ConfigReader,
   tensors: TensorNames,
-  keys: { readonly topK?: string; readonly epsilon?: string; readonly defaultEpsilon?: number } = {},
+  keys: {
+    readonly topK?: string;
+    readonly epsilon?: string;
+    readonly defaultEpsilon?: number;
+    readonly activation?: string;
+  } = {},
 ): Frame {
   return {
     config,
@@ -50,37 +58,44 @@ export function readFrame(
     epsilon: config.number(keys.epsilon ?? "rms_norm_eps", keys.defaultEpsilon ?? 1e-6),
     experts: config.uniformCount(EXPERT_KEYS, MOST_EXPERTS),
     topK: config.uniformCount([keys.topK ?? "num_experts_per_tok"]),
-    activation: readActivation(config),
+    activation: readActivation(config, keys.activation),
   };
 }
+
+/** What an architecture says of a layer. */
+export type DecoderLayer = Omit<LayerDescription, "index" | "prefix">;
 
 /** The model around its layers, as most families have it; `options` says what differs. */
 export function describeDecoder(
   family: string,
-  { config, hidden, layers, epsilon, experts, topK }: Frame,
-  layer: (index: number, prefix: string) => Omit<LayerDescription, "index" | "prefix">,
+  { config, tensors, hidden, layers, epsilon, experts, topK }: Frame,
+  layer: (index: number, prefix: string) => DecoderLayer,
   options: {
     /** What the names of the decoder's tensors start with. */
     readonly prefix?: string;
     readonly head?: string;
     readonly tied?: boolean;
+    /** How the list of layers is called. */
+    readonly stack?: string;
   } & Partial<ModelDescription> = {},
 ): ModelDescription {
-  const { prefix = "model.", head = "lm_head", tied = config.boolean("tie_word_embeddings", false), ...rest } = options;
+  const { prefix = tensors.root?.prefix ?? "model.", head = tensors.root?.head ?? "lm_head", ...others } = options;
+  const { tied = tensors.root?.tied ?? config.boolean("tie_word_embeddings", false), ...more } = others;
+  const { stack = "layers", ...rest } = more;
   const vocabulary = config.count("vocab_size");
   const embedding = `${prefix}embed_tokens.weight`;
   return {
     family,
     hiddenSize: hidden,
     vocabularySize: vocabulary,
-    maxPositions: config.count("max_position_embeddings"),
+    maxPositions: config.count(["max_position_embeddings", "model_max_length"]),
     embedding,
     finalNorm: rmsNorm(`${prefix}norm.weight`, hidden, epsilon),
     outputHead: { weight: tied ? embedding : `${head}.weight`, shape: [vocabulary, hidden] },
     experts,
     topK,
     layers: Array.from({ length: layers }, (_, index) => {
-      const layerPrefix = `${prefix}layers.${index}.`;
+      const layerPrefix = `${prefix}${stack}.${index}.`;
       return { index, prefix: layerPrefix, ...layer(index, layerPrefix) };
     }),
     ...rest,
@@ -235,22 +250,38 @@ export function layerTypes<T extends string>(
   const given = config.strings("layer_types");
   if (given.length === 0) return Array.from({ length: layers }, (_, layer) => otherwise(layer));
   const wrong = given.find((type) => !(known as readonly string[]).includes(type));
-  if (wrong !== undefined) refuse("layer_types", wrong, known);
-  if (given.length < layers) {
-    throw new ReamError("CONFIG_VALUE", `layer_types has ${given.length} entries for ${layers} layers`, {
-      where: "config.json layer_types",
-    });
-  }
+  if (wrong !== undefined) refuseOption("layer_types", wrong, known);
+  expectEntries("layer_types", given, layers);
   return given as readonly T[];
+}
+
+function expectEntries(key: string, given: readonly unknown[], layers: number): void {
+  if (given.length >= layers) return;
+  throw new ReamError("CONFIG_VALUE", `${key} has ${given.length} entries for ${layers} layers`, {
+    where: `config.json ${key}`,
+  });
+}
+
+/** Which layers are MoE: by `mlp_layer_types` ("dense" or "sparse"), else all from `firstMoe` on. */
+export function sparseByType({ config, layers }: Frame, firstMoe: number): (layer: number) => boolean {
+  const types = config.strings("mlp_layer_types");
+  if (types.length === 0) return (layer) => layer >= firstMoe;
+  const known = ["dense", "sparse"];
+  const wrong = types.find((type) => !known.includes(type));
+  if (wrong !== undefined) refuseOption("mlp_layer_types", wrong, known);
+  expectEntries("mlp_layer_types", types, layers);
+  // Layers behind the last one are for multi-token prediction, and sparse.
+  return (layer) => (types[layer] ?? "sparse") === "sparse";
 }
 
 /** Refuses an option whose value is not one of those that are implemented. */
 export function expectOption(config: ConfigReader, key: string, known: readonly unknown[]): void {
   const value = config.values[key];
-  if (value !== undefined && value !== null && !known.includes(value)) refuse(key, value, known);
+  if (value !== undefined && value !== null && !known.includes(value)) refuseOption(key, value, known);
 }
 
-function refuse(key: string, value: unknown, known: readonly unknown[]): never {
+/** The error of an option whose value is not one of those that are implemented. */
+export function refuseOption(key: string, value: unknown, known: readonly unknown[]): never {
   throw new ReamError("CONFIG_UNSUPPORTED", `${key} ${JSON.stringify(value)} is not supported`, {
     where: `config.json ${key}`,
     hint: `Supported: ${known.map((one) => JSON.stringify(one)).join(", ")}.`,

@@ -1,7 +1,15 @@
 import type { LayerDescription, Norm } from "../description.js";
 import type { AttentionDescription, DeltaRuleDescription } from "../mixers/descriptions.js";
 import { readRope } from "../rope.js";
-import { type Frame, groupedQueryAttention, layerTypes, linear, readHeads, rmsNorm } from "./parts.js";
+import {
+  type DecoderLayer,
+  type Frame,
+  groupedQueryAttention,
+  layerTypes,
+  linear,
+  readHeads,
+  rmsNorm,
+} from "./parts.js";
 
 /** RMS norm whose factors are stored less one. */
 export function plusOneNorm(weight: string, size: number, epsilon: number): Norm {
@@ -13,7 +21,7 @@ export function hybridLayers(
   frame: Frame,
   deltaRule: (prefix: string, frame: Frame) => DeltaRuleDescription,
   feedForward: (index: number, prefix: string) => LayerDescription["feedForward"],
-): (index: number, prefix: string) => Omit<LayerDescription, "index" | "prefix"> {
+): (index: number, prefix: string) => DecoderLayer {
   const interval = frame.config.count("full_attention_interval", 4);
   const types = layerTypes(frame, ["full_attention", "linear_attention"], (layer) =>
     (layer + 1) % interval === 0 ? "full_attention" : "linear_attention",
@@ -22,7 +30,8 @@ export function hybridLayers(
   return (index, prefix) => ({
     aroundMixer: { inputNorm: norm(`${prefix}input_layernorm.weight`) },
     mixer:
-      types[index] === "full_attention"
+      // A layer behind the last one is for multi-token prediction, and has attention.
+      (types[index] ?? "full_attention") === "full_attention"
         ? gatedAttention(`${prefix}self_attn.`, frame)
         : deltaRule(`${prefix}linear_attn.`, frame),
     aroundFeedForward: { inputNorm: norm(`${prefix}post_attention_layernorm.weight`) },

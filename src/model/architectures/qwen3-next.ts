@@ -2,6 +2,7 @@ import type { ConfigReader } from "../config.js";
 import type { ModelDescription, Projection } from "../description.js";
 import type { DeltaRuleDescription } from "../mixers/descriptions.js";
 import { describeDecoder, type Frame, linear, readFrame, type TensorNames } from "./parts.js";
+import { separatePrediction } from "./predictions.js";
 import { deltaRuleSizes, hybridLayers, plusOneNorm } from "./qwen-hybrid.js";
 import { qwenFeedForward, sparseLayers } from "./qwen-layers.js";
 
@@ -9,14 +10,13 @@ import { qwenFeedForward, sparseLayers } from "./qwen-layers.js";
 export function describeQwen3Next(config: ConfigReader, tensors: TensorNames): ModelDescription {
   const frame = readFrame(config, tensors);
   const isMoe = sparseLayers(config);
-  return describeDecoder(
-    "qwen3_next",
-    frame,
-    hybridLayers(frame, packedDeltaRule, (index, prefix) =>
-      qwenFeedForward(prefix, frame, isMoe(index), { normalise: true, shared: true }),
-    ),
-    { finalNorm: plusOneNorm("model.norm.weight", frame.hidden, frame.epsilon) },
+  const layer = hybridLayers(frame, packedDeltaRule, (index, prefix) =>
+    qwenFeedForward(prefix, frame, index >= frame.layers || isMoe(index), { normalise: true, shared: true }),
   );
+  return describeDecoder("qwen3_next", frame, layer, {
+    ...separatePrediction(frame, layer, plusOneNorm),
+    finalNorm: plusOneNorm("model.norm.weight", frame.hidden, frame.epsilon),
+  });
 }
 
 /** The stored projections have, for each key head, [query, key, values, gates] and [betas, decays]. */

@@ -3,26 +3,28 @@ import { cacheOf, cacheSize, KeyValueState } from "../layer-state.js";
 import { ropeTable } from "../rope.js";
 import { normTensors, projectionTensors } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
-import type { AttentionDescription } from "./descriptions.js";
+import type { AttentionDescription, QueryTemperature } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
+import { softplus } from "./softplus.js";
 
 /** Softmax attention with grouped keys and values. */
 export const attention: MixerKind<AttentionDescription> = {
-  tensors({ query, key, value, output, gate, queryNorm, keyNorm, sinks, heads }) {
+  tensors({ query, key, value, output, gate, queryNorm, keyNorm, valueNorm, sinks, heads }) {
     return [
       ...[query, key, value, output, ...(gate === undefined ? [] : [gate])].flatMap(projectionTensors),
-      ...[queryNorm, keyNorm].flatMap(normTensors),
+      ...[queryNorm, keyNorm, valueNorm].flatMap(normTensors),
       ...(sinks === undefined ? [] : [{ name: sinks, shape: [heads] }]),
     ];
   },
   load,
-  makeState: ({ keyValueHeads, headSize }, backend) =>
-    new KeyValueState(backend.keyValueCache(keyValueHeads, headSize)),
-  stateSize: ({ keyValueHeads, headSize }, backend) => cacheSize(keyValueHeads, headSize, headSize, backend),
+  makeState: ({ keyValueHeads, headSize, valueSize }, backend) =>
+    new KeyValueState(backend.keyValueCache(keyValueHeads, headSize, valueSize)),
+  stateSize: ({ keyValueHeads, headSize, valueSize = headSize }, backend) =>
+    cacheSize(keyValueHeads, headSize, valueSize, backend),
 };
 
 async function load(description: AttentionDescription, loader: WeightLoader): Promise<Mixer> {
-  const { heads, keyValueHeads, headSize, rope, normsRotated = false, clip, temperature } = description;
+  const { heads, keyValueHeads, headSize, rope, normsRotated = false, clip, temperature, valueScale = 1 } = description;
   const { backend } = loader;
   const project = {
     query: await loader.projection(description.query),
@@ -33,6 +35,7 @@ async function load(description: AttentionDescription, loader: WeightLoader): Pr
   };
   const queryNorm = await loader.optionalNorm(description.queryNorm);
   const keyNorm = await loader.optionalNorm(description.keyNorm);
+  const valueNorm = await loader.optionalNorm(description.valueNorm);
   const sinks = description.sinks === undefined ? undefined : await loader.vector(description.sinks);
   const shape = { ...description, sinks };
 
@@ -53,10 +56,17 @@ async function load(description: AttentionDescription, loader: WeightLoader): Pr
     [query, key] = [turned(cut(query), heads), turned(cut(key), keyValueHeads)];
     if (normsRotated) [query, key] = [queryNorm(query), keyNorm(key)];
     if (temperature !== undefined) scaleQueries(query, heads * headSize, position, temperature);
-    return { query, key, value: cut(project.value(x)) };
+    return { query, key, value: scaled(cut(valueNorm(project.value(x))), valueScale) };
   };
-  const output = (x: Float32Array, mixed: Float32Array) =>
-    project.output(project.gate === undefined ? mixed : backend.gated(project.gate(x), mixed, "sigmoid"));
+  const gated = (x: Float32Array, mixed: Float32Array) => {
+    if (project.gate === undefined) return mixed;
+    const gate = project.gate(x);
+    if (description.gateActivation === undefined && gate.length === mixed.length)
+      return backend.gated(gate, mixed, "sigmoid");
+    const activate = description.gateActivation === "softplus" ? softplus : sigmoid;
+    return multiplied(mixed, gate.map(activate));
+  };
+  const output = (x: Float32Array, mixed: Float32Array) => project.output(gated(x, mixed));
 
   return {
     mix(x, batch) {
@@ -89,15 +99,32 @@ function clipped(values: Float32Array, limit: number): Float32Array {
   return values.map((value) => Math.min(limit, Math.max(-limit, value)));
 }
 
-/** Llama 4: queries of far positions get larger, in steps. */
-function scaleQueries(
+/** Numbers times factors, each of which is of one or several numbers that follow each other; in place. */
+function multiplied(values: Float32Array, factors: Float32Array): Float32Array {
+  const each = values.length / factors.length;
+  for (let i = 0; i < values.length; i++) values[i]! *= factors[Math.floor(i / each)]!;
+  return values;
+}
+
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}
+
+/** Multiplies values in place. */
+function scaled(values: Float32Array, factor: number): Float32Array {
+  if (factor !== 1) for (let i = 0; i < values.length; i++) values[i]! *= factor;
+  return values;
+}
+
+/** Queries of far positions get larger, in steps. `row`: numbers of a token. */
+export function scaleQueries(
   query: Float32Array,
   row: number,
   position: (token: number) => number,
-  { floorScale, scale }: NonNullable<AttentionDescription["temperature"]>,
+  { floorScale, scale, first }: QueryTemperature,
 ): void {
   for (let token = 0; token * row < query.length; token++) {
-    const factor = Math.log(1 + Math.floor((position(token) + 1) / floorScale)) * scale + 1;
+    const factor = Math.log(1 + Math.floor((position(token) + first) / floorScale)) * scale + 1;
     for (let i = token * row; i < (token + 1) * row; i++) query[i]! *= factor;
   }
 }

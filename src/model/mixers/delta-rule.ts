@@ -3,6 +3,7 @@ import type { WeightLoader } from "../weight-loader.js";
 import type { DeltaRuleDescription } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
 import { RecurrentState, recurrentBytes, recurrentMixer, segmentsFor } from "./recurrent-state.js";
+import { softplus } from "./softplus.js";
 
 /** Gated delta rule (Yang et al. 2024, arXiv 2412.06464) as Qwen3-Next has it. */
 export const deltaRule: MixerKind<DeltaRuleDescription> = {
@@ -62,9 +63,4 @@ async function load(description: DeltaRuleDescription, loader: WeightLoader): Pr
     const mixed = backend.deltaRule(convolved, logDecay, strength, description, segmentsFor(1, parts));
     return output(backend.gated(gate(x), norm(mixed), "silu"));
   });
-}
-
-/** ln(1 + e^x), without overflow. */
-function softplus(x: number): number {
-  return x > 20 ? x : Math.log1p(Math.exp(x));
 }

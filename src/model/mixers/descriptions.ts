@@ -8,6 +8,10 @@ export type MixerDescription =
   | LatentAttentionDescription
   | MixtureOfAttentionDescription
   | DeltaRuleDescription
+  | ChannelDeltaRuleDescription
+  | MambaDescription
+  | SelectiveScanDescription
+  | NoMixerDescription
   | LinearAttentionDescription
   | ShortConvolutionDescription;
 
@@ -17,7 +21,11 @@ export interface AttentionDescription {
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headSize: number;
+  /** Size of a head of values; undefined: headSize. */
+  readonly valueSize?: number;
   readonly scale: number;
+  /** Factor on values; undefined: 1. */
+  readonly valueScale?: number;
   /** Position i sees j only if i - j < window. */
   readonly window?: number | undefined;
   /** Position i sees j only in its own chunk of so many positions. */
@@ -28,19 +36,28 @@ export interface AttentionDescription {
   readonly key: Projection;
   readonly value: Projection;
   readonly output: Projection;
-  /** Output times its sigmoid, before the output projection. */
+  /** The output is multiplied by its activation before the output projection: of each number, or of each head. */
   readonly gate?: Projection;
+  /** Undefined: sigmoid. */
+  readonly gateActivation?: "softplus";
   /** Of each head, or of all heads together, by their size. */
   readonly queryNorm?: Norm;
   readonly keyNorm?: Norm;
+  readonly valueNorm?: Norm;
   /** The norms come after the rotation. */
   readonly normsRotated?: boolean;
   /** Queries, keys and values are cut to -clip..clip, after their norms. */
   readonly clip?: number | undefined;
   /** Name of an additional logit of each head `[heads]` in the softmax. */
   readonly sinks?: string;
-  /** Queries times ln(1 + floor((position + 1) / floorScale)) * scale + 1 (Llama 4). */
-  readonly temperature?: { readonly floorScale: number; readonly scale: number } | undefined;
+  readonly temperature?: QueryTemperature | undefined;
+}
+
+/** Queries times ln(1 + floor((position + first) / floorScale)) * scale + 1 (Llama 4; positions count from 0). */
+export interface QueryTemperature {
+  readonly floorScale: number;
+  readonly scale: number;
+  readonly first: number;
 }
 
 /** Multi-head latent attention (DeepSeek-V2): keys and values are projections of one small vector for each token. */
@@ -54,7 +71,8 @@ export interface LatentAttentionDescription {
   /** Size of the latent vector. */
   readonly rank: number;
   readonly scale: number;
-  readonly rope: RopeDescription;
+  /** Undefined: positions are not told, and the rotary part stays as it is (Kimi Linear). */
+  readonly rope: RopeDescription | undefined;
   /** Hidden states to queries, directly or through a small normed vector. */
   readonly query: Projection | { readonly down: Projection; readonly norm: Norm; readonly up: Projection };
   /** Hidden states to [latent, rotary key that all heads share]. */
@@ -63,6 +81,7 @@ export interface LatentAttentionDescription {
   /** Latent to [plain key, value] of each head. */
   readonly keyValue: Projection;
   readonly output: Projection;
+  readonly temperature?: QueryTemperature | undefined;
 }
 
 /** Attention whose query heads are chosen by a router (JetMoE); keys and values are shared. */
@@ -103,6 +122,87 @@ export interface DeltaRuleDescription {
   readonly decayBias: string;
   readonly norm: Norm;
   readonly output: Projection;
+}
+
+/** Kimi Delta Attention: the gated delta rule with a gate of each channel of the key, short convolutions and a gated norm. */
+export interface ChannelDeltaRuleDescription {
+  readonly kind: "channel-delta-rule";
+  readonly heads: number;
+  /** Of queries, keys and values. */
+  readonly headSize: number;
+  readonly kernel: number;
+  readonly query: Projection;
+  readonly key: Projection;
+  readonly value: Projection;
+  /** Names of the convolutions' weights `[heads * headSize, 1, kernel]` of queries, keys and values. */
+  readonly convolutions: readonly [string, string, string];
+  /** Hidden states to gates of the state, and to gates of the output, through a small vector each. */
+  readonly decay: readonly [Projection, Projection];
+  readonly gate: readonly [Projection, Projection];
+  readonly beta: Projection;
+  /** Names of A_log `[1, 1, heads, 1]` and dt_bias `[heads * headSize]`. */
+  readonly logRate: string;
+  readonly decayBias: string;
+  readonly norm: Norm;
+  readonly output: Projection;
+}
+
+/** Mamba-2 (Dao & Gu 2024). */
+export interface MambaDescription {
+  readonly kind: "mamba";
+  readonly heads: number;
+  readonly headSize: number;
+  /** Groups of heads that share B and C. */
+  readonly groups: number;
+  readonly stateSize: number;
+  readonly kernel: number;
+  /** Hidden states to [gate, x, B, C, time step of each head]. */
+  readonly input: Projection;
+  /** Names of the convolution's weight `[channels, 1, kernel]` and bias `[channels]`, channels those of [x, B, C]. */
+  readonly convolution: string;
+  readonly convolutionBias?: string;
+  /** Names of A_log, dt_bias and D `[heads]`. */
+  readonly logRate: string;
+  readonly timeBias: string;
+  readonly skip: string;
+  /** Shortest and longest time step. */
+  readonly timeLimit: readonly [number, number];
+  /** Name of the factors `[heads * headSize]` of the RMS norm of each group, after the gate, and its epsilon. */
+  readonly norm: string;
+  readonly epsilon: number;
+  readonly output: Projection;
+}
+
+/** Mamba (Gu & Dao 2023) with norms on time steps, B and C (Jamba). */
+export interface SelectiveScanDescription {
+  readonly kind: "selective-scan";
+  readonly channels: number;
+  /** Numbers of a channel's state. */
+  readonly stateSize: number;
+  /** Size of the small vector that the time steps are made of. */
+  readonly rank: number;
+  readonly kernel: number;
+  /** Hidden states to [x, gate]. */
+  readonly input: Projection;
+  /** Names of the convolution's weight `[channels, 1, kernel]` and bias `[channels]`. */
+  readonly convolution: string;
+  readonly convolutionBias?: string;
+  /** x after the convolution to [small vector of time steps, B, C], whose norms follow. */
+  readonly selection: Projection;
+  readonly timeNorm: Norm;
+  readonly inputNorm: Norm;
+  readonly outputNorm: Norm;
+  /** To the time step of each channel. */
+  readonly time: Projection;
+  /** Names of A_log `[channels, stateSize]` and D `[channels]`. */
+  readonly logRate: string;
+  readonly skip: string;
+  readonly output: Projection;
+}
+
+/** No mixer: the layer is its feed-forward block alone (Nemotron-H). */
+export interface NoMixerDescription {
+  readonly kind: "none";
 }
 
 /** Linear attention with a fixed decay of each head and an output gate (lightning attention, MiniMax). */

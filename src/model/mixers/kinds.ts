@@ -3,12 +3,16 @@ import type { LayerState, StateSize } from "../layer-state.js";
 import type { NamedTensor } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
 import { attention } from "./attention.js";
+import { channelDeltaRule } from "./channel-delta-rule.js";
 import { deltaRule } from "./delta-rule.js";
 import type { MixerDescription } from "./descriptions.js";
 import { latentAttention } from "./latent-attention.js";
 import { linearAttention } from "./linear-attention.js";
+import { mamba } from "./mamba.js";
 import type { Mixer, MixerKind } from "./mixer.js";
 import { mixtureOfAttention } from "./mixture-of-attention.js";
+import { noMixer } from "./none.js";
+import { selectiveScan } from "./selective-scan.js";
 import { shortConvolution } from "./short-convolution.js";
 
 type Kinds = { readonly [K in MixerDescription["kind"]]: MixerKind<Extract<MixerDescription, { kind: K }>> };
@@ -18,6 +22,10 @@ const KINDS: Kinds = {
   "latent-attention": latentAttention,
   "mixture-of-attention": mixtureOfAttention,
   "delta-rule": deltaRule,
+  "channel-delta-rule": channelDeltaRule,
+  mamba,
+  "selective-scan": selectiveScan,
+  none: noMixer,
   "linear-attention": linearAttention,
   "short-convolution": shortConvolution,
 };

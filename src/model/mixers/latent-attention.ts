@@ -7,7 +7,7 @@ import { cacheOf, cacheSize, KeyValueState } from "../layer-state.js";
 import { ropeTable } from "../rope.js";
 import { normTensors, projectionTensors } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
-import { turner } from "./attention.js";
+import { scaleQueries, turner } from "./attention.js";
 import type { LatentAttentionDescription } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
 
@@ -31,7 +31,7 @@ function queryTensors({ down, norm, up }: Exclude<LatentAttentionDescription["qu
 }
 
 async function load(description: LatentAttentionDescription, loader: WeightLoader): Promise<Mixer> {
-  const { heads, plainSize, rotarySize, rank, rope, scale } = description;
+  const { heads, plainSize, rotarySize, rank, rope, scale, temperature } = description;
   const { backend } = loader;
   const query = await loadQuery(description, loader);
   const latentRow = await loader.projection({ ...description.latent, rows: [[0, rank]] });
@@ -41,15 +41,21 @@ async function load(description: LatentAttentionDescription, loader: WeightLoade
   const output = await loader.projection(description.output);
   const shape = { heads, keyValueHeads: 1, headSize: rank + rotarySize, valueSize: rank, scale };
 
-  const inputs = (x: Float32Array, rotate: (x: Float32Array, heads: number) => void) => {
+  const inputs = (
+    x: Float32Array,
+    rotate: (x: Float32Array, heads: number) => void,
+    position: (token: number) => number,
+  ) => {
     const { plain, rotary } = query(x);
     const key = rotaryKey(x);
     rotate(rotary, heads);
     rotate(key, 1);
     const latent = latentNorm(latentRow(x));
     const absorbed = backend.headLinear(plain, keys);
+    const joined = joinRows(absorbed, rank, rotary, rotarySize);
+    if (temperature !== undefined) scaleQueries(joined, heads * (rank + rotarySize), position, temperature);
     return {
-      query: joinRows(absorbed, rank, rotary, rotarySize),
+      query: joined,
       key: joinRows(latent, rank, key, rotarySize),
       value: latent,
     };
@@ -58,13 +64,14 @@ async function load(description: LatentAttentionDescription, loader: WeightLoade
   if (plainSize === 0) throw new RangeError("latent attention: heads without plain dimensions");
   return {
     mix(x, batch) {
-      const table = ropeTable(rope, batch.length);
-      const { query, key, value } = inputs(x, turner(backend, rotarySize, table));
+      const table = rope && ropeTable(rope, batch.length);
+      const { query, key, value } = inputs(x, turner(backend, rotarySize, table), (token) => token % batch.length);
       return result(backend.attention(query, key, value, { ...batch, ...shape }));
     },
     mixNext(x, { segments, positions, tableLength }, state) {
-      const table = ropeTable(rope, tableLength);
-      const { query, key, value } = inputs(x, turner(backend, rotarySize, table, positions));
+      const table = rope && ropeTable(rope, tableLength);
+      const rotate = turner(backend, rotarySize, table, positions);
+      const { query, key, value } = inputs(x, rotate, (token) => positions[token]!);
       return result(backend.attendCached(query, key, value, cacheOf(state), segments, shape));
     },
   };

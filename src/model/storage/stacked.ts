@@ -39,7 +39,7 @@ export function stackedExperts(options: StackedOptions): ExpertStorage {
         const [gate, up] = splitRows(turned(tensor), interleaved);
         return { gate, up };
       },
-      join: ({ gate, up }) => turned(joinRows(gate, up, interleaved)),
+      join: ({ gate, up }) => turned(joinRows(gate!, up, interleaved)),
     },
     {
       name: down,

@@ -13,6 +13,7 @@ import { type OutputIdentity, outputIdentity, type PlanInput } from "../output-i
 import { outputTensors, shardFiles } from "../output-layout.js";
 import { outputTarget } from "../output-target.js";
 import { parseOptions } from "../parse-options.js";
+import { type PreparedModel, prepareModel } from "../prediction-layers.js";
 import { refuseSource } from "../refuse-source.js";
 import { relay } from "../relay.js";
 import { contentIdentity } from "../source-identity.js";
@@ -33,12 +34,13 @@ export async function* makePart(
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
-    const work = await prepare(options, opened);
+    const prepared = await prepareModel(options, opened);
+    const work = await prepare(options, prepared);
     checkIdentity(await outputIdentity(options, opened, work.input, work.backend), identity, partial);
-    const parts = await PartsFolder.find(partial, identity, opened.model, work.kept);
+    const parts = await PartsFolder.find(partial, identity, prepared.model, work.kept);
     if (await parts.has(part)) return;
     if (part.kind === "layer") yield* makePlan(part.layer, work.planning!, parts, signal);
-    else if (part.kind === "shard") yield* makeShard(part.file, options, opened, work, parts, signal);
+    else if (part.kind === "shard") yield* makeShard(part.file, options, prepared, work, parts, signal);
     else await parts.writeIdentity(await contentIdentity(opened.folder, part.file));
   } finally {
     await opened.checkpoint.close();
@@ -96,14 +98,14 @@ async function* makePlan(
 async function* makeShard(
   file: string,
   options: ResolvedCompressOptions,
-  opened: OpenedModel,
+  opened: PreparedModel,
   { backend, kept, rounding }: PartWork,
   parts: PartsFolder,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<CompressEvent, void> {
-  const { checkpoint, model } = opened;
+  const { checkpoint, model, omitted } = opened;
   const { dtype, mergedDtype, shards } = outputTarget(options, backend);
-  const tensors = shardFiles(outputTensors(checkpoint, model, kept, dtype), model, shards).get(file);
+  const tensors = shardFiles(outputTensors(checkpoint, model, kept, dtype, { omitted }), model, shards).get(file);
   if (tensors === undefined) throw new TypeError(`the output has no file ${file}`);
   const layers = new Set(
     tensors.flatMap((tensor) => {

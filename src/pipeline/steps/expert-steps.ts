@@ -10,8 +10,8 @@ import type { RoutedRows } from "./routed-rows.js";
 /** The calibration tokens of a layer, as its routed experts meet them. */
 export interface ExpertInputs {
   readonly rows: RoutedRows;
-  /** Hidden states after the mixer `[tokens, hidden]` -> the block's input. */
-  readonly feedForwardInput: (hidden: Float32Array) => Float32Array;
+  /** Hidden states after the mixer `[tokens, hidden]` -> the experts' input. */
+  readonly expertInput: (hidden: Float32Array) => Float32Array;
 }
 
 export interface ExpertStepsOptions {
@@ -50,12 +50,17 @@ export class ExpertSteps {
     if (this.current?.slot !== slot) {
       this.dispose();
       const tensors = await expert(slot);
-      this.current = { slot, tensors, outer: this.outerInputs(slot), joined: [tensors.gate, tensors.up] };
+      this.current = {
+        slot,
+        tensors,
+        outer: this.outerInputs(slot),
+        joined: [...(tensors.gate === undefined ? [] : [tensors.gate]), tensors.up],
+      };
     }
     const { tensors, outer } = this.current;
     const inputs = matrix === "down" ? this.activations(slot, tensors) : outer;
     const joined = matrix === "down" ? [tensors.down] : this.current.joined;
-    const stepped = step(tensors[matrix], inputs, joined);
+    const stepped = step(tensors[matrix]!, inputs, joined);
     if (matrix === "down") inputs?.dispose();
     this.current.tensors = { ...tensors, [matrix]: stepped.values };
     return stepped;
@@ -89,10 +94,10 @@ export class ExpertSteps {
     return sums;
   }
 
-  private *chunks(slot: number, { rows, feedForwardInput }: ExpertInputs): Generator<Float32Array> {
+  private *chunks(slot: number, { rows, expertInput }: ExpertInputs): Generator<Float32Array> {
     const { hidden: size } = this.options.moe.experts;
     for (const { hidden, weights } of rows.of(slot)) {
-      const x = feedForwardInput(hidden);
+      const x = expertInput(hidden);
       if (this.options.moe.router.scalesInputs === true) {
         for (const [token, weight] of weights.entries()) {
           for (let i = token * size; i < (token + 1) * size; i++) x[i]! *= weight;

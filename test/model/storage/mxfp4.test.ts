@@ -56,8 +56,8 @@ test("an expert: rows of gate and up in turn, decoded", async () => {
     const expert = await storage.read(checkpoint, e);
     const rows = gateUp.slice(2 * e * WIDTH * HIDDEN, 2 * (e + 1) * WIDTH * HIDDEN);
     const half = (odd: number) => rows.filter((_, i) => Math.floor(i / HIDDEN) % 2 === odd);
-    expect(expert.gate.shape).toEqual([WIDTH, HIDDEN]);
-    expect([...decode(expert.gate)]).toEqual(half(0));
+    expect(expert.gate!.shape).toEqual([WIDTH, HIDDEN]);
+    expect([...decode(expert.gate!)]).toEqual(half(0));
     expect([...decode(expert.up)]).toEqual(half(1));
     expect(expert.down.shape).toEqual([HIDDEN, WIDTH]);
     expect([...decode(expert.down)]).toEqual(down.slice(e * WIDTH * HIDDEN, (e + 1) * WIDTH * HIDDEN));

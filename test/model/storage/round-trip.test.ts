@@ -5,6 +5,7 @@ import type { Checkpoint } from "../../../src/checkpoint/checkpoint.js";
 import { tensorBytes } from "../../../src/checkpoint/safetensors-encode.js";
 import type { DType, Tensor } from "../../../src/checkpoint/tensor.js";
 import { type ExpertStorage, separateExperts } from "../../../src/model/expert-storage.js";
+import { blockExperts } from "../../../src/model/storage/blocks.js";
 import { stackedExperts } from "../../../src/model/storage/stacked.js";
 import { Random } from "../../../src/random.js";
 import { temporaryFolder } from "../../checkpoint/support.js";
@@ -54,6 +55,21 @@ const LAYOUTS: Record<string, Layout> = {
         [`${e}.up`, randomBytes(random, dtype, width, hidden)],
         [`${e}.down`, randomBytes(random, dtype, hidden, width)],
       ]).flat() as [string, Tensor][],
+    ),
+  }),
+  "separate, without gates": ({ count, width, hidden }, random, dtype) => ({
+    storage: separateExperts({ count, width, hidden, name: (expert, part) => `${expert}.${part}`, gated: false }),
+    tensors: Object.fromEntries(
+      Array.from({ length: count }, (_, e) => [
+        [`${e}.up`, randomBytes(random, dtype, width, hidden)],
+        [`${e}.down`, randomBytes(random, dtype, hidden, width)],
+      ]).flat() as [string, Tensor][],
+    ),
+  }),
+  "blocks of rows": ({ count, width, hidden }, random, dtype) => ({
+    storage: blockExperts({ count, width, hidden, names: { gate: "w1", up: "v1", down: "w2" } }),
+    tensors: Object.fromEntries(
+      ["w1", "v1", "w2"].map((name) => [name, randomBytes(random, dtype, count * width, hidden)]),
     ),
   }),
   "rows, gate first": stacked("rows", false, false),

@@ -46,7 +46,7 @@ test.each([
   const expert = await storage.read(checkpoint, 1);
   const values = Object.entries(expert).map(([part, tensor]) => [part, [...decode(tensor!)]]);
   expect(Object.fromEntries(values)).toEqual({ ...matrices, ...vectors });
-  expect([expert.gate.shape, expert.up.shape, expert.down.shape]).toEqual([
+  expect([expert.gate!.shape, expert.up.shape, expert.down.shape]).toEqual([
     [WIDTH, HIDDEN],
     [WIDTH, HIDDEN],
     [HIDDEN, WIDTH],
