@@ -110,7 +110,7 @@ impl Matrix<'_> {
 }
 
 /// The block's columns of the rows of Rᵀ after it, side by side: the second operand of its products.
-fn gather(transposed: &[f32], n: usize, columns: &Range<usize>, panel: &mut [f32]) {
+pub fn gather(transposed: &[f32], n: usize, columns: &Range<usize>, panel: &mut [f32]) {
     // Only the last block, after which nothing comes, may be narrow.
     for (k, out) in (columns.end..n).zip(panel.as_chunks_mut::<PANEL>().0) {
         out.copy_from_slice(&transposed[k * n + columns.start..][..PANEL]);
@@ -150,7 +150,7 @@ fn subtract_body(values: &[f32], sums: &mut [f64]) {
 }
 
 /// A block on the diagonal, transposed: row j holds R_ij for i <= j.
-type Block = [[f64; PANEL]; PANEL];
+pub type Block = [[f64; PANEL]; PANEL];
 
 /// Factors a block `[width, 64]` whose lower triangle need not be there. `entry(k)` is what the diagonal was at first.
 fn factor_block(sums: &[f64], entry: impl Fn(usize) -> f64) -> Option<Box<Block>> {
@@ -178,7 +178,7 @@ fn factor_block(sums: &[f64], entry: impl Fn(usize) -> f64) -> Option<Box<Block>
 }
 
 /// The inverse M of the transposed block, to `[width, 64]`: X = S M solves X Rᵀ = S.
-fn invert_block(block: &Block, out: &mut [f32]) {
+pub fn invert_block(block: &Block, out: &mut [f32]) {
     let mut inverse = vec![[0.0_f64; PANEL]; out.len() / PANEL];
     for k in 0..inverse.len() {
         let (before, row) = inverse.split_at_mut(k);

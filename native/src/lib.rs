@@ -30,6 +30,7 @@ mod recurrent;
 mod rounding;
 mod smallest;
 mod softmax;
+mod solve;
 mod sparsegpt;
 mod sums;
 mod team;

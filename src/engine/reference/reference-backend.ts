@@ -14,7 +14,7 @@ import { attendCached, ReferenceCache } from "./key-value-cache.js";
 import { linearAttention } from "./linear-attention.js";
 import { addColumnSquares, addTransposedProduct, dot, product, rowsOf } from "./products.js";
 import { largest, round } from "./rounding.js";
-import { gptq, sparsegpt } from "./solvers.js";
+import { gptq, solveGram, sparsegpt } from "./solvers.js";
 import { zeroSmallest } from "./zero-smallest.js";
 
 class ReferenceMatrix implements Matrix {
@@ -113,6 +113,7 @@ export function createReferenceBackend(precision: Precision): Backend {
     outputError,
     zeroSmallest,
     factorGram,
+    solveGram,
     sparsegpt,
     gptq,
     addScaled(sums, tensor, factor, permutation) {
