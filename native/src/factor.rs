@@ -63,7 +63,7 @@ impl Factor {
                 (0..=k).for_each(|i| own[i * n + columns.start + k] = row[i] as f32);
             }
             let inverse = &mut panel.as_mut_slice::<f32>()[..columns.len() * PANEL];
-            invert_block(&factored, inverse);
+            invert_block(&factored[..], inverse);
             solve(context, n, &columns, sums.as_slice(), inverse, rows.as_mut_slice(), transposed.as_mut_slice());
         }
         let unseen = |position: usize| gram[place(position) * (n + 1)] == 0.0;
@@ -150,7 +150,7 @@ fn subtract_body(values: &[f32], sums: &mut [f64]) {
 }
 
 /// A block on the diagonal, transposed: row j holds R_ij for i <= j.
-pub type Block = [[f64; PANEL]; PANEL];
+type Block = [[f64; PANEL]; PANEL];
 
 /// Factors a block `[width, 64]` whose lower triangle need not be there. `entry(k)` is what the diagonal was at first.
 fn factor_block(sums: &[f64], entry: impl Fn(usize) -> f64) -> Option<Box<Block>> {
@@ -178,7 +178,7 @@ fn factor_block(sums: &[f64], entry: impl Fn(usize) -> f64) -> Option<Box<Block>
 }
 
 /// The inverse M of the transposed block, to `[width, 64]`: X = S M solves X Rᵀ = S.
-pub fn invert_block(block: &Block, out: &mut [f32]) {
+pub fn invert_block(block: &[[f64; PANEL]], out: &mut [f32]) {
     let mut inverse = vec![[0.0_f64; PANEL]; out.len() / PANEL];
     for k in 0..inverse.len() {
         let (before, row) = inverse.split_at_mut(k);

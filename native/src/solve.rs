@@ -78,7 +78,7 @@ fn block(factor: &Factor, columns: Range<usize>) -> Block {
     gather(transposed, n, &columns, after.as_mut_slice());
     let mut before = Buffer::of::<f32>(columns.start * PANEL);
     let before_panels = before.as_mut_slice::<f32>();
-    let mut own = Box::new([[0.0_f64; PANEL]; PANEL]);
+    let mut own = vec![[0.0_f64; PANEL]; PANEL];
     for (k, j) in columns.clone().enumerate() {
         let row = &transposed[j * n..=j * n + j];
         (0..columns.start).for_each(|i| before_panels[i * PANEL + k] = row[i]);
