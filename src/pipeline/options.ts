@@ -42,7 +42,7 @@ export const compressOptions = z.strictObject({
   reconstructTokens: z
     .int()
     .min(1)
-    .default(32_768)
+    .default(65_536)
     .describe("calibration tokens that layers are refitted on, at most, in whole sequences"),
   then: z
     .array(z.string())

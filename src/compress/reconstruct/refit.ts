@@ -26,13 +26,17 @@ export interface Refit {
 }
 
 /** A sweep that lowers the held-out error by a smaller share is the last one of its strength. */
-const LEAST_GAIN = 0.002;
+const LEAST_GAIN = 0.02;
+
+/** Share of a domain's outputs that it may lose more than at the start, for what the others gain. */
+const DOMAIN_TOLERANCE = 0.001;
 
 /**
  * Refits the weights of a layer's experts to the outputs y that the residuals start as. From the strongest ridge to the
  * weakest, each goes on from where the one before ended, as long as the held-out error falls: the path of solutions tells
  * strength and sweeps at the cost of one of them. The experts are left with the weights of the lowest held-out error, those
- * of the start if none is better: with a lower error in all, and in no domain a higher one than at the start.
+ * of the start if none is better: with a lower error in all, and in no domain one that is higher than at the start by more than
+ * a thousandth of the domain's outputs.
  */
 export async function refit(
   backend: Backend,
@@ -49,7 +53,7 @@ export async function refit(
   let restore = experts.save();
   let last = relative(before.heldOut);
   for (const ridge of ridges) {
-    let better = false;
+    const first = last;
     for (let own = 0; own < sweeps; own++) {
       step = 0;
       await sweep(backend, experts, residuals, ridge, paused);
@@ -59,20 +63,21 @@ export async function refit(
       if (now < relative(best.after.heldOut) && noDomainWorse(after, before)) {
         best = { kept: true, ridge, sweeps: done, before, after };
         restore = experts.save();
-        better = true;
       }
       const gain = 1 - now / last;
       last = now;
       if (!(gain > LEAST_GAIN)) break;
     }
-    if (!better) break;
+    if (!(last < first)) break;
   }
   restore();
   return best;
 }
 
 function noDomainWorse(after: RefitErrors, before: RefitErrors): boolean {
-  return Object.entries(after.domains).every(([domain, share]) => share.lost <= before.domains[domain]!.lost);
+  return Object.entries(after.domains).every(
+    ([domain, share]) => relative(share) <= relative(before.domains[domain]!) + DOMAIN_TOLERANCE,
+  );
 }
 
 /** The share that is lost, of nothing nothing. */
