@@ -13,7 +13,7 @@ export interface RefitPlan {
 }
 
 /** Strengths that are tried, the strongest first. */
-const RIDGES = [0.1, 0.01, 0.001, 0.0001];
+const RIDGES = [1, 0.1, 0.01, 0.001, 0.0001];
 
 /** The refit of `--reconstruct`; undefined where none is asked for. Errors: SETTINGS_CONFLICT. */
 export function planRefit(options: ResolvedCompressOptions, split: boolean): RefitPlan | undefined {
