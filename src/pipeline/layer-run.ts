@@ -90,7 +90,7 @@ export class LayerRun {
     const { checkpoint, backend, settings, onPlan } = this.options;
     const tensors = await readMoe(checkpoint, description.feedForward);
     const { sequential } = settings;
-    const refitter = await this.refitter();
+    const refitter = await this.refitter(description);
     let plan = known;
     if (plan === undefined || !sequential || refitter !== undefined) {
       const block = new MoeBlock(backend, description.feedForward, tensors);
@@ -116,7 +116,7 @@ export class LayerRun {
     } else {
       yield* this.mix();
     }
-    if (refitter !== undefined) yield* this.reconstruct(refitter, description, tensors, plan);
+    if (refitter !== undefined) yield* this.reconstruct(refitter, tensors, plan);
     if (this.steps !== undefined && !restored) yield* this.changeMoe(description, tensors, plan);
     if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
     if (sequential && !this.last) yield* this.handOn(description, tensors, plan);
@@ -188,17 +188,16 @@ export class LayerRun {
   }
 
   /** What refits the layer's experts; undefined where that is not asked for, or done. */
-  private async refitter(): Promise<LayerRefitter | undefined> {
-    const { backend, batches, refit, model, settings } = this.options;
-    if (refit === undefined || (await refit.files.has(this.description.index))) return undefined;
+  private async refitter(description: MoeLayer): Promise<LayerRefitter | undefined> {
+    const { backend, batches, refit, settings } = this.options;
+    if (refit === undefined || (await refit.files.has(description.index))) return undefined;
     if (!settings.sequential) throw new TypeError("refits need a sequential run");
-    return new LayerRefitter(backend, refit, this.description.index, batches, model.hiddenSize);
+    return new LayerRefitter(backend, refit, description.index, description.feedForward, batches);
   }
 
   /** Refits the kept experts to the outputs of the original block, and keeps what comes of it. */
   private async *reconstruct(
     refitter: LayerRefitter,
-    { feedForward: moe }: MoeLayer,
     tensors: MoeTensors,
     plan: LayerPlan,
   ): AsyncGenerator<CompressEvent, void> {
@@ -208,7 +207,7 @@ export class LayerRun {
     for (const slot of plan.keptExperts.keys()) experts.push(await this.merged(tensors, plan, slot));
     const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
     const feedForwardInput = (hidden: Float32Array) => this.layer!.feedForwardInput(hidden);
-    const reduced = { moe, router, experts, dtype: mergedDtype, feedForwardInput };
+    const reduced = { router, experts, dtype: mergedDtype, feedForwardInput };
     try {
       const refit = yield* relay<CompressEvent, LayerRefit>((emit) =>
         refitter.run(plan, this.hidden, reduced, async (share) => {

@@ -42,8 +42,11 @@ export const compressOptions = z.strictObject({
   reconstructTokens: z
     .int()
     .min(1)
-    .default(65_536)
-    .describe("calibration tokens that layers are refitted on, at most, in whole sequences"),
+    .optional()
+    .describe(
+      "calibration tokens that layers are refitted on, at most, in whole sequences (default: 65,536, or fewer where their " +
+        "activations would take more than 512 MB)",
+    ),
   then: z
     .array(z.string())
     .default([])

@@ -12,14 +12,13 @@ import { RoutedRows } from "../steps/routed-rows.js";
 import type { RefitWork } from "./open-refit.js";
 import { RefitExperts, type RefittedParts } from "./refit-experts.js";
 import type { LayerRefit } from "./refit-files.js";
-import { ridgesOf } from "./refit-plan.js";
+import { defaultTokens, ridgesOf } from "./refit-plan.js";
 
 /** Most sweeps at one strength of the ridge. */
 const SWEEPS = 20;
 
 /** The layer as it is reduced. */
 export interface ReducedLayer {
-  readonly moe: MoeDescription;
   readonly router: RouterWeights;
   readonly experts: readonly ExpertTensors[];
   /** Dtype of refitted weights; undefined: that of the expert's. */
@@ -39,15 +38,17 @@ export class LayerRefitter {
   private readonly split: TokenSplit;
   private readonly targets: Float32Array;
   private readonly importance: Float32Array;
+  private readonly size: number;
 
   constructor(
     private readonly backend: Backend,
     private readonly work: RefitWork,
     private readonly layer: number,
+    private readonly moe: MoeDescription,
     batches: readonly TokenBatch[],
-    private readonly size: number,
   ) {
-    const { tokens, seed } = work.plan;
+    const { tokens = defaultTokens(moe), seed } = work.plan;
+    this.size = moe.experts.hidden;
     this.split = splitTokens(batches, tokens, seed);
     if (this.split.heldOut.length === 0) {
       throw new ReamError("RECONSTRUCT_TOKENS", "one sequence of calibration text is too few to reconstruct layers", {
@@ -55,7 +56,7 @@ export class LayerRefitter {
         hint: "Give more text: some sequences are held out, to tell which weights are better.",
       });
     }
-    this.targets = new Float32Array(this.split.rows * size);
+    this.targets = new Float32Array(this.split.rows * this.size);
     this.importance = new Float32Array(this.split.rows);
   }
 
@@ -84,10 +85,10 @@ export class LayerRefitter {
   async run(
     { keptExperts, groups }: LayerPlan,
     hidden: readonly Float32Array[],
-    { moe, router, experts, dtype, feedForwardInput }: ReducedLayer,
+    { router, experts, dtype, feedForwardInput }: ReducedLayer,
     pause: (share: number) => Promise<void>,
   ): Promise<LayerRefit> {
-    const { backend, work, split, importance } = this;
+    const { backend, moe, work, split, importance } = this;
     if (keptExperts.length === moe.experts.count && !groups.some(isMerged)) return this.keep({ kept: false }, []);
     const routed = {
       fitted: new RoutedRows(experts.length, hidden, this.size),

@@ -5,9 +5,7 @@ import type { LinearExperts, Part, Piece } from "../../compress/reconstruct/prob
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
 import type { RoutedRows, RoutedTokens } from "../steps/routed-rows.js";
-
-/** Bytes of activations that are kept from one sweep to the next; the others are computed again. */
-const KEPT_BYTES = 2 ** 29;
+import { KEPT_BYTES } from "./refit-plan.js";
 
 /** What a refit changes in an expert. */
 export type RefittedParts = Pick<ExpertTensors, "down" | "downBias">;

@@ -1,4 +1,5 @@
 import { ReamError } from "../../errors.js";
+import type { MoeDescription } from "../../model/description.js";
 import type { ResolvedCompressOptions } from "../options.js";
 
 /** How layers are refitted after their experts have been reduced. */
@@ -7,8 +8,8 @@ export interface RefitPlan {
   readonly parts: "down";
   /** Strength of the ridge as a share of the mean diagonal; undefined: by the held-out error. */
   readonly ridge: number | undefined;
-  /** Most calibration tokens that are looked at. */
-  readonly tokens: number;
+  /** Most calibration tokens that are looked at; undefined: `defaultTokens`. */
+  readonly tokens: number | undefined;
   readonly seed: number;
 }
 
@@ -34,6 +35,16 @@ export function planRefit(options: ResolvedCompressOptions, split: boolean): Ref
     conflict("--no-sequential", "a layer is reconstructed on what the layers before have become", "Leave it out.");
   }
   return { parts: reconstruct, ridge, tokens: reconstructTokens, seed };
+}
+
+/** Bytes of activations that are kept from one sweep to the next. */
+export const KEPT_BYTES = 2 ** 29;
+
+const MOST_TOKENS = 65_536;
+
+/** Most tokens that are looked at by default: as many as have activations that can be kept. */
+export function defaultTokens({ experts, router }: MoeDescription): number {
+  return Math.min(MOST_TOKENS, Math.floor(KEPT_BYTES / (4 * router.topK * experts.width)));
 }
 
 /** Strengths of the ridge to try, the strongest first. */
