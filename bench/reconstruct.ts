@@ -4,7 +4,7 @@
  *     npm run build && node dist/bench/reconstruct.js [--tokens N] [--use N] [--threads N]
  *
  * --tokens: calibration tokens there are; --use: those that the refit looks at (default: as `ream compress` does).
- * Weights are random bfloat16, inputs have common causes. The memory is what the refit adds to what was there before.
+ * Processor time is told too: beside other programs it says more. Weights are random bfloat16, inputs have common causes. The memory is what the refit adds to what was there before.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
@@ -82,15 +82,22 @@ const reduced = {
   router: { weight: backend.matrix(rows), bias: undefined, selectionBias: undefined },
   ...{ experts: experts.slice(0, KEPT), dtype: undefined, feedForwardInput: (x: Float32Array) => x },
 };
+console.log(backend.description);
 const began = performance.now();
-const times: number[] = [];
+const used = process.cpuUsage();
+let steps = 0;
 const { fit } = await refitter.run({ layer: 0, keptExperts, groups }, hidden, reduced, async () => {
-  times.push(performance.now());
   most = Math.max(most, memory());
+  if (++steps % KEPT > 0) return;
+  const { user, system } = process.cpuUsage(used);
+  const elapsed = (performance.now() - began) / 1000;
+  const pass = steps === KEPT ? "outputs" : `sweep ${steps / KEPT - 1}`;
+  console.log(
+    `${pass}: ${elapsed.toFixed(1)} s, ${((user + system) / 1e6).toFixed(1)} s of processors, since the start`,
+  );
 });
 const seconds = (performance.now() - began) / 1000;
-const sweeps = times.length / KEPT - 1;
-console.log(backend.description);
+const sweeps = steps / KEPT - 1;
 console.log(`${fit!.tokens.fitted} tokens fitted, ${fit!.tokens.heldOut} held out of ${options.tokens}`);
 console.log(`held-out error ${relative(fit!.before.heldOut).toFixed(4)} -> ${relative(fit!.after.heldOut).toFixed(4)}`);
 console.log(`${seconds.toFixed(1)} s, ${sweeps} sweeps, at most ${((most - before) / 1e9).toFixed(2)} GB more`);
