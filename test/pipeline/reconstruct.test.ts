@@ -177,10 +177,11 @@ describe("a small model", () => {
   });
 
   test.each([
-    [{ sequential: false, experts: 12 }, /layers before/],
-    [{ observed: "nowhere", experts: 12 }, /calibration text/],
+    [{ reconstruct: "down", sequential: false, experts: 12 }, /layers before/],
+    [{ reconstruct: "down", observed: "nowhere", experts: 12 }, /calibration text/],
+    [{ ridge: 0.1, experts: 12 }, /none is/],
   ] as const)("%j is refused", async (options, message) => {
-    const failed = make({ model, tokens, reconstruct: "down", ...options });
+    const failed = make({ model, tokens, ...options });
     await expect(failed).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });
     await expect(failed).rejects.toThrow(message);
   });

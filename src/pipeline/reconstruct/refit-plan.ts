@@ -19,10 +19,14 @@ const RIDGES = [1, 0.1, 0.01, 0.001, 0.0001];
 /** The refit of `--reconstruct`; undefined where none is asked for. Errors: SETTINGS_CONFLICT. */
 export function planRefit(options: ResolvedCompressOptions, split: boolean): RefitPlan | undefined {
   const { reconstruct, ridge, reconstructTokens, seed } = options;
-  if (reconstruct === "none") return undefined;
   const conflict = (where: string, what: string, hint: string): never => {
     throw new ReamError("SETTINGS_CONFLICT", what, { where, hint });
   };
+  if (reconstruct === "none") {
+    if (ridge === undefined && reconstructTokens === undefined) return undefined;
+    const where = ridge === undefined ? "--reconstruct-tokens" : "--ridge";
+    return conflict(where, `${where} says how layers are reconstructed, and none is`, "Give --reconstruct down too.");
+  }
   if (split) conflict("--queue", "workers do not reconstruct layers yet", "Leave out --queue.");
   if (options.observed !== undefined) {
     conflict(
