@@ -64,7 +64,7 @@ impl Factor {
                 (0..=k).for_each(|i| own[i * n + columns.start + k] = row[i] as f32);
             }
             let inverse = &mut panel.as_mut_slice::<f32>()[..columns.len() * PANEL];
-            invert_block(&factored, inverse);
+            invert_block(&factored[..], inverse);
             solve(context, n, &columns, sums.as_slice(), inverse, rows.as_mut_slice(), transposed.as_mut_slice());
         }
         let unseen = |position: usize| gram[place(position) * (n + 1)] == 0.0;
@@ -198,7 +198,7 @@ fn factor_block(sums: &[f64], entry: impl Fn(usize) -> f64) -> Option<Block> {
 }
 
 /// The inverse M of the transposed block, to `[width, 64]`: X = S M solves X Rᵀ = S.
-fn invert_block(block: &[[f64; PANEL]], out: &mut [f32]) {
+pub fn invert_block(block: &[[f64; PANEL]], out: &mut [f32]) {
     let mut inverse = vec![[0.0_f64; PANEL]; out.len() / PANEL];
     for k in 0..inverse.len() {
         let (before, row) = inverse.split_at_mut(k);

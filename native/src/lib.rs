@@ -32,6 +32,7 @@ mod rounding;
 mod rounding_floats;
 mod smallest;
 mod softmax;
+mod solve;
 mod sparsegpt;
 mod sums;
 mod team;

@@ -7,14 +7,16 @@ const MAIN = ["experts", "out", "method", "observed", "dryRun", "plan", "restart
 const CALIBRATION = Object.keys(calibrationOptions.shape);
 const SETTINGS = Object.keys(settingsSchema.shape);
 const ENGINE = Object.keys(computeOptions.shape);
+const REFIT = ["reconstruct", "ridge", "reconstructTokens"];
 const STEPS = ["then", "parts", "activations", "damping", "activationOrder", "leastTokens"];
 const rest = Object.keys(compressOptions.shape).filter(
-  (key) => ![...MAIN, ...CALIBRATION, ...SETTINGS, ...ENGINE, ...STEPS, "model"].includes(key),
+  (key) => ![...MAIN, ...CALIBRATION, ...SETTINGS, ...ENGINE, ...REFIT, ...STEPS, "model"].includes(key),
 );
 
 /** How the help of `compress` is ordered. New options of the schema appear by themselves. */
 export const COMPRESS_GROUPS: readonly OptionGroup[] = [
   { heading: "Main options:", keys: MAIN },
+  { heading: "Reconstruction of layers:", keys: REFIT },
   { heading: "Weights after the experts:", keys: STEPS },
   { heading: "Calibration:", keys: CALIBRATION },
   { heading: "Method settings (default: those of the method):", keys: SETTINGS },

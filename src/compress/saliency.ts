@@ -1,21 +1,37 @@
 import type { Settings } from "./settings.js";
 import type { StatisticSums } from "./statistics.js";
 
+/** The sums that saliencies are made from. */
+export type SaliencySums = Pick<
+  StatisticSums,
+  "tokens" | "routed" | "weight" | "norm" | "normSquared" | "contribution" | "energy"
+>;
+
 /** Saliency of every expert from sums over tokens. An expert without tokens has 0. */
 export function saliencyOf(
-  { tokens, routed, contribution, energy }: Pick<StatisticSums, "tokens" | "routed" | "contribution" | "energy">,
+  { tokens, routed, weight, norm, normSquared, contribution, energy }: SaliencySums,
   { saliency, gate }: Pick<Settings, "saliency" | "gate">,
 ): Float64Array {
   switch (saliency) {
     case "reap":
-      return contribution[gate].map((value, e) => (routed[e]! > 0 ? value / routed[e]! : 0));
+      return meanOf(contribution[gate], routed);
     case "frequency":
       return routed.map((count) => (tokens > 0 ? count / tokens : 0));
     case "sum":
       return contribution[gate].slice();
     case "energy":
       return energy[gate].slice();
+    case "mass":
+      return weight.slice();
+    case "mean-norm":
+      return meanOf(norm, routed);
+    case "mean-squared-norm":
+      return meanOf(normSquared, routed);
   }
+}
+
+function meanOf(sums: Float64Array, routed: Float64Array): Float64Array {
+  return sums.map((value, e) => (routed[e]! > 0 ? value / routed[e]! : 0));
 }
 
 /** Experts by decreasing saliency; equal ones in index order. */

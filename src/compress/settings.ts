@@ -7,10 +7,11 @@ import { ReamError } from "../errors.js";
  */
 export const settingsSchema = z.object({
   saliency: z
-    .enum(["reap", "frequency", "sum", "energy"])
+    .enum(["reap", "frequency", "sum", "energy", "mass", "mean-norm", "mean-squared-norm"])
     .describe(
       "how experts are ranked: reap = mean of gate x ||E(x)|| over routed tokens (Eq. 3), frequency = share of tokens " +
-        "(Eq. 2), sum = sum of gate x ||E(x)||, energy = sum of its square",
+        "(Eq. 2), sum = sum of gate x ||E(x)||, energy = sum of its square, mass = sum of the weights the model combines " +
+        "with, mean-norm and mean-squared-norm = means of ||E(x)|| and its square over routed tokens",
     ),
   gate: z
     .enum(["combined", "scores", "scores-squared"])

@@ -398,6 +398,11 @@ export interface Backend {
   factorGram(gram: Float64Array, added: Float64Array, order: Int32Array | undefined): GramFactor | undefined;
 
   /**
+   * X `[rows, columns]` with X H = B for B `[rows, columns]` and a factor of H. A factor with an order is a `RangeError`.
+   */
+  solveGram(factor: GramFactor, b: Float32Array): Float32Array;
+
+  /**
    * SparseGPT of weight `[rows, columns]`, in place (src/compress/weights/sparsegpt.ts). A factor with an order is a
    * `RangeError`. `error` is trace(D H Dᵀ), without what was added to H, in float64 sums of float32 terms.
    */

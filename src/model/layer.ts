@@ -16,6 +16,8 @@ export interface TokenBatch {
   readonly mask?: Uint8Array | undefined;
   /** `[sequences]`: numbers that tell the sequences apart, whatever batch they are in. Undefined: nobody asks. */
   readonly keys?: Uint32Array | undefined;
+  /** `[sequences]`: names of the domains that the sequences are from. Undefined: nobody asks. */
+  readonly domains?: readonly string[] | undefined;
 }
 
 /** A sublayer's norms, loaded. */

@@ -12,7 +12,7 @@ export function makeBatches(
   { batchSequences }: Pick<Settings, "batchSequences">,
   [begin, end]: readonly [number, number] = [0, calibration.sequences],
 ): TokenBatch[] {
-  const { length, ids, mask } = calibration;
+  const { length, ids, mask, domains, domainOfSequence } = calibration;
   const keys = sequenceKeys(calibration);
   const size = batchSequences || Math.max(1, Math.floor(BATCH_TOKENS / length));
   const padded = mask.some((value) => value === 0);
@@ -25,6 +25,7 @@ export function makeBatches(
       ids: ids.subarray(first * length, last * length),
       mask: padded ? mask.subarray(first * length, last * length) : undefined,
       keys: keys.subarray(first, last),
+      domains: Array.from(domainOfSequence.subarray(first, last), (domain) => domains[domain]!.name),
     });
   }
   return batches;

@@ -25,6 +25,8 @@ import { type CompressOptions, compressOptions, type ResolvedCompressOptions } f
 import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
+import { openRefit, type RefitWork } from "./reconstruct/open-refit.js";
+import { planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
 import { recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseSource } from "./refuse-source.js";
@@ -73,12 +75,13 @@ export async function* compress(
   if (options.out !== undefined && !options.dryRun) await refuseExisting(resolve(options.out));
   const stepPlan = planSteps(options);
   if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
+  const refit = planRefit(options, elsewhere !== undefined);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
-    const context = { signal, elsewhere, steps };
+    const context = { signal, elsewhere, steps, refit };
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, prepared, context);
     if (options.observed !== undefined)
       return yield* planObservedAndWrite(options, options.observed, prepared, context);
@@ -94,6 +97,7 @@ interface Context {
   readonly signal: AbortSignal | undefined;
   readonly elsewhere: CompressElsewhere | undefined;
   readonly steps: StepPlan | undefined;
+  readonly refit: RefitPlan | undefined;
 }
 
 /** Observes, plans and writes. */
@@ -108,7 +112,8 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const calibration = yield* calibrate(options, opened, notes, signal);
   const traces: LayerTrace[] = [];
   const observed = { settings, calibration, seed: options.seed, backend };
-  return yield* writePlanned(options, opened, observed, notes, context, async function* ({ finished, onPlan, steps }) {
+  return yield* writePlanned(options, opened, observed, notes, context, async function* (progress) {
+    const { finished, onPlan, steps, refit } = progress;
     const plans = yield* planLayers({
       checkpoint,
       model,
@@ -122,6 +127,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       finished,
       // What is planned on the original model is changed afterwards.
       steps: settings.sequential ? steps : undefined,
+      refit,
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
       onPlan,
@@ -177,6 +183,7 @@ interface Progress {
   readonly finished: readonly LayerPlan[];
   readonly onPlan: (plan: LayerPlan) => Promise<void>;
   readonly steps: StepWork | undefined;
+  readonly refit: RefitWork | undefined;
 }
 
 /** Resumes or starts an output, makes its plans, records them as they come, and writes the checkpoint. */
@@ -185,7 +192,7 @@ async function* writePlanned(
   opened: PreparedModel,
   observed: NonNullable<ManifestInputs["observed"]>,
   notes: readonly string[],
-  { signal, elsewhere, steps: stepPlan }: Context,
+  { signal, elsewhere, steps: stepPlan, refit: refitPlan }: Context,
   makePlans: (progress: Progress, split: Split | undefined) => AsyncGenerator<CompressEvent, LayerPlan[]>,
 ) {
   const { settings, calibration, backend } = observed;
@@ -193,8 +200,10 @@ async function* writePlanned(
   const input = { settings, calibration: calibration.digest };
   const target = outputTarget(options, backend);
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
-  const { output, split } = await openOutput(options, opened, { input, backend, kept, steps: stepPlan, elsewhere });
+  const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
+  const { output, split } = await openOutput(options, opened, work);
   const steps = stepPlan && (await openSteps(stepPlan, { ...target, opened, output, backend, kept }));
+  const refit = refitPlan && (await openRefit(refitPlan, output));
   try {
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
@@ -207,16 +216,18 @@ async function* writePlanned(
     const onPlan = async (plan: LayerPlan) => {
       if (planned++ >= recorded) await output?.append({ plan });
     };
-    const layers = yield* makePlans({ finished, onPlan, steps }, split);
+    const layers = yield* makePlans({ finished, onPlan, steps, refit }, split);
     const plan = makePlan(options, settings, opened.model, kept, layers);
     if (steps?.plan.need === "nothing" && output !== undefined)
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
-    const bytes = yield* writeCheckpoint({ ...target, opened, output, plan, backend, observed, steps, split, signal });
+    const made = { opened, output, plan, backend, observed, steps, refit, split };
+    const bytes = yield* writeCheckpoint({ ...target, ...made, signal });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = describeCalibration(calibration);
     return { out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
   } finally {
+    await refit?.close();
     await steps?.close();
     await output?.close();
   }
@@ -227,30 +238,31 @@ async function* applyPlan(
   options: ResolvedCompressOptions,
   file: string | undefined,
   opened: PreparedModel,
-  { signal, elsewhere, steps: stepPlan }: Context,
+  { signal, elsewhere, steps: stepPlan, refit: refitPlan }: Context,
 ) {
   const { plan, backend, notes: given } = await prepareGiven(options, file, opened);
   const notes = [...given, ...(stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan))];
-  const calibration =
-    stepPlan === undefined || stepPlan.need === "nothing"
-      ? undefined
-      : yield* calibrate(options, opened, notes, signal);
+  const looks = refitPlan !== undefined || (stepPlan !== undefined && stepPlan.need !== "nothing");
+  const calibration = looks ? yield* calibrate(options, opened, notes, signal) : undefined;
   const kept = plan.experts.after;
   const target = outputTarget(options, backend);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
-  const { output, split } = await openOutput(options, opened, { input, backend, kept, steps: stepPlan, elsewhere });
+  const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
+  const { output, split } = await openOutput(options, opened, work);
   const steps = stepPlan && (await openSteps(stepPlan, { ...target, opened, output, backend, kept }));
+  const refit = refitPlan && (await openRefit(refitPlan, output));
   try {
     if (calibration !== undefined) yield startEvent(options, opened, kept, calibration, backend, 0, stepPlan);
     for (const message of [...notes, ...opened.notes, ...(calibration?.notes ?? [])])
       yield { type: "note", message } as const;
     const settings = resolveSettings(options.method, { ...pickSettings(options), rounding: plan.rounding });
-    if (steps !== undefined && output !== undefined) {
-      if (calibration === undefined) yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
-      else {
+    if (output !== undefined) {
+      if (calibration === undefined) {
+        if (steps !== undefined) yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
+      } else {
         const { checkpoint, model, predictions } = opened;
         yield* planLayers({
-          ...{ checkpoint, model, predictions, backend, settings, kept, steps, signal, seed: options.seed },
+          ...{ checkpoint, model, predictions, backend, settings, kept, steps, refit, signal, seed: options.seed },
           ...{ batches: makeBatches(calibration, settings), mergedDtype: target.mergedDtype, finished: plan.layers },
           onPlan: () => Promise.reject(new TypeError("all plans are given")),
         });
@@ -259,7 +271,7 @@ async function* applyPlan(
     const observed = calibration && { settings, calibration, seed: options.seed, backend };
     const bytes = yield* writeCheckpoint({
       ...target,
-      ...{ opened, output, plan, backend, steps, split, signal },
+      ...{ opened, output, plan, backend, steps, refit, split, signal },
       ...(observed && { observed }),
     });
     const out = options.dryRun ? undefined : options.out;
@@ -267,6 +279,7 @@ async function* applyPlan(
     const described = calibration && describeCalibration(calibration);
     return { out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
   } finally {
+    await refit?.close();
     await steps?.close();
     await output?.close();
   }

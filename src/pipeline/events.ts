@@ -1,7 +1,8 @@
 import type { LayerPlan } from "../compress/plan.js";
+import type { LayerRefit } from "./reconstruct/refit-files.js";
 import type { LayerChange } from "./steps/layer-steps.js";
 
-export type Phase = "load" | "attention" | "observe" | "plan" | "steps" | "merge" | "forward";
+export type Phase = "load" | "attention" | "observe" | "plan" | "reconstruct" | "steps" | "merge" | "forward";
 
 /** What a long run tells while it works. Terminal, `--events`, report and tests are all just listeners. */
 export type CompressEvent =
@@ -36,6 +37,8 @@ export type CompressEvent =
       readonly memory: number;
     }
   | { readonly type: "layer"; readonly plan: LayerPlan; readonly seconds: number }
+  /** The kept experts of a layer refitted. */
+  | ({ readonly type: "reconstruct" } & LayerRefit)
   /** The matrices of a layer after its experts: pruned, quantised. */
   | ({ readonly type: "steps" } & LayerChange)
   | {

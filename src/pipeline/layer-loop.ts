@@ -15,6 +15,7 @@ import type { TokenBatch } from "../model/layer.js";
 import { normed, predictionInput } from "../model/prediction.js";
 import type { CompressEvent } from "./events.js";
 import { LayerRun } from "./layer-run.js";
+import type { RefitWork } from "./reconstruct/open-refit.js";
 import type { RecordedSamples } from "./recorded-samples.js";
 import type { StepWork } from "./steps/layer-steps.js";
 import { steppedWeights } from "./steps/step-plan.js";
@@ -36,6 +37,8 @@ export interface LayerLoopOptions {
   readonly finished: readonly LayerPlan[];
   /** What is done to the matrices of each layer after its experts have been reduced, before the next one sees it. */
   readonly steps?: StepWork | undefined;
+  /** How kept experts are refitted, before the steps. */
+  readonly refit?: RefitWork | undefined;
   readonly recorded?: ((layer: number) => Promise<RecordedSamples>) | undefined;
   /** Called with a layer's trace, where one is wanted. */
   readonly onTrace?: ((trace: LayerTrace) => void) | undefined;
@@ -45,7 +48,7 @@ export interface LayerLoopOptions {
 }
 
 /**
- * Plans every MoE layer in order: attention, statistics, plan, steps; then, if sequential, the output of the layer as it is
+ * Plans every MoE layer in order: attention, statistics, plan, refit, steps; then, if sequential, the output of the layer as it is
  * now is handed on, else the original one's. One layer's weights are in memory at a time. Layers for multi-token prediction
  * come last, on the hidden states that the decoder ends with.
  */
@@ -76,13 +79,13 @@ export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<Com
 }
 
 /** The last layer that has something left to do; undefined: all is done. */
-async function lastLayer({ model, finished, steps, kept }: LayerLoopOptions): Promise<number | undefined> {
-  const unplanned = model.layers.filter(isMoe).slice(finished.length);
-  let last = unplanned.at(-1)?.index;
-  if (steps === undefined) return last;
-  for (const layer of model.layers) {
-    const stepped = steppedWeights(layer, kept, steps.plan).length > 0 && !(await steps.files.has(layer.index));
-    if (stepped && (last === undefined || layer.index > last)) last = layer.index;
+async function lastLayer({ model, finished, steps, refit, kept }: LayerLoopOptions): Promise<number | undefined> {
+  const planned = new Set(finished.map(({ layer }) => layer));
+  for (const layer of model.layers.toReversed()) {
+    if (isMoe(layer) && !planned.has(layer.index)) return layer.index;
+    if (isMoe(layer) && refit !== undefined && !(await refit.files.has(layer.index))) return layer.index;
+    const stepped = steps !== undefined && steppedWeights(layer, kept, steps.plan).length > 0;
+    if (stepped && !(await steps.files.has(layer.index))) return layer.index;
   }
-  return last;
+  return undefined;
 }

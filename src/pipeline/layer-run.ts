@@ -11,13 +11,15 @@ import type { ExpertTensors } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type LayerDescription, type MoeLayer } from "../model/description.js";
 import type { ExpertPart } from "../model/expert-storage.js";
-import { Layer, type TokenBatch } from "../model/layer.js";
+import { Layer, type MoeInput, type TokenBatch } from "../model/layer.js";
 import type { LinearPart } from "../model/linear-weights.js";
 import { MoeBlock, type MoeTensors, readMoe, routerWeights } from "../model/moe.js";
 import { route } from "../model/router.js";
 import type { WeightChanges } from "../model/weight-loader.js";
 import type { CompressEvent, Phase } from "./events.js";
 import type { LayerLoopOptions } from "./layer-loop.js";
+import { LayerRefitter } from "./reconstruct/layer-refit.js";
+import type { LayerRefit } from "./reconstruct/refit-files.js";
 import type { RecordedSamples } from "./recorded-samples.js";
 import { relay } from "./relay.js";
 import type { ExpertInputs } from "./steps/expert-steps.js";
@@ -88,13 +90,20 @@ export class LayerRun {
     const { checkpoint, backend, settings, onPlan } = this.options;
     const tensors = await readMoe(checkpoint, description.feedForward);
     const { sequential } = settings;
+    const refitter = await this.refitter(description);
     let plan = known;
-    if (plan === undefined || !sequential) {
+    if (plan === undefined || !sequential || refitter !== undefined) {
       const block = new MoeBlock(backend, description.feedForward, tensors);
       try {
         if (plan === undefined) {
-          plan = yield* this.observeAndPlan(block, tensors);
+          plan = yield* this.observeAndPlan(block, tensors, refitter);
           await onPlan(plan);
+        } else if (sequential) {
+          yield* this.eachBatch("observe", (batch, index) => {
+            const mixed = this.layer!.mix(this.hidden[index]!, batch);
+            this.hidden[index] = mixed;
+            if (refitter!.uses(index)) refitter!.observe(index, mixed, block.run(this.moeInput(mixed)).output);
+          });
         } else {
           yield* this.eachBatch("forward", (batch, index) => {
             this.hidden[index] = layerOutput(this.layer!, block, this.layer!.mix(this.hidden[index]!, batch));
@@ -106,6 +115,7 @@ export class LayerRun {
     } else {
       yield* this.mix();
     }
+    if (refitter !== undefined) yield* this.reconstruct(refitter, tensors, plan);
     if (this.steps !== undefined && !restored) yield* this.changeMoe(description, tensors, plan);
     if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
     if (sequential && !this.last) yield* this.handOn(description, tensors, plan);
@@ -113,7 +123,7 @@ export class LayerRun {
   }
 
   /** Leaves the hidden states after attention (sequential), or after the whole original layer. */
-  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors) {
+  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, refitter: LayerRefitter | undefined) {
     const { backend, settings, batches, kept, onTrace } = this.options;
     const layer = this.layer!;
     const observer = new LayerObserver(backend, block, settings, batchCount(this.options), await this.samples());
@@ -123,6 +133,7 @@ export class LayerRun {
       const input = layer.moeInput(x);
       const routed = block.run(input);
       observer.add(index, input.experts, routed, batches[index]!);
+      refitter?.observe(index, mixed, routed.output);
       this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
     });
     yield this.progress("plan");
@@ -163,12 +174,51 @@ export class LayerRun {
     }
   }
 
-  /** The reduced layer's expert of a slot, before steps. */
-  private reduced(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
+  /** The reduced layer's expert of a slot, refitted where the layer is, before steps. */
+  private async reduced(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
+    const merged = await this.merged(tensors, plan, slot);
+    return this.options.refit?.files.expert(plan.layer, slot, merged) ?? merged;
+  }
+
+  private merged(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
     const { backend, settings, mergedDtype } = this.options;
     const rounding = { when: settings.rounding, dtype: mergedDtype };
     const group = groupOf(plan, plan.keptExperts[slot]!);
     return mergeGroup(backend, group, (expert) => tensors.experts[expert]!, rounding);
+  }
+
+  /** What refits the layer's experts; undefined where that is not asked for, or done. */
+  private async refitter(description: MoeLayer): Promise<LayerRefitter | undefined> {
+    const { backend, batches, refit, settings } = this.options;
+    if (refit === undefined || (await refit.files.has(description.index))) return undefined;
+    if (!settings.sequential) throw new TypeError("refits need a sequential run");
+    return new LayerRefitter(backend, refit, description.index, description.feedForward, batches);
+  }
+
+  /** Refits the kept experts to the outputs of the original block, and keeps what comes of it. */
+  private async *reconstruct(
+    refitter: LayerRefitter,
+    tensors: MoeTensors,
+    plan: LayerPlan,
+  ): AsyncGenerator<CompressEvent, void> {
+    const { backend, mergedDtype, signal } = this.options;
+    yield this.progress("reconstruct");
+    const experts: ExpertTensors[] = [];
+    for (const slot of plan.keptExperts.keys()) experts.push(await this.merged(tensors, plan, slot));
+    const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
+    const reduced = { router, experts, dtype: mergedDtype, moeInput: (hidden: Float32Array) => this.moeInput(hidden) };
+    try {
+      const refit = yield* relay<CompressEvent, LayerRefit>((emit) =>
+        refitter.run(plan, this.hidden, reduced, async (share) => {
+          signal?.throwIfAborted();
+          emit(this.progress("reconstruct", share * this.tokens));
+          await nextTurn();
+        }),
+      );
+      yield { type: "reconstruct", ...refit };
+    } finally {
+      router.weight.dispose();
+    }
   }
 
   /** Does the steps to the mixer, and loads the layer with what they made of it. */
@@ -233,10 +283,12 @@ export class LayerRun {
     yield* this.changeFeedForward("shared");
     const needed = steps!.plan.need !== "nothing" && this.steps!.has("experts");
     const inputs = needed ? this.expertInputs(description, tensors, plan) : undefined;
+    const refitted = (await this.options.refit?.files.report(plan.layer))?.kept === true;
     const dtypes = (slot: number, matrix: ExpertPart) => {
       const group = groupOf(plan, plan.keptExperts[slot]!);
       const { dtype } = tensors.experts[group.members[0]!]![matrix]!;
-      return isMerged(group) ? (this.options.mergedDtype ?? dtype) : dtype;
+      const changed = isMerged(group) || (refitted && matrix === "down");
+      return changed ? (this.options.mergedDtype ?? dtype) : dtype;
     };
     yield* this.keep({ read: (slot) => this.reduced(tensors, plan, slot), dtype: dtypes, inputs });
   }
@@ -244,18 +296,22 @@ export class LayerRun {
   /** Which tokens the reduced router sends to each kept expert. */
   private expertInputs({ feedForward }: MoeLayer, tensors: MoeTensors, plan: LayerPlan): ExpertInputs {
     const { backend, batches, model } = this.options;
-    const layer = this.layer!;
     const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
     const rows = new RoutedRows(plan.keptExperts.length, this.hidden, model.hiddenSize);
     try {
       for (const [index, { mask }] of batches.entries()) {
-        const { router: x } = layer.moeInput(layer.feedForwardInput(this.hidden[index]!));
+        const { router: x } = this.moeInput(this.hidden[index]!);
         rows.add(index, route(backend, x, router, feedForward.router), mask);
       }
     } finally {
       router.weight.dispose();
     }
-    return { rows, expertInput: (hidden) => layer.moeInput(layer.feedForwardInput(hidden)).experts };
+    return { rows, expertInput: (hidden) => this.moeInput(hidden).experts };
+  }
+
+  /** What router and routed experts see of hidden states after the mixer. */
+  private moeInput(hidden: Float32Array): MoeInput {
+    return this.layer!.moeInput(this.layer!.feedForwardInput(hidden));
   }
 
   private async *keep(experts: ReducedExperts | undefined): AsyncGenerator<CompressEvent, void> {
@@ -337,8 +393,26 @@ export class LayerRun {
   progress(phase: Phase, done?: number): CompressEvent {
     const layers = this.options.model.layers.length;
     // Observing costs more than handing on; a rough share is enough for a progress line.
-    const begin = { load: 0, attention: 0, observe: 0, plan: 0.5, steps: 0.6, merge: 0.8, forward: 0.8 }[phase];
-    const end = { load: 0, attention: 0.5, observe: 0.5, plan: 0.6, steps: 0.8, merge: 0.8, forward: 1 }[phase];
+    const begin = {
+      load: 0,
+      attention: 0,
+      observe: 0,
+      plan: 0.5,
+      reconstruct: 0.55,
+      steps: 0.6,
+      merge: 0.8,
+      forward: 0.8,
+    }[phase];
+    const end = {
+      load: 0,
+      attention: 0.5,
+      observe: 0.5,
+      plan: 0.55,
+      reconstruct: 0.6,
+      steps: 0.8,
+      merge: 0.8,
+      forward: 1,
+    }[phase];
     const inPhase = done === undefined ? 0 : done / this.tokens;
     return {
       type: "progress",

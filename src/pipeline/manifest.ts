@@ -1,16 +1,22 @@
 import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
+import { relative } from "../compress/reconstruct/refit.js";
+import type { RefitErrors } from "../compress/reconstruct/residuals.js";
 import type { Settings } from "../compress/settings.js";
 import type { Share } from "../compress/steps/step-error.js";
 import type { Backend } from "../engine/backend.js";
 import type { ModelDescription } from "../model/description.js";
 import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
+import type { LayerRefit } from "./reconstruct/refit-files.js";
+import type { RefitPlan } from "./reconstruct/refit-plan.js";
 import type { FileIdentity } from "./source-identity.js";
 import type { LayerChange } from "./steps/layer-steps.js";
 import type { StepPlan } from "./steps/step-plan.js";
 
 export interface ManifestInputs {
+  /** How kept experts were refitted. */
+  readonly refits?: { readonly plan: RefitPlan; readonly layers: readonly LayerRefit[] } | undefined;
   readonly source: string;
   readonly files: readonly FileIdentity[];
   readonly model: ModelDescription;
@@ -36,7 +42,7 @@ export interface ManifestInputs {
  * long a run took, so that the same command gives the same bytes.
  */
 export function manifest(inputs: ManifestInputs): Record<string, unknown> {
-  const { plan, observed, model, changes } = inputs;
+  const { plan, observed, model, changes, refits } = inputs;
   return {
     format: "ream-manifest",
     version: 1,
@@ -46,6 +52,7 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
     experts: plan.experts,
     topK: model.topK,
     outputDtype: inputs.outputDtype,
+    ...(refits && { reconstruct: describeRefits(refits) }),
     ...(changes && describeChanges(changes)),
     ...(inputs.predictionLayers !== undefined && { predictionLayers: inputs.predictionLayers }),
     ...(observed && {
@@ -56,6 +63,25 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
       engine: { backend: observed.backend.name, precision: observed.backend.precision },
     }),
     plan: { digest: planDigest(plan.layers), layers: plan.layers.map(withoutPermutations) },
+  };
+}
+
+/** The refits, and the relative squared errors of each layer's outputs before and after. */
+function describeRefits({ plan, layers }: NonNullable<ManifestInputs["refits"]>) {
+  const errors = ({ fitted, heldOut, domains }: RefitErrors) => ({
+    fitted: relative(fitted),
+    heldOut: relative(heldOut),
+    domains: Object.fromEntries(Object.entries(domains).map(([name, share]) => [name, relative(share)])),
+  });
+  return {
+    ...{ parts: plan.parts, ridge: plan.ridge ?? "auto", tokens: plan.tokens, seed: plan.seed },
+    layers: layers.map(({ layer, kept, fit }) => ({
+      ...{ layer, kept },
+      ...(fit && {
+        ...(kept && { ridge: fit.ridge, sweeps: fit.sweeps }),
+        ...{ tokens: fit.tokens, before: errors(fit.before), ...(kept && { after: errors(fit.after) }) },
+      }),
+    })),
   };
 }
 

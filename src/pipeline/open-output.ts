@@ -3,6 +3,7 @@ import type { Backend } from "../engine/backend.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
 import { fingerprintOf, outputIdentity, type PlanInput } from "./output-identity.js";
+import type { RefitPlan } from "./reconstruct/refit-plan.js";
 import { beginSplit, type CompressElsewhere, type Split } from "./split/split.js";
 import type { StepPlan } from "./steps/step-plan.js";
 
@@ -12,6 +13,7 @@ export interface OutputWork {
   /** Experts that each layer keeps. */
   readonly kept: number;
   readonly steps?: StepPlan | undefined;
+  readonly refit?: RefitPlan | undefined;
   /** Makes parts of the output; without it all is made here. */
   readonly elsewhere: CompressElsewhere | undefined;
 }
@@ -26,11 +28,11 @@ export interface OpenedOutput {
 export async function openOutput(
   options: ResolvedCompressOptions,
   opened: OpenedModel,
-  { input, backend, kept, steps, elsewhere }: OutputWork,
+  { input, backend, kept, steps, refit, elsewhere }: OutputWork,
 ): Promise<OpenedOutput> {
   const { out, restart, dryRun } = options;
   if (dryRun) return { output: undefined, split: undefined };
-  const identity = await outputIdentity(options, opened, input, backend, steps);
+  const identity = await outputIdentity(options, opened, input, backend, { steps, refit });
   const fingerprint = fingerprintOf(identity);
   const output = await OutputFolder.create(out!, { fingerprint, source: opened.folder, restart });
   try {

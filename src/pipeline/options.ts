@@ -24,6 +24,29 @@ export const compressOptions = z.strictObject({
   out: z.string().min(1).optional().describe("folder that receives the compressed checkpoint"),
   experts: z.int().min(1).optional().describe("experts that each layer keeps"),
   method: z.enum(METHOD_NAMES).default("ream").describe("what to do with the experts"),
+  reconstruct: z
+    .enum(["none", "down"])
+    .default("none")
+    .describe(
+      "refit the kept experts of each layer to what the original layer makes of the same inputs, by least squares: down = " +
+        "their down projections; a layer whose error on held-out calibration text does not fall stays as it is",
+    ),
+  ridge: z
+    .number()
+    .min(1e-6)
+    .optional()
+    .describe(
+      "how strongly refitted weights are held to what they were, as a share of the mean square of their inputs (default: " +
+        "what the error on held-out calibration text says)",
+    ),
+  reconstructTokens: z
+    .int()
+    .min(1)
+    .optional()
+    .describe(
+      "calibration tokens that layers are refitted on, at most, in whole sequences (default: 65,536, or fewer where their " +
+        "activations would take more than 512 MB)",
+    ),
   then: z
     .array(z.string())
     .default([])

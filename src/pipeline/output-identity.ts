@@ -5,6 +5,7 @@ import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
+import type { RefitPlan } from "./reconstruct/refit-plan.js";
 import { fileDigest, modelIdentity } from "./source-identity.js";
 import type { StepPlan } from "./steps/step-plan.js";
 
@@ -25,7 +26,7 @@ export async function outputIdentity(
   { checkpoint, folder, model }: OpenedModel,
   input: PlanInput,
   backend: Backend,
-  steps?: StepPlan,
+  { steps, refit }: { readonly steps?: StepPlan | undefined; readonly refit?: RefitPlan | undefined } = {},
 ): Promise<OutputIdentity> {
   const { experts, method, seed, shards, sampledTokens, outputDtype, predictionLayers } = options;
   // Nothing else: paths and the number of threads do not matter.
@@ -36,6 +37,7 @@ export async function outputIdentity(
     input: sha256(JSON.stringify(input)),
     target: JSON.stringify([experts, method, seed, shards, outputDtype, predictionLayers ?? "as possible"]),
     sampled: sampledTokens === undefined ? "none" : await fileDigest(sampledTokens),
+    ...(refit !== undefined && { reconstruct: JSON.stringify(refit) }),
     ...(steps !== undefined && { steps: describeSteps(steps) }),
     engine: [backend.name, backend.precision, backend.variant].join(" "),
   };

@@ -10,6 +10,7 @@ import { MergedExperts } from "./merged-experts.js";
 import type { OpenedModel } from "./open-model.js";
 import type { OutputTensor } from "./output-layout.js";
 import type { OutputTarget } from "./output-target.js";
+import type { RefitWork } from "./reconstruct/open-refit.js";
 import { type StepWork, steppedExpert } from "./steps/layer-steps.js";
 import { steppedWeights } from "./steps/step-plan.js";
 
@@ -21,6 +22,8 @@ export interface ContentOptions {
   readonly mergedDtype: OutputTarget["mergedDtype"];
   /** What was done to single matrices, all of it done. */
   readonly steps?: StepWork | undefined;
+  /** How experts were refitted, all of them. */
+  readonly refit?: RefitWork | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -36,8 +39,9 @@ export class TensorContent {
       const plan = this.plans.get(layer.index)!;
       const group = groupOf(plan, plan.keptExperts[slot]!);
       const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);
-      const reduced = await mergeGroup(backend, group, read, { when: options.plan.rounding, dtype });
-      const { steps } = options;
+      const merged = await mergeGroup(backend, group, read, { when: options.plan.rounding, dtype });
+      const { steps, refit } = options;
+      const reduced = refit === undefined ? merged : await refit.files.expert(layer.index, slot, merged);
       // Quantised matrices are tensors by themselves and do not ask for experts.
       if (steps === undefined || formatOf(steps.plan.steps) !== undefined) return reduced;
       return steppedExpert(steps.files, steppedWeights(layer, steps.kept, steps.plan), layer, slot, reduced);

@@ -17,6 +17,7 @@ import { modelCard } from "./model-card.js";
 import { type OutputTensor, outputTensors, shardFiles } from "./output-layout.js";
 import type { OutputTarget } from "./output-target.js";
 import type { PreparedModel } from "./prediction-layers.js";
+import type { RefitWork } from "./reconstruct/open-refit.js";
 import { relay } from "./relay.js";
 import { contentIdentity, type FileIdentity } from "./source-identity.js";
 import type { Split } from "./split/split.js";
@@ -34,6 +35,8 @@ export interface WriteOptions extends OutputTarget {
   readonly observed?: ManifestInputs["observed"];
   /** What was done to single matrices, all of it done. */
   readonly steps?: StepWork | undefined;
+  /** How experts were refitted, all of them. */
+  readonly refit?: RefitWork | undefined;
   /** Has the shards written by others; without it they are written here. */
   readonly split?: Split | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -49,7 +52,7 @@ export interface CheckpointBytes {
 
 /** Writes the compressed checkpoint file by file and gives the folder its name. */
 export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<CompressEvent, CheckpointBytes> {
-  const { opened, output, plan, dtype, steps, split, signal } = options;
+  const { opened, output, plan, dtype, steps, refit, split, signal } = options;
   const { checkpoint, model, folder, omitted, predictionLayers } = opened;
   const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype, { omitted, steps });
   const before = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
@@ -97,11 +100,17 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
   );
   await output.writeFile("README.md", modelCard(opened, model, plan, options.observed?.calibration, steps?.plan));
   const changes = steps && (await allChanges(model, steps));
+  const refits = refit && (await allRefits(plan, refit));
   const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same", predictionLayers };
-  const about = manifest({ ...facts, changes, ...(options.observed && { observed: options.observed }) });
+  const about = manifest({ ...facts, changes, refits, ...(options.observed && { observed: options.observed }) });
   await output.writeFile("ream.json", `${JSON.stringify(about, null, 2)}\n`);
   await output.finish();
   return bytes;
+}
+
+/** What the refits did to every layer. */
+async function allRefits({ layers }: Plan, { plan, files }: RefitWork): Promise<NonNullable<ManifestInputs["refits"]>> {
+  return { plan, layers: await Promise.all(layers.map(({ layer }) => files.report(layer))) };
 }
 
 /** What the steps changed in every layer. */

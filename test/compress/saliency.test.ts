@@ -6,6 +6,9 @@ const none = Float64Array.of(Number.NaN, Number.NaN);
 const sums = {
   tokens: 4,
   routed: Float64Array.of(2, 0),
+  weight: Float64Array.of(0.6, 0),
+  norm: Float64Array.of(6, 0),
+  normSquared: Float64Array.of(20, 0),
   contribution: { combined: Float64Array.of(4, 0), scores: none, "scores-squared": none },
   energy: { combined: Float64Array.of(10, 0), scores: none, "scores-squared": none },
 };
@@ -15,6 +18,9 @@ test.each([
   ["frequency", [0.5, 0]],
   ["sum", [4, 0]],
   ["energy", [10, 0]],
+  ["mass", [0.6, 0]],
+  ["mean-norm", [3, 0]],
+  ["mean-squared-norm", [10, 0]],
 ] as const)("%s", (saliency, expected) => {
   expect(Array.from(saliencyOf(sums, { saliency, gate: "combined" }))).toEqual(expected);
 });

@@ -10,6 +10,7 @@ use crate::gptq::{Groups, Quantised, gptq};
 use crate::gram::{add_gram, output_error};
 use crate::quantise::Grid;
 use crate::smallest::zero_smallest;
+use crate::solve::solve_gram;
 use crate::sparsegpt::{Pattern, sparsegpt};
 
 /// A Gram matrix's factor.
@@ -87,6 +88,15 @@ impl Engine {
             check_indices(order, n, "factorGram: order")?;
         }
         Ok(Factor::new(&self.0, gram, added, order).map(|factor| GramFactor(Some(factor))))
+    }
+
+    /// Replaces B `[rows, columns]` by the X with X H = B.
+    #[napi(catch_unwind)]
+    pub fn solve_gram(&self, factor: &GramFactor, x: Output<f32>) -> Result<()> {
+        let (factor, _) = factor.of(x, "solveGram")?;
+        check(factor.order.is_none(), || "solveGram: the factor has an order".into())?;
+        solve_gram(&self.0, factor, x);
+        Ok(())
     }
 
     /// `SparseGPT` in place, with `counts` of blocks of `size` columns, else `zeros` in each run of `size`. Returns the

@@ -182,6 +182,8 @@ export interface Engine {
     norms: Float32Array | undefined,
   ): void;
   factorGram(gram: Float64Array, added: Float64Array, order: Int32Array | undefined): TriangularFactor | null;
+  /** In place. */
+  solveGram(factor: TriangularFactor, x: Float32Array): void;
   /** With `counts`: blocks of `size` columns; else `zeros` in each run of `size`. */
   sparsegpt(
     weight: Float32Array,

@@ -16,7 +16,7 @@ class NativeFactor {
 /** The operations on weights by the Gram matrix of their inputs. */
 export function weightOperations(
   engine: Engine,
-): Pick<Backend, "addGram" | "outputError" | "zeroSmallest" | "factorGram" | "sparsegpt" | "gptq"> {
+): Pick<Backend, "addGram" | "outputError" | "zeroSmallest" | "factorGram" | "solveGram" | "sparsegpt" | "gptq"> {
   return {
     addGram: (sums, x, columns) => checked(() => engine.addGram(sums, x, whole(columns))),
     outputError: (difference, gram) => {
@@ -28,6 +28,12 @@ export function weightOperations(
     factorGram(gram, added, order) {
       const factor = checked(() => engine.factorGram(gram, added, order));
       return factor === null ? undefined : new NativeFactor(added.length, factor);
+    },
+    solveGram(gramFactor, b) {
+      const { factor } = own(gramFactor, NativeFactor);
+      const x = b.slice();
+      checked(() => engine.solveGram(factor, x));
+      return x;
     },
     sparsegpt(weight, gramFactor, pattern) {
       const { factor } = own(gramFactor, NativeFactor);

@@ -15,7 +15,7 @@ import { linearAttention } from "./linear-attention.js";
 import { addColumnSquares, addTransposedProduct, dot, product, rowsOf } from "./products.js";
 import { largest, round } from "./rounding.js";
 import { expand } from "./scaled-codes.js";
-import { gptq, sparsegpt } from "./solvers.js";
+import { gptq, solveGram, sparsegpt } from "./solvers.js";
 import { zeroSmallest } from "./zero-smallest.js";
 
 class ReferenceMatrix implements Matrix {
@@ -115,6 +115,7 @@ export function createReferenceBackend(precision: Precision): Backend {
     outputError,
     zeroSmallest,
     factorGram,
+    solveGram,
     sparsegpt,
     gptq,
     expand,

@@ -126,6 +126,26 @@ export function gptq(weight: Float32Array, gramFactor: GramFactor, grid: Integer
   return { codes, scales, zeros, error: sumOfErrors(rows) };
 }
 
+/** X with X H = B (backend.ts, `solveGram`): Z Rᵀ = B from the last column to the first, then X R = Z forwards. */
+export function solveGram(gramFactor: GramFactor, b: Float32Array): Float32Array {
+  const { columns, r, order } = own(gramFactor);
+  if (order !== undefined) throw new RangeError("solveGram: the factor has an order");
+  const out = new Float32Array(b.length);
+  for (let row = 0; row < rowsOf(b, columns, "solveGram"); row++) {
+    const x = Float64Array.from(b.subarray(row * columns, (row + 1) * columns));
+    for (let j = columns - 1; j >= 0; j--) {
+      for (let k = j + 1; k < columns; k++) x[j]! -= x[k]! * r[j * columns + k]!;
+      x[j]! /= r[j * columns + j]!;
+    }
+    for (let j = 0; j < columns; j++) {
+      for (let i = 0; i < j; i++) x[j]! -= x[i]! * r[i * columns + j]!;
+      x[j]! /= r[j * columns + j]!;
+    }
+    out.set(x, row * columns);
+  }
+  return out;
+}
+
 /** Not below 0, as rounding could make it. */
 function sumOfErrors(rows: readonly Row[]): number {
   return Math.max(

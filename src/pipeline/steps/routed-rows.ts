@@ -4,6 +4,14 @@ import type { RouterOutput } from "../../model/router.js";
 /** Rows of a chunk: enough for fast products, few enough for memory. */
 const CHUNK = 4096;
 
+/** Some of the tokens that an expert is given. */
+export interface RoutedTokens {
+  readonly tokens: readonly number[];
+  /** `[tokens, size]` */
+  readonly hidden: Float32Array;
+  readonly weights: readonly number[];
+}
+
 /** Which calibration tokens each expert of a layer is given, and with which weight. */
 export class RoutedRows {
   private readonly tokens: number[][];
@@ -33,12 +41,12 @@ export class RoutedRows {
     }
   }
 
-  /** The hidden states of an expert's tokens and the weights, some at a time. */
-  *of(expert: number): Generator<{ readonly hidden: Float32Array; readonly weights: readonly number[] }> {
+  /** The hidden states of an expert's tokens and the weights, some at a time. `tokens` are numbered over all batches. */
+  *of(expert: number): Generator<RoutedTokens> {
     const tokens = this.tokens[expert]!;
     for (let begin = 0; begin < tokens.length; begin += CHUNK) {
       const some = tokens.slice(begin, begin + CHUNK);
-      yield { hidden: this.pick(some), weights: this.weights[expert]!.slice(begin, begin + CHUNK) };
+      yield { tokens: some, hidden: this.pick(some), weights: this.weights[expert]!.slice(begin, begin + CHUNK) };
     }
   }
 

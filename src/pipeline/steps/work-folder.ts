@@ -13,9 +13,9 @@ export class WorkFolder {
   ) {}
 
   /** That of an unfinished output, which goes when the output is finished; in a dry run a temporary one. */
-  static async open(output: OutputFolder | undefined): Promise<WorkFolder> {
+  static async open(output: OutputFolder | undefined, name = "steps"): Promise<WorkFolder> {
     if (output === undefined) return new WorkFolder(await mkdtemp(join(tmpdir(), "ream-")), true);
-    const folder = join(output.partial, "steps");
+    const folder = join(output.partial, name);
     await mkdir(folder, { recursive: true });
     return new WorkFolder(folder, false);
   }

@@ -1,0 +1,57 @@
+import { ReamError } from "../../errors.js";
+import type { MoeDescription } from "../../model/description.js";
+import type { ResolvedCompressOptions } from "../options.js";
+
+/** How layers are refitted after their experts have been reduced. */
+export interface RefitPlan {
+  /** What is refitted. */
+  readonly parts: "down";
+  /** Strength of the ridge as a share of the mean diagonal; undefined: by the held-out error. */
+  readonly ridge: number | undefined;
+  /** Most calibration tokens that are looked at; undefined: `defaultTokens`. */
+  readonly tokens: number | undefined;
+  readonly seed: number;
+}
+
+/** Strengths that are tried, the strongest first. */
+const RIDGES = [1, 0.1, 0.01, 0.001, 0.0001];
+
+/** The refit of `--reconstruct`; undefined where none is asked for. Errors: SETTINGS_CONFLICT. */
+export function planRefit(options: ResolvedCompressOptions, split: boolean): RefitPlan | undefined {
+  const { reconstruct, ridge, reconstructTokens, seed } = options;
+  const conflict = (where: string, what: string, hint: string): never => {
+    throw new ReamError("SETTINGS_CONFLICT", what, { where, hint });
+  };
+  if (reconstruct === "none") {
+    if (ridge === undefined && reconstructTokens === undefined) return undefined;
+    const where = ridge === undefined ? "--reconstruct-tokens" : "--ridge";
+    return conflict(where, `${where} says how layers are reconstructed, and none is`, "Give --reconstruct down too.");
+  }
+  if (split) conflict("--queue", "workers do not reconstruct layers yet", "Leave out --queue.");
+  if (options.observed !== undefined) {
+    conflict(
+      "--observed",
+      "layers are reconstructed from calibration text, which an observation does not hold",
+      "Make the plan from the observation (--dry-run --json), then give it with --plan, --reconstruct and calibration text.",
+    );
+  }
+  if (options.sequential === false) {
+    conflict("--no-sequential", "a layer is reconstructed on what the layers before have become", "Leave it out.");
+  }
+  return { parts: reconstruct, ridge, tokens: reconstructTokens, seed };
+}
+
+/** Bytes of activations that are kept from one sweep to the next. */
+export const KEPT_BYTES = 2 ** 29;
+
+const MOST_TOKENS = 65_536;
+
+/** Most tokens that are looked at by default: as many as have activations that can be kept. */
+export function defaultTokens({ experts, router }: MoeDescription): number {
+  return Math.min(MOST_TOKENS, Math.floor(KEPT_BYTES / (4 * router.topK * experts.width)));
+}
+
+/** Strengths of the ridge to try, the strongest first. */
+export function ridgesOf({ ridge }: RefitPlan): readonly number[] {
+  return ridge === undefined ? RIDGES : [ridge];
+}

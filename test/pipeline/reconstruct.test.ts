@@ -1,0 +1,209 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { encodeSafetensors } from "../../src/checkpoint/safetensors-encode.js";
+import { createNativeBackend } from "../../src/engine/native/native-backend.js";
+import { describeModel } from "../../src/model/describe.js";
+import { isMoe } from "../../src/model/description.js";
+import { forward } from "../../src/model/forward.js";
+import { expertCounts } from "../../src/model/router.js";
+import { compress } from "../../src/pipeline/compress.js";
+import type { CompressOptions } from "../../src/pipeline/options.js";
+import { Random } from "../../src/random.js";
+import { ream } from "../support/command.js";
+import { folderDigest } from "../support/folder-digest.js";
+import { GOLDENS } from "../support/goldens.js";
+
+const folder = mkdtempSync(join(tmpdir(), "ream-reconstruct-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+let runs = 0;
+
+async function make(options: CompressOptions): Promise<string> {
+  const out = join(folder, `${++runs}`);
+  const events = compress({ precision: "f32", outputDtype: "f32", ...options, out });
+  while (!(await events.next()).done);
+  return out;
+}
+
+const manifestOf = (out: string) => JSON.parse(readFileSync(join(out, "ream.json"), "utf8"));
+
+/** Random tokens `[192, 24]`, some of them padding. */
+function writeTokens(vocabulary: number): { readonly path: string; readonly ids: Int32Array } {
+  const random = new Random(5);
+  const [sequences, length] = [192, 24];
+  const ids = Int32Array.from({ length: sequences * length }, () => random.below(vocabulary));
+  const mask = Int32Array.from(ids, (_, i) => (i % length < 20 || i % 5 > 0 ? 1 : 0));
+  const path = join(folder, `tokens-${vocabulary}.safetensors`);
+  const tensor = (values: Int32Array) => ({
+    ...{ dtype: "I32" as const, shape: [sequences, length] },
+    data: new Uint8Array(values.buffer),
+  });
+  writeFileSync(
+    path,
+    encodeSafetensors(
+      new Map([
+        ["input_ids", tensor(ids)],
+        ["attention_mask", tensor(mask)],
+      ]),
+    ),
+  );
+  return { path, ids };
+}
+
+/** The first MoE block's outputs of all tokens: its inputs are those of the original. */
+async function firstOutputs(model: string, ids: Int32Array): Promise<Float32Array> {
+  const checkpoint = await Checkpoint.open(model);
+  const description = describeModel(checkpoint.config, checkpoint);
+  const backend = createNativeBackend({ precision: "f32", threads: 2 });
+  const batch = { sequences: ids.length / 24, length: 24, ids };
+  let outputs: Float32Array | undefined;
+  const first = description.layers.find(isMoe)!.index;
+  await forward(checkpoint, description, backend, [batch], {
+    moe: (layer, _, __, ___, output) => {
+      if (layer === first) outputs = output.slice();
+    },
+  });
+  await checkpoint.close();
+  return outputs!;
+}
+
+function lost(outputs: Float32Array, wanted: Float32Array): number {
+  let [difference, all] = [0, 0];
+  for (const [i, value] of wanted.entries()) {
+    difference += (outputs[i]! - value) ** 2;
+    all += value ** 2;
+  }
+  return difference / all;
+}
+
+// Separate and stacked experts, sigmoids with selection bias and scaling, shared experts, biases, weights that scale inputs,
+// other activations.
+const FAMILIES = ["olmoe", "qwen3_5_moe", "deepseek_v3", "qwen2_moe", "gpt_oss", "llama4_text"];
+
+test.each(FAMILIES)("%s: the refitted block is nearer to the original", async (family) => {
+  const model = join(GOLDENS, "forward", family);
+  const checkpoint = await Checkpoint.open(model);
+  const { vocabularySize, layers, experts } = describeModel(checkpoint.config, checkpoint);
+  const { step, least } = expertCounts(layers.find(isMoe)!.feedForward.router);
+  const kept = Math.max(least, experts - step * Math.max(1, Math.floor(experts / 3 / step)));
+  await checkpoint.close();
+  const { path: tokens, ids } = writeTokens(vocabularySize);
+  const common = { model, tokens, experts: kept, method: "reap" } as const;
+  const [plain, refitted] = [await make(common), await make({ ...common, reconstruct: "down" })];
+  const { reconstruct } = manifestOf(refitted);
+  expect(reconstruct).toMatchObject({ parts: "down", ridge: "auto" });
+  const first = reconstruct.layers[0];
+  expect(first.kept).toBe(true);
+  expect(first.after.heldOut).toBeLessThan(first.before.heldOut);
+  const wanted = await firstOutputs(model, ids);
+  const [before, after] = [await firstOutputs(plain, ids), await firstOutputs(refitted, ids)];
+  expect(lost(after, wanted)).toBeLessThan(0.98 * lost(before, wanted));
+});
+
+describe("a small model", () => {
+  const source = join(GOLDENS, "ream/qwen3_moe");
+  const model = join(source, "model");
+  const tokens = join(source, "calibration.safetensors");
+
+  test("without a dropped expert nothing changes", async () => {
+    const out = await make({ model, tokens, experts: 16, method: "reap", reconstruct: "down", outputDtype: "same" });
+    expect(manifestOf(out).reconstruct.layers).toEqual([
+      { layer: 0, kept: false },
+      { layer: 1, kept: false },
+    ]);
+    const digest = (path: string) => folderDigest(path)["model.safetensors"];
+    expect(digest(out)).toBe(digest(model));
+  });
+
+  test("both backends lose as much, before and after", async () => {
+    const options = { model, tokens, experts: 12, method: "reap", reconstruct: "down", ridge: 1 } as const;
+    const [native, reference] = [
+      manifestOf(await make({ ...options, backend: "native" })),
+      manifestOf(await make({ ...options, backend: "reference" })),
+    ];
+    expect(native.reconstruct.layers.some(({ kept }: { kept: boolean }) => kept)).toBe(true);
+    for (const [i, { kept, before, after }] of native.reconstruct.layers.entries()) {
+      const other = reference.reconstruct.layers[i];
+      expect(kept).toBe(other.kept);
+      expect(Math.abs(before.heldOut / other.before.heldOut - 1)).toBeLessThan(1e-3);
+      if (kept) expect(Math.abs(after.heldOut / other.after.heldOut - 1)).toBeLessThan(1e-3);
+    }
+  });
+
+  test("only down projections differ from the merged experts, and a given plan gives the same", async () => {
+    const dry = compress({
+      model,
+      tokens,
+      precision: "f32",
+      experts: 12,
+      method: "reap",
+      dryRun: true,
+      reconstruct: "down",
+    });
+    let step = await dry.next();
+    while (!step.done) step = await dry.next();
+    const plan = join(folder, "plan.json");
+    writeFileSync(plan, JSON.stringify({ plan: step.value.plan }));
+    const [given, own, bare] = [
+      await make({ model, tokens, plan, reconstruct: "down" }),
+      await make({ model, tokens, experts: 12, method: "reap", reconstruct: "down" }),
+      await make({ model, plan }),
+    ];
+    const weights = (path: string) => folderDigest(path)["model.safetensors"];
+    expect(weights(given)).toBe(weights(own));
+    const [refitted, merged] = [await Checkpoint.open(given), await Checkpoint.open(bare)];
+    for (const name of merged.tensors.keys()) {
+      const same = Buffer.from((await refitted.read(name)).data).equals((await merged.read(name)).data);
+      expect(same, name).toBe(!/\.experts\.\d+\.down_proj/.test(name));
+    }
+    await Promise.all([refitted.close(), merged.close()]);
+  });
+
+  test("weights are quantised after the refit", async () => {
+    const out = await make({
+      model,
+      tokens,
+      experts: 12,
+      method: "reap",
+      reconstruct: "down",
+      then: ["int8"],
+      outputDtype: "same",
+    });
+    const { reconstruct, then } = manifestOf(out);
+    expect(then).toEqual(["int8"]);
+    expect(reconstruct.layers.some(({ kept }: { kept: boolean }) => kept)).toBe(true);
+  });
+
+  test.each([
+    [{ reconstruct: "down", sequential: false, experts: 12 }, /layers before/],
+    [{ reconstruct: "down", observed: "nowhere", experts: 12 }, /calibration text/],
+    [{ ridge: 0.1, experts: 12 }, /none is/],
+  ] as const)("%j is refused", async (options, message) => {
+    const failed = make({ model, tokens, ...options });
+    await expect(failed).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });
+    await expect(failed).rejects.toThrow(message);
+  });
+
+  test("killed at random moments and run again, it gives the same bytes", async () => {
+    const command = (out: string) => [
+      ...["compress", model, "--out", out, "--experts", "12", "--method", "reap", "--tokens", tokens],
+      ...["--reconstruct", "down", "--then", "wanda:0.5", "--backend", "native", "--shards", "layer", "--json"],
+    ];
+    const began = performance.now();
+    expect((await ream(command(join(folder, "whole")))).stderr).not.toContain("Error");
+    const duration = performance.now() - began;
+    const expected = folderDigest(join(folder, "whole"));
+    const random = new Random(11);
+    let kills = 0;
+    for (let round = 0; kills < 6; round++) {
+      const out = join(folder, `killed-${round}`);
+      while (!existsSync(out)) {
+        const { signal } = await ream(command(out), { kill: duration * (0.3 + 0.75 * random.next()) });
+        if (signal === "SIGKILL") kills++;
+      }
+      expect(folderDigest(out)).toEqual(expected);
+    }
+  }, 300_000);
+});
