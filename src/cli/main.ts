@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { VERSION } from "../version.js";
 import { compressCommand } from "./compress.js";
 import { demoCommand } from "./demo.js";
+import { doctorCommand } from "./doctor.js";
 import { evaluateCommand } from "./evaluate.js";
 import { EXIT, formatFailure } from "./failures.js";
 import { forwardCommand } from "./forward.js";
@@ -45,6 +46,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     tasksCommand,
     serveCommand,
     forwardCommand,
+    doctorCommand,
   ])
     program.addCommand(command(done));
   for (const command of [program, ...program.commands]) {
