@@ -1,4 +1,5 @@
 import type { LayerPlan } from "../compress/plan.js";
+import type { SamplingError } from "../compress/sampling-error.js";
 import type { LayerChange } from "./steps/layer-steps.js";
 
 export type Phase = "load" | "attention" | "observe" | "plan" | "steps" | "merge" | "forward";
@@ -36,6 +37,8 @@ export type CompressEvent =
       readonly memory: number;
     }
   | { readonly type: "layer"; readonly plan: LayerPlan; readonly seconds: number }
+  /** A layer's groups were made from a sample of tokens. */
+  | ({ readonly type: "sampling"; readonly layer: number } & SamplingError)
   /** The matrices of a layer after its experts: pruned, quantised. */
   | ({ readonly type: "steps" } & LayerChange)
   | {
