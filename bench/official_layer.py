@@ -6,7 +6,7 @@ The work of github.com/SamsungSAILMontreal/ream in PyTorch, in bfloat16 where it
 which all experts run on all tokens, saliency, similarity, PCA of the neurons, costs, assignment and averages, then a forward pass of the
 merged layer. Where that code does something for all experts that it needs for a few (activations in float32), this does it for those few.
 Memory that is freed is kept by the allocator, and a first round, which is not told, touches it. Prints JSON
-[{forward, experts, saliency, weights, pca, similarity, merge, handOn}], one for each round.
+[{seconds, cpu}], each {forward, experts, saliency, weights, pca, similarity, merge, handOn}, one for each round.
 """
 
 import json
@@ -25,14 +25,15 @@ SAMPLES, COMPONENTS, BATCH = 32768, 64, 8
 
 
 class Clock:
-    """Adds the time since the last call to a part."""
+    """Adds the time since the last call to a part: that which passed, and that of the processor in all threads."""
 
     def __init__(self):
-        self.parts, self.last = {}, time.perf_counter()
+        self.parts, self.last = {"seconds": {}, "cpu": {}}, (time.perf_counter(), time.process_time())
 
     def __call__(self, part):
-        now = time.perf_counter()
-        self.parts[part] = self.parts.get(part, 0.0) + now - self.last
+        now = (time.perf_counter(), time.process_time())
+        for times, before, after in zip(self.parts.values(), self.last, now):
+            times[part] = times.get(part, 0.0) + after - before
         self.last = now
 
 

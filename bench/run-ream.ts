@@ -16,6 +16,8 @@ export interface ReamRun {
 
 export interface LayerTime {
   readonly seconds: number;
+  /** Of the processor, in all threads. 0 where the system does not tell. */
+  readonly cpu: number;
   /** By phase (`Phase`), from the first event of a phase to the first of the next. */
   readonly phases: Readonly<Record<string, number>>;
 }
@@ -24,6 +26,7 @@ interface Mark {
   readonly layer: number;
   readonly phase: string;
   readonly elapsed: number;
+  readonly cpu: number;
 }
 
 /** Runs `ream compress` in a process of its own, without writing a checkpoint, and takes times from its events. */
@@ -33,31 +36,46 @@ export async function runReam(model: string, options: readonly string[]): Promis
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
   const marks: Mark[] = [];
   let backend = "";
+  let lastCpu = 0;
   let end: { readonly elapsed: number; readonly peakMemory: number } | undefined;
   for await (const line of createInterface(child.stdout)) {
     const event = JSON.parse(line);
     if (event.type === "start") backend = event.backend;
     if (event.type === "result") end = event;
     const last = marks.at(-1);
-    if (event.type === "progress" && (event.layer !== last?.layer || event.phase !== last?.phase)) marks.push(event);
+    if (event.type === "progress" && (event.layer !== last?.layer || event.phase !== last?.phase))
+      marks.push({ ...event, cpu: cpuSeconds(child.pid!) });
+    lastCpu = cpuSeconds(child.pid!) || lastCpu;
   }
   if (end === undefined) throw new Error(`ream ${args.slice(1).join(" ")} failed`);
-  return { layers: layerTimes(marks, end.elapsed), peakMemory: end.peakMemory, backend };
+  return { layers: layerTimes(marks, { elapsed: end.elapsed, cpu: lastCpu }), peakMemory: end.peakMemory, backend };
 }
 
 /**
  * An event tells the end of a batch, so that the first of a phase comes after its first batch: with one batch in a phase its
  * time counts for the phase before. The sum is right in any case.
  */
-function layerTimes(marks: readonly Mark[], end: number): LayerTime[] {
-  const layers: { seconds: number; phases: Record<string, number> }[] = [];
-  for (const [i, { layer, phase, elapsed }] of marks.entries()) {
-    layers[layer] ??= { seconds: 0, phases: {} };
-    const time = (marks[i + 1]?.elapsed ?? end) - elapsed;
+function layerTimes(marks: readonly Mark[], end: Pick<Mark, "elapsed" | "cpu">): LayerTime[] {
+  const layers: { seconds: number; cpu: number; phases: Record<string, number> }[] = [];
+  for (const [i, { layer, phase, elapsed, cpu }] of marks.entries()) {
+    layers[layer] ??= { seconds: 0, cpu: 0, phases: {} };
+    const next = marks[i + 1] ?? end;
+    const time = next.elapsed - elapsed;
+    layers[layer].cpu += next.cpu - cpu;
     layers[layer].seconds += time;
     layers[layer].phases[phase] = (layers[layer].phases[phase] ?? 0) + time;
   }
   return layers;
+}
+
+/** Seconds of the processor that a process has used, from the clock ticks (100 a second) of /proc; 0 where there is none. */
+function cpuSeconds(pid: number): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return 0;
+  }
 }
 
 /** What results are measured on; times of other machines, and of busy ones, are other times. */
