@@ -1,7 +1,7 @@
 /**
  * Time of one layer beside PyTorch, on a synthetic checkpoint of three layers shaped like Qwen3-30B-A3B's, 128 -> 96 experts:
  *
- *     npm run build && node dist/bench/layer.js [--python PATH] [--threads N] [--sequences N] [--rounds N] [--model FOLDER] [--out FILE]
+ *     npm run build && node dist/bench/layer.js [--python PATH] [--threads N] [--sequences N] [--rounds N] [--model FOLDER] [--only NAME] [--out FILE]
  *
  * `ream-official` is compared with the same work in PyTorch (official_layer.py), and `reap` with running every expert on every
  * token, as REAP's observer does. `ream` is told with all tokens and with a sample for the mean outputs. Ours is the layer in
@@ -32,6 +32,7 @@ const { values: options } = parseArgs({
     sequences: { type: "string", default: "8" },
     rounds: { type: "string", default: "3" },
     model: { type: "string" },
+    only: { type: "string" },
     out: { type: "string" },
   },
 });
@@ -54,7 +55,9 @@ try {
   if (!existsSync(join(folder, "model.safetensors.index.json"))) writeSynthetic(folder, 3);
   const tokens = writeTokens(folder, sequences);
   const results = [];
-  for (const { name, args, other } of WORKS) {
+  for (const { name, args, other } of WORKS.filter(
+    (work) => options.only === undefined || work.name === options.only,
+  )) {
     const theirs =
       other === undefined || options.python === undefined ? undefined : python(options.python, other, tokens);
     const runs = [];
