@@ -37,8 +37,11 @@ export function countWeights(sizes: ModelSizes): { readonly all: number; readonl
 /** Of the noise that all weights are cut from. A prime: no two rows of a matrix are equal. */
 const NOISE = 1_048_573;
 
-/** Writes a checkpoint of random bfloat16 weights, one shard for each layer. */
-export function writeModel(folder: string, sizes: ModelSizes): void {
+/**
+ * Writes a checkpoint of random bfloat16 weights, one shard for each layer.
+ * @param router makes the router of a layer `[experts, hidden]`; undefined: noise like all else
+ */
+export function writeModel(folder: string, sizes: ModelSizes, router?: (layer: number) => Tensor): void {
   const { layers, hidden, heads, keyValueHeads, headSize, experts, topK, width, vocabulary } = sizes;
   mkdirSync(folder, { recursive: true });
   const config = {
@@ -87,7 +90,7 @@ export function writeModel(folder: string, sizes: ModelSizes): void {
     set("self_attn.k_proj", matrix(keyValueHeads * headSize, hidden));
     set("self_attn.v_proj", matrix(keyValueHeads * headSize, hidden));
     set("self_attn.o_proj", matrix(hidden, heads * headSize));
-    set("mlp.gate", matrix(experts, hidden));
+    set("mlp.gate", router?.(l) ?? matrix(experts, hidden));
     for (let e = 0; e < experts; e++) {
       set(`mlp.experts.${e}.gate_proj`, matrix(width, hidden));
       set(`mlp.experts.${e}.up_proj`, matrix(width, hidden));

@@ -154,6 +154,12 @@ pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
+/// Version of the compiler that built this library.
+#[napi]
+pub fn compiler() -> &'static str {
+    env!("REAM_COMPILER")
+}
+
 /// A weight made ready for products.
 #[napi]
 pub struct PackedMatrix(Option<Packed>);

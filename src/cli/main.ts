@@ -3,6 +3,7 @@ import { VERSION } from "../version.js";
 import { adviseCommand } from "./advise.js";
 import { compressCommand } from "./compress.js";
 import { demoCommand } from "./demo.js";
+import { doctorCommand } from "./doctor.js";
 import { evaluateCommand } from "./evaluate.js";
 import { EXIT, formatFailure } from "./failures.js";
 import { forwardCommand } from "./forward.js";
@@ -47,6 +48,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     tasksCommand,
     serveCommand,
     forwardCommand,
+    doctorCommand,
   ])
     program.addCommand(command(done));
   for (const command of [program, ...program.commands]) {

@@ -7,10 +7,11 @@ const MAIN = ["experts", "out", "method", "observed", "dryRun", "plan", "restart
 const CALIBRATION = Object.keys(calibrationOptions.shape);
 const SETTINGS = Object.keys(settingsSchema.shape);
 const ENGINE = Object.keys(computeOptions.shape);
+const MEMORY = "memoryLimit";
 const REFIT = ["reconstruct", "ridge", "reconstructTokens"];
 const STEPS = ["then", "parts", "activations", "damping", "activationOrder", "leastTokens"];
 const rest = Object.keys(compressOptions.shape).filter(
-  (key) => ![...MAIN, ...CALIBRATION, ...SETTINGS, ...ENGINE, ...REFIT, ...STEPS, "model"].includes(key),
+  (key) => ![...MAIN, ...CALIBRATION, ...SETTINGS, ...ENGINE, ...REFIT, ...STEPS, MEMORY, "model"].includes(key),
 );
 
 /** How the help of `compress` is ordered. New options of the schema appear by themselves. */
@@ -21,7 +22,7 @@ export const COMPRESS_GROUPS: readonly OptionGroup[] = [
   { heading: "Calibration:", keys: CALIBRATION },
   { heading: "Method settings (default: those of the method):", keys: SETTINGS },
   { heading: "Files:", keys: rest },
-  { heading: "Engine:", keys: ENGINE },
+  { heading: "Engine:", keys: [...ENGINE, MEMORY] },
 ];
 
 export const ENGINE_GROUP: OptionGroup = { heading: "Engine:", keys: ENGINE };

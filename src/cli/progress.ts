@@ -53,6 +53,9 @@ export class ProgressDisplay {
       case "note":
         this.line(`note: ${event.message}`);
         break;
+      case "sampling":
+        this.line(samplingLine(event));
+        break;
       case "progress": {
         const progress = this.state.update(event);
         this.show("run", progress.share, () => progressLine(progress, this.live));
@@ -145,6 +148,16 @@ export class ProgressDisplay {
 /** A line can be drawn anew on a terminal that understands it; CI logs keep every version of it. */
 function isLive(stream: ProgressStream): boolean {
   return stream.isTTY === true && process.env.TERM !== "dumb" && !process.env.CI;
+}
+
+function samplingLine({ layer, tokens, standardError, decisions }: Extract<RunEvent, { type: "sampling" }>): string {
+  const means = `layer ${layer}: mean outputs of ${formatCount(tokens)} tokens`;
+  if (standardError === undefined) return `${means}, one batch: too few to tell their error`;
+  const { median, most } = standardError;
+  const error = `${means}, standard error of similarities ${median.toPrecision(2)} (at most ${most.toPrecision(2)})`;
+  return decisions === undefined
+    ? error
+    : `${error}; ${decisions.within} of ${decisions.all} group decisions lie within it`;
 }
 
 function startLine({

@@ -26,6 +26,8 @@ export interface RunContext {
 export interface Outcome {
   readonly json: Readonly<Record<string, unknown>>;
   readonly text: string;
+  /** Exit status; undefined: done. */
+  readonly status?: number;
 }
 
 export function addOutputOptions(command: Command): Command {
@@ -65,7 +67,7 @@ export async function runCommand(
       note: (message) => output?.note(message),
     });
     output.result(outcome);
-    return EXIT.done;
+    return outcome.status ?? EXIT.done;
   } catch (error) {
     if (controller.signal.aborted) {
       output?.failure({ code: "INTERRUPTED", message: interrupted }, `${interrupted}\n`);

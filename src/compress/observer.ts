@@ -3,6 +3,7 @@ import type { Backend } from "../engine/backend.js";
 import type { TokenBatch } from "../model/layer.js";
 import type { MoeBlock, MoeOutput, MoeTensors } from "../model/moe.js";
 import { countedLengths, countedTokens } from "./counted-tokens.js";
+import type { MeanSample, SampledMeans } from "./mean-sample.js";
 import { notFinite } from "./not-finite.js";
 import { saliencyOf } from "./saliency.js";
 import type { TokenSamples } from "./samples.js";
@@ -21,6 +22,8 @@ export interface LayerObservation {
   readonly meanOutputs: Float64Array | undefined;
   readonly tokenCosines: Float64Array | undefined;
   readonly samples: TokenSamples | undefined;
+  /** Where the mean outputs are those of a sample of tokens. */
+  readonly sampled?: SampledMeans | undefined;
 }
 
 /** Accumulates the statistics of one layer that the settings ask for, batch by batch. */
@@ -29,13 +32,17 @@ export class LayerObserver {
   /** Means over batches, where they are what is wanted (official code). */
   private readonly means: { readonly saliency: Float64Array; readonly activations: StatisticSums } | undefined;
 
-  /** @param batches how many batches a mean of batch means divides by */
+  /**
+   * @param batches how many batches a mean of batch means divides by
+   * @param meanSample takes the tokens of which mean outputs are made; undefined: all
+   */
   constructor(
     private readonly backend: Backend,
     private readonly block: MoeBlock,
     private readonly settings: Settings,
     private readonly batches: number,
     private readonly samples: TokenSamples | undefined,
+    private readonly meanSample?: MeanSample,
   ) {
     this.sums = this.empty();
     if (settings.statistics === "batch-means") {
@@ -53,7 +60,9 @@ export class LayerObserver {
     const sums = means === undefined ? this.sums : this.empty();
     addTokens(sums, backend, block, counted, settings.gatedOutputs);
     if (means !== undefined) this.addMeans(sums, means);
-    this.samples?.add(index, counted.x, { lengths: countedLengths(batch, means === undefined), keys: batch.keys });
+    const sequences = { lengths: countedLengths(batch, means === undefined), keys: batch.keys };
+    this.meanSample?.add(counted, sequences);
+    this.samples?.add(index, counted.x, sequences);
   }
 
   /** Adds a batch's means, and its sums of what is no mean. */
@@ -76,10 +85,12 @@ export class LayerObserver {
     const { means, sums, settings, backend } = this;
     const [outputs, share] = means ? [means.activations, 1] : [sums, 1 / sums.tokens];
     const observation = observationOf(sums, settings, this.samples);
+    const sampled = this.meanSample?.finish(tensors);
     const finished = {
       ...observation,
       saliency: means?.saliency ?? observation.saliency,
-      meanOutputs: outputs.activations && meanOutputsOf(backend, outputs, share, tensors),
+      meanOutputs: sampled?.all ?? (outputs.activations && meanOutputsOf(backend, outputs, share, tensors)),
+      sampled,
     };
     const { saliency, gateGram, meanOutputs, tokenCosines } = finished;
     this.requireFinite({ saliency, gateGram, meanOutputs, tokenCosines });
@@ -88,7 +99,8 @@ export class LayerObserver {
 
   private empty(): StatisticSums {
     const { count, width } = this.block.experts;
-    return emptyStatistics(count, width, wantedBy(this.settings));
+    const wanted = wantedBy(this.settings);
+    return emptyStatistics(count, width, this.meanSample ? { ...wanted, activations: "none" } : wanted);
   }
 
   private requireFinite(statistics: Record<string, Float32Array | Float64Array | undefined>): void {

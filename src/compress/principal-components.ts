@@ -1,6 +1,6 @@
+import { decode } from "../checkpoint/dtypes.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { Random } from "../random.js";
-import { neuronColumns } from "./neurons.js";
 
 /** Number of components, as in the official code. */
 const COMPONENTS = 64;
@@ -13,6 +13,11 @@ const ROUNDS = 2;
  * not change under rotation; so B = Qᵀ A serves as projection, where Q is an orthonormal basis of the principal
  * subspace found by randomised subspace iteration (Halko et al. 2011, as torch.pca_lowrank), and no singular value
  * decomposition is needed. Exact where the neurons span at most 64 dimensions.
+ *
+ * A `[neurons, features]` is never made. Row n is s_n w_n - m for the weights w_n as stored, so that products of A are
+ * products of the stored matrices, scaled and shifted afterwards. A round takes axes V to the orthonormalised AᵀA V. With
+ * the last ones P = A V = Q R, and B = Qᵀ A = R⁻ᵀ (Pᵀ A), where R is the Cholesky factor of Pᵀ P: each round reads the
+ * weights once.
  */
 export class PrincipalComponents {
   private constructor(
@@ -31,105 +36,159 @@ export class PrincipalComponents {
     const [width, hidden] = experts[0]!.up.shape as [number, number];
     const features = (experts[0]!.gate === undefined ? 2 : 3) * hidden;
     const mean = new Float64Array(features);
+    const scales: Float64Array[] = [];
     for (const expert of experts) {
-      const columns = unitColumns(backend, expert);
-      for (let feature = 0; feature < features; feature++) {
-        let sum = 0;
-        for (let i = feature * width; i < (feature + 1) * width; i++) sum += columns[i]!;
-        mean[feature]! += sum / (experts.length * width);
-      }
+      const neurons = Neurons.of(backend, expert);
+      scales.push(neurons.scales);
+      const sums = new Float64Array(features);
+      neurons.addCombinations(sums, Float32Array.from(neurons.scales), 1);
+      for (let i = 0; i < features; i++) mean[i]! += sums[i]! / (experts.length * width);
       await pause();
     }
     const random = new Random(0);
     let axes: Float32Array = Float32Array.from({ length: COMPONENTS * features }, () => random.normal());
-    let basis: Float32Array[] = [];
     for (let round = 0; round <= ROUNDS; round++) {
-      const projected: Float32Array[] = [];
-      for (const expert of experts) {
-        projected.push(project(backend, expert, mean, axes));
-        await pause();
-      }
-      basis = orthonormal(projected);
-      const sums = new Float64Array(COMPONENTS * features);
+      const sums = new Float64Array(features * COMPONENTS);
+      const gram = new Float64Array(COMPONENTS * COMPONENTS);
+      const shift = innerWithRows(axes, mean);
+      const total = new Float64Array(COMPONENTS);
       for (const [e, expert] of experts.entries()) {
-        addProjection(backend, sums, basis[e]!, centred(backend, expert, mean), width);
+        const neurons = Neurons.of(backend, expert, scales[e]);
+        const projected = neurons.project(axes, shift);
+        backend.addTransposedProduct(gram, projected, projected, COMPONENTS, COMPONENTS);
+        for (const [i, value] of projected.entries()) total[i % COMPONENTS]! += value;
+        neurons.addCombinations(sums, scaledRows(projected, neurons.scales), COMPONENTS);
         await pause();
       }
-      axes = round < ROUNDS ? transposeOrthonormal(sums, features) : Float32Array.from(sums);
+      const rows = Array.from({ length: COMPONENTS }, (_, k) =>
+        Float64Array.from({ length: features }, (_, i) => sums[i * COMPONENTS + k]! - total[k]! * mean[i]!),
+      );
+      if (round < ROUNDS) gramSchmidt(rows);
+      else solveTransposed(gram, rows);
+      axes = Float32Array.from(
+        { length: COMPONENTS * features },
+        (_, i) => rows[Math.floor(i / features)]![i % features]!,
+      );
     }
     return new PrincipalComponents(backend, mean, axes);
   }
 
   /** Reduced neurons of an expert, one column each: `[COMPONENTS, width]`. */
   project(expert: ExpertTensors): Float32Array {
-    return project(this.backend, expert, this.mean, this.projection);
+    const shift = innerWithRows(this.projection, this.mean);
+    return transpose(Neurons.of(this.backend, expert).project(this.projection, shift), expert.up.shape[0]!);
   }
 }
 
-/** Neurons as columns of unit length: `[features, width]`. */
-function unitColumns(backend: Backend, expert: ExpertTensors): Float32Array {
-  const columns = neuronColumns(expert);
-  const width = expert.up.shape[0]!;
-  const scale = new Float64Array(width);
-  backend.addColumnSquares(scale, columns);
-  for (let i = 0; i < width; i++) scale[i] = scale[i]! > 0 ? 1 / Math.sqrt(scale[i]!) : 0;
-  for (let row = 0; row < columns.length; row += width) {
-    for (let i = 0; i < width; i++) columns[row + i]! *= scale[i]!;
+/** The neurons of one expert: rows of gate, where it has one, and up, columns of down. */
+class Neurons {
+  private readonly width: number;
+  private readonly hidden: number;
+
+  private constructor(
+    private readonly backend: Backend,
+    /** Gate and up `[width, hidden]`. */
+    private readonly rows: readonly Float32Array[],
+    /** `[hidden, width]` */
+    private readonly down: Float32Array,
+    /** `[width]`: what makes them of unit length; 0 for neurons of zeros. */
+    readonly scales: Float64Array,
+  ) {
+    this.width = scales.length;
+    this.hidden = down.length / this.width;
   }
-  return columns;
-}
 
-/** Unit columns minus the mean of each feature. */
-function centred(backend: Backend, expert: ExpertTensors, mean: Float64Array): Float32Array {
-  const columns = unitColumns(backend, expert);
-  const width = expert.up.shape[0]!;
-  for (const [feature, value] of mean.entries()) {
-    for (let i = feature * width; i < (feature + 1) * width; i++) columns[i]! -= value;
+  /** @param scales where they are known */
+  static of(backend: Backend, expert: ExpertTensors, scales?: Float64Array): Neurons {
+    const rows = [expert.gate, expert.up].flatMap((part) => (part === undefined ? [] : [decode(part)]));
+    const down = decode(expert.down);
+    return new Neurons(backend, rows, down, scales ?? scalesOf(backend, rows, down, expert.up.shape[0]!));
   }
-  return columns;
+
+  /** Unit neurons times axes `[COMPONENTS, features]`, minus shift `[COMPONENTS]`: `[width, COMPONENTS]`. */
+  project(axes: Float32Array, shift: Float64Array): Float32Array {
+    const { backend, width, hidden, scales, rows, down } = this;
+    const axesOf = (part: number) => columnsOf(axes, (rows.length + 1) * hidden, part * hidden, hidden);
+    const sums = new Float64Array(width * COMPONENTS);
+    backend.addTransposedProduct(sums, down, transpose(axesOf(rows.length), COMPONENTS), width, COMPONENTS);
+    const fromRows = rows.map((values, part) => backend.product(values, axesOf(part), hidden));
+    return Float32Array.from(sums, (sum, i) => {
+      const row = Math.floor(i / COMPONENTS);
+      return scales[row]! * fromRows.reduce((total, from) => total + from[i]!, sum) - shift[i % COMPONENTS]!;
+    });
+  }
+
+  /** Adds to sums `[features, count]` the neurons as stored, each times its row of factors `[width, count]`. */
+  addCombinations(sums: Float64Array, factors: Float32Array, count: number): void {
+    const { backend, width, hidden, rows, down } = this;
+    const size = hidden * count;
+    for (const [part, values] of rows.entries())
+      backend.addTransposedProduct(sums.subarray(part * size, (part + 1) * size), values, factors, hidden, count);
+    const fromDown = backend.product(down, transpose(factors, width), width);
+    for (let i = 0; i < size; i++) sums[rows.length * size + i]! += fromDown[i]!;
+  }
 }
 
-/** axes `[COMPONENTS, features]` times the centred neurons: `[COMPONENTS, width]`. */
-function project(backend: Backend, expert: ExpertTensors, mean: Float64Array, axes: Float32Array): Float32Array {
-  const features = mean.length;
-  const neurons = transpose(centred(backend, expert, mean), features);
-  return backend.product(axes, neurons, features);
+/** 1 / length of each neuron. */
+function scalesOf(backend: Backend, rows: readonly Float32Array[], down: Float32Array, width: number): Float64Array {
+  const hidden = down.length / width;
+  const squares = new Float64Array(width);
+  backend.addColumnSquares(squares, down);
+  for (const values of rows) {
+    for (let n = 0; n < width; n++) {
+      let sum = squares[n]!;
+      for (let i = n * hidden; i < (n + 1) * hidden; i++) sum += values[i]! ** 2;
+      squares[n] = sum;
+    }
+  }
+  return squares.map((square) => (square > 0 ? 1 / Math.sqrt(square) : 0));
 }
 
-/** Adds basis `[COMPONENTS, width]` times the neurons' rows `[width, features]` to sums `[COMPONENTS, features]`. */
-function addProjection(
-  backend: Backend,
-  sums: Float64Array,
-  basis: Float32Array,
-  neurons: Float32Array,
-  width: number,
-) {
-  const part = backend.product(basis, neurons, width);
-  for (const [i, value] of part.entries()) sums[i]! += value;
+/** Each row of `[neurons, COMPONENTS]` times its scale. */
+function scaledRows(rows: Float32Array, scales: Float64Array): Float32Array {
+  return rows.map((value, i) => value * scales[Math.floor(i / COMPONENTS)]!);
 }
 
-/** Rows of `[COMPONENTS, width]` parts, seen as one long row each, made orthonormal. */
-function orthonormal(parts: readonly Float32Array[]): Float32Array[] {
-  const width = parts[0]!.length / COMPONENTS;
-  const rows = Array.from({ length: COMPONENTS }, (_, k) => {
-    const row = new Float64Array(parts.length * width);
-    for (const [e, part] of parts.entries()) row.set(part.subarray(k * width, (k + 1) * width), e * width);
-    return row;
+/** Columns `[from, from + count)` of values `[rows, columns]`. */
+function columnsOf(values: Float32Array, columns: number, from: number, count: number): Float32Array {
+  const rows = values.length / columns;
+  const out = new Float32Array(rows * count);
+  for (let r = 0; r < rows; r++) out.set(values.subarray(r * columns + from, r * columns + from + count), r * count);
+  return out;
+}
+
+/** Inner products of the rows `[COMPONENTS, features]` with a vector `[features]`. */
+function innerWithRows(rows: Float32Array, vector: Float64Array): Float64Array {
+  return Float64Array.from({ length: COMPONENTS }, (_, k) => {
+    let sum = 0;
+    for (const [i, value] of vector.entries()) sum += rows[k * vector.length + i]! * value;
+    return sum;
   });
-  gramSchmidt(rows);
-  return parts.map((_, e) => {
-    const part = new Float32Array(COMPONENTS * width);
-    for (const [k, row] of rows.entries()) part.set(row.subarray(e * width, (e + 1) * width), k * width);
-    return part;
-  });
 }
 
-function transposeOrthonormal(sums: Float64Array, features: number): Float32Array {
-  const rows = Array.from({ length: COMPONENTS }, (_, k) => sums.slice(k * features, (k + 1) * features));
-  gramSchmidt(rows);
-  const axes = new Float32Array(COMPONENTS * features);
-  for (const [k, row] of rows.entries()) axes.set(row, k * features);
-  return axes;
+/**
+ * Replaces rows S by R⁻ᵀ S for the Cholesky factor R of gram = Rᵀ R. A row that the earlier ones span, as far as float32
+ * can tell, becomes zero.
+ */
+function solveTransposed(gram: Float64Array, rows: readonly Float64Array[]): void {
+  const count = rows.length;
+  const largest = Math.max(...rows.map((_, k) => gram[k * count + k]!));
+  const lower = new Float64Array(count * count);
+  for (const [k, row] of rows.entries()) {
+    for (let j = 0; j < k; j++) {
+      let sum = gram[k * count + j]!;
+      for (let i = 0; i < j; i++) sum -= lower[k * count + i]! * lower[j * count + i]!;
+      const pivot = lower[j * count + j]!;
+      const share = pivot > 0 ? sum / pivot : 0;
+      lower[k * count + j] = share;
+      for (const [i, value] of rows[j]!.entries()) row[i]! -= share * value;
+    }
+    let left = gram[k * count + k]!;
+    for (let j = 0; j < k; j++) left -= lower[k * count + j]! ** 2;
+    const pivot = left > 1e-11 * largest ? Math.sqrt(left) : 0;
+    lower[k * count + k] = pivot;
+    for (let i = 0; i < row.length; i++) row[i]! = pivot > 0 ? row[i]! / pivot : 0;
+  }
 }
 
 /** Modified Gram-Schmidt, twice for accuracy. A row that the earlier ones span becomes zero. */

@@ -65,6 +65,14 @@ export const settingsSchema = z.object({
     .enum(["shared", "per-expert"])
     .describe("tokens for the activations: the same for all experts, or in another random order for each (official)"),
   samples: z.int().min(1).describe("tokens sampled for the activations"),
+  meanTokens: z
+    .int()
+    .min(1)
+    .optional()
+    .describe(
+      "tokens of which all experts are computed for their mean outputs: a seeded sample, whose standard error is told " +
+        "(default: all, exact)",
+    ),
   sequential: z
     .boolean()
     .describe("statistics of a layer come from the model whose earlier layers are already compressed"),
@@ -164,6 +172,13 @@ export function resolveSettings(method: Method, changes: Partial<Settings> = {})
   if (similarityNeeded && settings.outputSimilarity === "none" && settings.gateSimilarity === "none") {
     throw new ReamError("SETTINGS_CONFLICT", `grouping ${settings.grouping} needs a similarity, and both are off`, {
       hint: "Set --output-similarity or --gate-similarity.",
+    });
+  }
+  const means = settings.outputSimilarity === "mean-cosine" || settings.grouping === "hierarchical";
+  if (settings.meanTokens !== undefined && (settings.statistics !== "sums" || !means)) {
+    throw new ReamError("SETTINGS_CONFLICT", "a sample of tokens is for exact sums of mean outputs alone", {
+      where: "--mean-tokens",
+      hint: "Leave it out, or use --statistics sums with --output-similarity mean-cosine.",
     });
   }
   return settings;

@@ -10,6 +10,12 @@ export function observedSettings(method: Method, options: Parameters<typeof pick
       hint: "Leave --observed out: a sequential run observes each layer behind the merged ones.",
     });
   }
+  if (changes.meanTokens !== undefined) {
+    throw new ReamError("SETTINGS_CONFLICT", "an observation holds the mean outputs of all its tokens already", {
+      where: "--mean-tokens",
+      hint: "Leave --observed out, or --mean-tokens.",
+    });
+  }
   if (changes.routing === "softmax") {
     throw new ReamError(
       "SETTINGS_CONFLICT",

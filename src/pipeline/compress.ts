@@ -15,8 +15,10 @@ import { makeBatches } from "./batches.js";
 import { checkExperts, expertLimits } from "./check-experts.js";
 import type { CompressEvent } from "./events.js";
 import { prepareGiven } from "./given-plan.js";
+import { memoryEstimate } from "./inspect.js";
 import { planLayers } from "./layer-loop.js";
 import type { ManifestInputs } from "./manifest.js";
+import { checkMemory } from "./memory-limit.js";
 import { prepareObserved } from "./observed-work.js";
 import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
@@ -142,10 +144,11 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
 /** Loads the calibration text. */
 async function* calibrate(
   options: ResolvedCompressOptions,
-  { folder, model }: OpenedModel,
+  opened: OpenedModel,
   notes: string[],
   signal: AbortSignal | undefined,
 ) {
+  const { folder, model } = opened;
   const calibration = yield* relay((onEvent: (event: HubEvent) => void) =>
     loadCalibration(options, {
       model: folder,
@@ -157,6 +160,10 @@ async function* calibrate(
     notes.push(
       `Sequences of ${calibration.length} tokens are longer than the ${model.maxPositions} positions the model was made for.`,
     );
+  }
+  if (options.memoryLimit !== undefined) {
+    const { sequences, length } = calibration;
+    notes.push(checkMemory(memoryEstimate(opened, sequences, length), options.memoryLimit));
   }
   return calibration;
 }

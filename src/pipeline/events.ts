@@ -1,4 +1,5 @@
 import type { LayerPlan } from "../compress/plan.js";
+import type { SamplingError } from "../compress/sampling-error.js";
 import type { LayerRefit } from "./reconstruct/refit-files.js";
 import type { LayerChange } from "./steps/layer-steps.js";
 
@@ -39,6 +40,8 @@ export type CompressEvent =
   | { readonly type: "layer"; readonly plan: LayerPlan; readonly seconds: number }
   /** The kept experts of a layer refitted. */
   | ({ readonly type: "reconstruct" } & LayerRefit)
+  /** A layer's groups were made from a sample of tokens. */
+  | ({ readonly type: "sampling"; readonly layer: number } & SamplingError)
   /** The matrices of a layer after its experts: pruned, quantised. */
   | ({ readonly type: "steps" } & LayerChange)
   | {

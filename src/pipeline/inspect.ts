@@ -88,12 +88,17 @@ export async function inspect(name: string, options: InspectOptions = {}): Promi
   }
 }
 
+/** The memory that compressing a model needs, estimated for a calibration set. */
+export function memoryEstimate({ checkpoint, model }: OpenedModel, sequences: number, length: number): MemoryEstimate {
+  return estimateMemory(model, layerSizes(checkpoint, model), sequences, length);
+}
+
 function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: number, length: number): Inspection {
   const tensors = [...checkpoint.tensors.values()];
   const quantisation = quantisationOf(checkpoint);
   const dtypes: Record<string, number> = {};
   for (const { dtype, bytes } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + bytes;
-  const size = (names: Iterable<string>) => sum([...new Set(names)].map((name) => weightBytes(checkpoint, name)));
+  const size = (names: Iterable<string>) => sizeOf(checkpoint, names);
   const moeLayers = model.layers.filter(isMoe);
   const bytes = sum(tensors.map((tensor) => tensor.bytes));
   const named = {
@@ -105,15 +110,7 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
     embeddings: size([model.embedding, model.outputHead.weight]),
   };
   const target = compressedModel(checkpoint, model);
-  const perLayer = model.layers.map((layer): LayerSizes => {
-    const own = tensors.filter((tensor) => tensor.name.startsWith(layer.prefix));
-    return {
-      layer: layer.index,
-      kind: layer.feedForward.kind,
-      bytes: sum(own.map((tensor) => tensor.bytes)),
-      expertBytes: isMoe(layer) ? size(layer.feedForward.experts.names) : 0,
-    };
-  });
+  const perLayer = layerSizes(checkpoint, model);
   return {
     model: name,
     folder,
@@ -144,6 +141,23 @@ function describe({ name, folder, checkpoint, model }: OpenedModel, sequences: n
       ...(quantisation !== undefined && "notes" in quantisation ? quantisation.notes : []),
     ],
   };
+}
+
+function sizeOf(checkpoint: OpenedModel["checkpoint"], names: Iterable<string>): number {
+  return sum([...new Set(names)].map((name) => weightBytes(checkpoint, name)));
+}
+
+function layerSizes(checkpoint: OpenedModel["checkpoint"], model: ModelDescription): LayerSizes[] {
+  const tensors = [...checkpoint.tensors.values()];
+  return model.layers.map((layer) => {
+    const own = tensors.filter((tensor) => tensor.name.startsWith(layer.prefix));
+    return {
+      layer: layer.index,
+      kind: layer.feedForward.kind,
+      bytes: sum(own.map((tensor) => tensor.bytes)),
+      expertBytes: isMoe(layer) ? sizeOf(checkpoint, layer.feedForward.experts.names) : 0,
+    };
+  });
 }
 
 /** Memory of the program itself with the buffers of a batch, measured on small models. */

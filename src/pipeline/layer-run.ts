@@ -1,10 +1,12 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Aligner } from "../compress/align.js";
+import { MeanSample } from "../compress/mean-sample.js";
 import { mergeGroup, pickRouter } from "../compress/merge.js";
 import { LayerObserver } from "../compress/observer.js";
 import { groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
 import { layerSeed, needsSamples, TokenSamples } from "../compress/samples.js";
+import { samplingError } from "../compress/sampling-error.js";
 import { InputSums } from "../compress/steps/input-sums.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { ExpertTensors } from "../engine/backend.js";
@@ -126,7 +128,8 @@ export class LayerRun {
   private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, refitter: LayerRefitter | undefined) {
     const { backend, settings, batches, kept, onTrace } = this.options;
     const layer = this.layer!;
-    const observer = new LayerObserver(backend, block, settings, batchCount(this.options), await this.samples());
+    const samples = await this.samples();
+    const observer = new LayerObserver(backend, block, settings, batchCount(this.options), samples, this.means(block));
     yield* this.eachBatch("observe", (batch, index) => {
       const mixed = layer.mix(this.hidden[index]!, batch);
       const x = layer.feedForwardInput(mixed);
@@ -144,12 +147,17 @@ export class LayerRun {
       await nextTurn();
     };
     const observed = observer.finish(tensors);
+    const routerGroups = block.description.router.groups?.count ?? 1;
     const plan = await planLayer(observed, {
-      ...{ layer: this.description.index, kept, settings, pause, trace },
-      routerGroups: block.description.router.groups?.count ?? 1,
+      ...{ layer: this.description.index, kept, settings, pause, trace, routerGroups },
       aligner: () => Aligner.create(backend, block, tensors, observed.samples, settings, pause),
     });
     if (trace !== undefined) onTrace?.(trace);
+    if (observed.sampled !== undefined) {
+      const inputs = { experts: block.experts.count, gateGram: observed.gateGram };
+      const error = samplingError(inputs, observed.sampled, settings, plan.groups, routerGroups);
+      yield { type: "sampling", layer: this.description.index, ...error } as const;
+    }
     return plan;
   }
 
@@ -358,6 +366,16 @@ export class LayerRun {
       return TokenSamples.perExpert(model.hiddenSize, share(batchCount(this.options)), ownSeed);
     const sequences = this.options.batches.reduce((sum, batch) => sum + batch.sequences, 0);
     return TokenSamples.shared(model.hiddenSize, share(sequences), ownSeed);
+  }
+
+  /** What takes the tokens for the mean outputs, where they are not all tokens. */
+  private means(block: MoeBlock): MeanSample | undefined {
+    const { settings, backend, batches, seed } = this.options;
+    if (settings.meanTokens === undefined) return undefined;
+    const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
+    const perSequence = Math.max(1, Math.floor(settings.meanTokens / sequences));
+    const own = { gated: settings.gatedOutputs, perSequence, seed: layerSeed(seed, this.description.index) };
+    return new MeanSample(backend, block, own);
   }
 
   private checkRecorded({ indices, samples }: RecordedSamples): void {

@@ -106,6 +106,11 @@ export const compressOptions = z.strictObject({
     .string()
     .optional()
     .describe("folder that receives trace.json and trace.safetensors: every number a plan is made from"),
+  memoryLimit: z
+    .string()
+    .regex(/^\d+(\.\d+)?(MB|GB|TB)$/, "a size like 24GB")
+    .optional()
+    .describe("refuse to start where the planned memory is more than this (24GB); the plan is told"),
   dryRun: z.boolean().default(false).describe("make the plan, write no checkpoint"),
   restart: z.boolean().default(false).describe("throw away what an interrupted run left"),
 });

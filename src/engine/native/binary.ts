@@ -268,6 +268,8 @@ export interface Engine {
 /** What the native library exports. Wrong arguments throw an error with the code `InvalidArg`. */
 export interface Binary {
   version(): string;
+  /** Version of the Rust compiler that built it. */
+  compiler(): string;
   /** Names of the instruction sets that this machine supports, best first. */
   cpuVariants(): string[];
   /** `threads` 0: all; `variant` undefined: the best. */

@@ -1,0 +1,100 @@
+/**
+ * Time of one layer beside PyTorch, on a synthetic checkpoint of three layers shaped like Qwen3-30B-A3B's, 128 -> 96 experts:
+ *
+ *     npm run build && node dist/bench/layer.js [--python PATH] [--threads N] [--sequences N] [--rounds N] [--model FOLDER] [--only NAME] [--out FILE]
+ *
+ * `ream-official` is compared with the same work in PyTorch (official_layer.py), and `reap` with running every expert on every
+ * token, as REAP's observer does. `ream` is told with all tokens and with a sample for the mean outputs. Ours is the layer in
+ * the middle, so that memory has been touched before, as PyTorch's has. The processor's time is told too: on a busy machine it
+ * says more than the time that passed. Results go to --out as JSON (docs/performance.md is made of it).
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { packageFolder } from "../src/package-folder.js";
+import { machine, runReam, spread } from "./run-ream.js";
+import { LENGTH, writeSynthetic, writeTokens } from "./synthetic.js";
+
+const KEPT = 96;
+const GROUP = 16;
+
+interface Times {
+  readonly seconds: Readonly<Record<string, number>>;
+  readonly cpu: Readonly<Record<string, number>>;
+}
+
+const { values: options } = parseArgs({
+  options: {
+    python: { type: "string" },
+    threads: { type: "string", default: String(availableParallelism()) },
+    sequences: { type: "string", default: "8" },
+    rounds: { type: "string", default: "3" },
+    model: { type: "string" },
+    only: { type: "string" },
+    out: { type: "string" },
+  },
+});
+const [threads, sequences, rounds] = [options.threads, options.sequences, options.rounds].map(Number) as [
+  number,
+  number,
+  number,
+];
+
+/** What is measured: a name, the options of `ream compress`, and the method of PyTorch that does the same. */
+const WORKS = [
+  { name: "ream-official", args: ["--method", "ream-official"], other: "ream" },
+  { name: "reap", args: ["--method", "reap", "--no-sequential"], other: "reap" },
+  { name: "ream, all tokens", args: ["--method", "ream"], other: undefined },
+  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--mean-tokens", "2048"], other: undefined },
+] as const;
+
+const folder = options.model ?? mkdtempSync(join(tmpdir(), "ream-layer-"));
+try {
+  if (!existsSync(join(folder, "model.safetensors.index.json"))) writeSynthetic(folder, 3);
+  const tokens = writeTokens(folder, sequences);
+  const results = [];
+  for (const { name, args, other } of WORKS.filter(
+    (work) => options.only === undefined || work.name === options.only,
+  )) {
+    const theirs =
+      other === undefined || options.python === undefined ? undefined : python(options.python, other, tokens);
+    const runs = [];
+    for (let round = 0; round < rounds; round++)
+      runs.push(
+        await runReam(folder, ["--tokens", tokens, "--experts", String(KEPT), "--threads", String(threads), ...args]),
+      );
+    const middle = runs.map(({ layers }) => layers[1]!);
+    const of = (times: "seconds" | "cpu") => ({
+      ream: spread(middle.map((layer) => layer[times])),
+      ...(theirs && { pytorch: spread(theirs.map((round) => total(round[times]))) }),
+    });
+    const result = {
+      ...{ name, tokens: sequences * LENGTH, threads, backend: runs[0]!.backend },
+      ...{ seconds: of("seconds"), cpu: of("cpu") },
+      parts: { ream: middle.at(-1)!.phases, ...(theirs && { pytorch: theirs.at(-1)! }) },
+      peakMemory: Math.max(...runs.map(({ peakMemory }) => peakMemory)),
+    };
+    results.push(result);
+    console.log(JSON.stringify(result));
+    if (options.out !== undefined)
+      writeFileSync(options.out, `${JSON.stringify({ machine: machine(), results }, null, 2)}\n`);
+  }
+} finally {
+  if (options.model === undefined) rmSync(folder, { recursive: true });
+}
+
+function python(path: string, method: string, tokens: string): Times[] {
+  const script = join(packageFolder(), "bench/official_layer.py");
+  const input = JSON.stringify({ model: folder, tokens, layer: 1, kept: KEPT, group: GROUP, threads, rounds, method });
+  // Freed memory stays with the process, and is not asked of the system again.
+  const env = { ...process.env, MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: "1000000000000" };
+  const child = spawnSync(path, [script], { encoding: "utf8", stdio: ["pipe", "pipe", "inherit"], input, env });
+  if (child.status !== 0) throw new Error(`PyTorch ended with ${child.status ?? child.signal}`);
+  return JSON.parse(child.stdout) as Times[];
+}
+
+function total(parts: Readonly<Record<string, number>>): number {
+  return Object.values(parts).reduce((a, b) => a + b, 0);
+}

@@ -1,0 +1,37 @@
+import { ReamError } from "../errors.js";
+import { formatBytes } from "../format.js";
+import type { MemoryEstimate } from "./inspect.js";
+
+const UNITS = { MB: 1e6, GB: 1e9, TB: 1e12 } as const;
+
+/** A size as options give it, in bytes. */
+export function parseSize(text: string): number {
+  const unit = text.slice(-2) as keyof typeof UNITS;
+  return Number(text.slice(0, -2)) * UNITS[unit];
+}
+
+/**
+ * What a run plans to use, for people, beside its limit.
+ *
+ * @throws ReamError MEMORY_LIMIT where the plan does not fit
+ */
+export function checkMemory(plan: MemoryEstimate, limit: string): string {
+  const parts = [
+    `three times one layer's weights ${formatBytes(plan.layerWeights)}`,
+    `hidden states ${formatBytes(plan.hiddenStates)}`,
+    `sampled tokens ${formatBytes(plan.samples)}`,
+    `the program ${formatBytes(plan.program)}`,
+  ].join(", ");
+  const planned = `${formatBytes(plan.bytes)} of memory planned (${parts})`;
+  if (plan.bytes <= parseSize(limit)) return `${planned}, limit ${limit}.`;
+  const fixed = plan.layerWeights + plan.program;
+  const perSequence = (plan.hiddenStates + plan.samples) / plan.sequences;
+  const fitting = Math.floor((parseSize(limit) - fixed) / perSequence);
+  throw new ReamError("MEMORY_LIMIT", `${planned} is more than the limit of ${limit}`, {
+    where: "--memory-limit",
+    hint:
+      fitting >= 1
+        ? `About ${fitting} sequences of ${plan.length} tokens fit instead of ${plan.sequences}.`
+        : `A layer alone takes ${formatBytes(fixed)}, however few tokens there are.`,
+  });
+}

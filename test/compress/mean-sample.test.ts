@@ -1,0 +1,61 @@
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { compress } from "../../src/pipeline/compress.js";
+import type { CompressEvent } from "../../src/pipeline/events.js";
+import type { CompressOptions } from "../../src/pipeline/options.js";
+import { GOLDENS } from "../support/goldens.js";
+
+const golden = join(GOLDENS, "ream/qwen3_moe");
+type Sampling = Extract<CompressEvent, { type: "sampling" }>;
+
+async function plan(options: Partial<CompressOptions>) {
+  const events: Sampling[] = [];
+  const tokens = join(golden, "calibration.safetensors");
+  const common = { model: join(golden, "model"), experts: 12, dryRun: true, precision: "f32", groupSize: 4 } as const;
+  const run = compress({ ...common, tokens, batchSequences: 2, ...options });
+  for (let next = await run.next(); ; next = await run.next()) {
+    if (next.done) return { events, layers: next.value.plan.layers };
+    if (next.value.type === "sampling") events.push(next.value);
+  }
+}
+
+test("a sample of all tokens makes the plan of the exact sums", async () => {
+  const exact = await plan({});
+  const sampled = await plan({ meanTokens: 1e6 });
+  expect(exact.events).toEqual([]);
+  expect(sampled.layers).toEqual(exact.layers);
+  expect(sampled.events.map(({ layer }) => layer)).toEqual(exact.layers.map(({ layer }) => layer));
+  for (const { standardError, decisions } of sampled.events) {
+    expect(standardError!.most).toBeGreaterThanOrEqual(standardError!.median);
+    expect(decisions!.all).toBe(4);
+  }
+});
+
+test("fewer tokens have a larger error; saliency stays exact; the seed says which they are", async () => {
+  const [few, again, many, exact] = [
+    await plan({ meanTokens: 32 }),
+    await plan({ meanTokens: 32 }),
+    await plan({ meanTokens: 1e6 }),
+    await plan({}),
+  ];
+  expect(few).toEqual(again);
+  expect(few.events[0]!.tokens).toBeLessThanOrEqual(32);
+  expect(few.events[0]!.standardError!.median).toBeGreaterThan(many.events[0]!.standardError!.median);
+  expect(few.layers[0]!.keptExperts).toEqual(exact.layers[0]!.keptExperts);
+});
+
+test("gates left out, and outputs not gated", async () => {
+  const exact = await plan({ gatedOutputs: false });
+  expect((await plan({ gatedOutputs: false, meanTokens: 1e6 })).layers).toEqual(exact.layers);
+});
+
+test("where there is nothing to sample it is refused", async () => {
+  await expect(plan({ meanTokens: 9, method: "reap" })).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });
+  await expect(plan({ meanTokens: 9, method: "ream-official" })).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });
+});
+
+test("a memory limit is told with its plan, or refused with numbers before any layer", async () => {
+  await expect(plan({ memoryLimit: "10MB" })).rejects.toMatchObject({ code: "MEMORY_LIMIT" });
+  await expect(plan({ memoryLimit: "10" })).rejects.toThrow(/24GB/);
+  expect((await plan({ memoryLimit: "1GB" })).layers).toHaveLength((await plan({})).layers.length);
+});
