@@ -1,16 +1,13 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Aligner } from "../compress/align.js";
-import { MeanSample } from "../compress/mean-sample.js";
 import { mergeGroup, pickRouter } from "../compress/merge.js";
 import { LayerObserver } from "../compress/observer.js";
 import { groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
-import { layerSeed, needsSamples, TokenSamples } from "../compress/samples.js";
 import { samplingError } from "../compress/sampling-error.js";
-import { InputSums } from "../compress/steps/input-sums.js";
+import type { InputSums } from "../compress/steps/input-sums.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { ExpertTensors } from "../engine/backend.js";
-import { ReamError } from "../errors.js";
 import { isMoe, type LayerDescription, type MoeLayer } from "../model/description.js";
 import type { ExpertPart } from "../model/expert-storage.js";
 import { Layer, type MoeInput, type TokenBatch } from "../model/layer.js";
@@ -20,13 +17,26 @@ import { route } from "../model/router.js";
 import type { WeightChanges } from "../model/weight-loader.js";
 import type { CompressEvent, Phase } from "./events.js";
 import type { LayerLoopOptions } from "./layer-loop.js";
+import { batchCount, layerSamples, meanSample } from "./layer-samples.js";
 import { LayerRefitter } from "./reconstruct/layer-refit.js";
 import type { LayerRefit } from "./reconstruct/refit-files.js";
-import type { RecordedSamples } from "./recorded-samples.js";
 import { relay } from "./relay.js";
 import type { ExpertInputs } from "./steps/expert-steps.js";
 import { type LayerChange, LayerSteps, type ReducedExperts } from "./steps/layer-steps.js";
 import { RoutedRows } from "./steps/routed-rows.js";
+import { TappedInputs } from "./steps/tapped-inputs.js";
+
+/** Where a phase begins and ends in the work of a layer: a rough share is enough for a progress line. */
+const SHARES: Readonly<Record<Phase, readonly [begin: number, end: number]>> = {
+  load: [0, 0],
+  attention: [0, 0.5],
+  observe: [0, 0.5],
+  plan: [0.5, 0.55],
+  reconstruct: [0.55, 0.6],
+  steps: [0.6, 0.8],
+  merge: [0.8, 0.8],
+  forward: [0.8, 1],
+};
 
 /** One layer of the loop: replaces the hidden states of every batch by those after the layer. */
 export class LayerRun {
@@ -128,8 +138,15 @@ export class LayerRun {
   private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, refitter: LayerRefitter | undefined) {
     const { backend, settings, batches, kept, onTrace } = this.options;
     const layer = this.layer!;
-    const samples = await this.samples();
-    const observer = new LayerObserver(backend, block, settings, batchCount(this.options), samples, this.means(block));
+    const samples = await layerSamples(this.options, this.description.index);
+    const observer = new LayerObserver(
+      backend,
+      block,
+      settings,
+      batchCount(this.options),
+      samples,
+      meanSample(this.options, this.description.index, block),
+    );
     yield* this.eachBatch("observe", (batch, index) => {
       const mixed = layer.mix(this.hidden[index]!, batch);
       const x = layer.feedForwardInput(mixed);
@@ -253,36 +270,19 @@ export class LayerRun {
 
   /** Sums over the inputs of a part's projections, by the name of the weight, while the part runs on every batch. */
   private async *inputsOf(part: LinearPart, run: (layer: Layer, batch: TokenBatch, index: number) => void) {
-    const { backend, steps } = this.options;
-    const sums = new Map<string, InputSums>();
-    const { need } = steps!.plan;
-    if (need === "nothing") return sums;
-    let mask: Uint8Array | undefined;
-    let last: { readonly x: Float32Array; readonly sums: InputSums } | undefined;
-    const tap = (weight: string, x: Float32Array) => {
-      const known = sums.get(weight);
-      // Projections of the same input share its sums; rows of one tensor are told the same input several times.
-      if (last?.x === x) {
-        if (known === undefined) sums.set(weight, last.sums);
-        return;
-      }
-      const columns = this.steps!.columns(weight);
-      if (columns === undefined) return;
-      const own = known ?? new InputSums(backend, columns, need);
-      own.add(x, mask);
-      sums.set(weight, own);
-      last = { x, sums: own };
-    };
-    const layer = await this.open({ tap });
+    const { need } = this.options.steps!.plan;
+    if (need === "nothing") return new Map<string, InputSums>();
+    const inputs = new TappedInputs(this.options.backend, need, (weight) => this.steps!.columns(weight));
+    const layer = await this.open({ tap: inputs.tap });
     try {
       yield* this.eachBatch(part === "attention" ? "attention" : "steps", (batch, index) => {
-        mask = batch.mask;
+        inputs.mask = batch.mask;
         run(layer, batch, index);
       });
     } finally {
       layer.dispose();
     }
-    return sums;
+    return inputs.sums;
   }
 
   /** Does the steps to the shared expert and the routed ones, and keeps what they made. */
@@ -352,51 +352,6 @@ export class LayerRun {
     });
   }
 
-  private async samples(): Promise<TokenSamples | undefined> {
-    const { settings, model, seed, recorded } = this.options;
-    if (!needsSamples(settings)) return undefined;
-    if (recorded !== undefined) {
-      const found = await recorded(this.description.index);
-      this.checkRecorded(found);
-      return TokenSamples.recorded(model.hiddenSize, found.indices, model.experts, found.samples);
-    }
-    const ownSeed = layerSeed(seed, this.description.index);
-    const share = (parts: number) => Math.max(1, Math.floor(settings.samples / parts));
-    if (settings.sampling === "per-expert")
-      return TokenSamples.perExpert(model.hiddenSize, share(batchCount(this.options)), ownSeed);
-    const sequences = this.options.batches.reduce((sum, batch) => sum + batch.sequences, 0);
-    return TokenSamples.shared(model.hiddenSize, share(sequences), ownSeed);
-  }
-
-  /** What takes the tokens for the mean outputs, where they are not all tokens. */
-  private means(block: MoeBlock): MeanSample | undefined {
-    const { settings, backend, batches, seed } = this.options;
-    if (settings.meanTokens === undefined) return undefined;
-    const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
-    const perSequence = Math.max(1, Math.floor(settings.meanTokens / sequences));
-    const own = { gated: settings.gatedOutputs, perSequence, seed: layerSeed(seed, this.description.index) };
-    return new MeanSample(backend, block, own);
-  }
-
-  private checkRecorded({ indices, samples }: RecordedSamples): void {
-    const { batches, model, settings } = this.options;
-    const perBatch = model.experts * samples;
-    // Exact sums leave padding out, so that indices into whole batches would mean other tokens.
-    const padded = settings.statistics === "sums" && batches.some(({ mask }) => mask !== undefined);
-    const inside = (token: number, i: number) => token >= 0 && token < batches[Math.floor(i / perBatch)]!.ids.length;
-    if (!padded && indices.length === batches.length * perBatch && indices.every(inside)) return;
-    throw new ReamError(
-      "SAMPLED_TOKENS",
-      `the sampled tokens of layer ${this.description.index} do not fit the calibration tokens`,
-      {
-        where: "--sampled-tokens",
-        hint:
-          `Expected indices below the tokens of a batch, in shape [${batches.length}, ${model.experts}, samples]; ` +
-          "with padding only --statistics batch-means takes them.",
-      },
-    );
-  }
-
   private async *eachBatch(phase: Phase, work: (batch: TokenBatch, index: number) => void) {
     let done = 0;
     for (const [index, batch] of this.options.batches.entries()) {
@@ -410,27 +365,7 @@ export class LayerRun {
 
   progress(phase: Phase, done?: number): CompressEvent {
     const layers = this.options.model.layers.length;
-    // Observing costs more than handing on; a rough share is enough for a progress line.
-    const begin = {
-      load: 0,
-      attention: 0,
-      observe: 0,
-      plan: 0.5,
-      reconstruct: 0.55,
-      steps: 0.6,
-      merge: 0.8,
-      forward: 0.8,
-    }[phase];
-    const end = {
-      load: 0,
-      attention: 0.5,
-      observe: 0.5,
-      plan: 0.55,
-      reconstruct: 0.6,
-      steps: 0.8,
-      merge: 0.8,
-      forward: 1,
-    }[phase];
+    const [begin, end] = SHARES[phase];
     const inPhase = done === undefined ? 0 : done / this.tokens;
     return {
       type: "progress",
@@ -448,14 +383,4 @@ export class LayerRun {
 function layerOutput(layer: Layer, block: MoeBlock, mixed: Float32Array): Float32Array {
   const x = layer.feedForwardInput(mixed);
   return layer.finish(mixed, x, layer.feedForward(x, block.run(layer.moeInput(x)).output));
-}
-
-/**
- * Number that means over batches divide by. The official code takes the number of whole batches, also where a last,
- * smaller one is added.
- */
-function batchCount({ batches, settings }: LayerLoopOptions): number {
-  if (settings.statistics === "sums" || settings.batchSequences === 0) return batches.length;
-  const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
-  return Math.max(1, Math.floor(sequences / settings.batchSequences));
 }

@@ -38,6 +38,7 @@ export class LayerRefitter {
   private readonly split: TokenSplit;
   private readonly targets: Float32Array;
   private readonly importance: Float32Array;
+  /** Of what the routed experts make; hidden states may be of another size (latent experts of Nemotron-H). */
   private readonly size: number;
 
   constructor(
@@ -68,13 +69,18 @@ export class LayerRefitter {
   /** Takes what the original block makes of a batch `[tokens, hidden]`, of hidden states after the mixer. */
   observe(batch: number, mixed: Float32Array, output: Float32Array): void {
     const { size, split, targets, importance } = this;
+    const hidden = this.hiddenSize(batch, mixed);
     for (const [token, row] of split.rowOf[batch]!.entries()) {
       if (row < 0) continue;
       let squares = 0;
-      for (let i = token * size; i < (token + 1) * size; i++) squares += mixed[i]! ** 2;
-      importance[row] = squares === 0 ? 0 : Math.sqrt(size / squares);
+      for (let i = token * hidden; i < (token + 1) * hidden; i++) squares += mixed[i]! ** 2;
+      importance[row] = squares === 0 ? 0 : Math.sqrt(hidden / squares);
       for (let i = 0; i < size; i++) targets[row * size + i] = importance[row]! * output[token * size + i]!;
     }
+  }
+
+  private hiddenSize(batch: number, hidden: Float32Array): number {
+    return hidden.length / this.split.rowOf[batch]!.length;
   }
 
   /**
@@ -90,9 +96,10 @@ export class LayerRefitter {
   ): Promise<LayerRefit> {
     const { backend, moe, work, split, importance } = this;
     if (keptExperts.length === moe.experts.count && !groups.some(isMerged)) return this.keep({ kept: false }, []);
+    const size = this.hiddenSize(0, hidden[0]!);
     const routed = {
-      fitted: new RoutedRows(experts.length, hidden, this.size),
-      heldOut: new RoutedRows(experts.length, hidden, this.size),
+      fitted: new RoutedRows(experts.length, hidden, size),
+      heldOut: new RoutedRows(experts.length, hidden, size),
     };
     for (const [batch, rowOf] of split.rowOf.entries()) {
       if (!this.uses(batch)) continue;
