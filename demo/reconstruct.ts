@@ -43,7 +43,7 @@ const models = [`original=${join(demo, "model")}`];
 for (const experts of options.experts.split(",").map(Number)) {
   for (const name of options.methods.split(",")) {
     for (const tokens of ["0", ...options.tokens.split(",")].map(Number)) {
-      const label = `${name}-${experts}${tokens === 0 ? "" : `+${tokens}`}`;
+      const label = `${name}-${experts}${tokens === 0 ? "" : `-refit-${tokens}`}`;
       const folder = join(out, label);
       if (!existsSync(folder)) await make(folder, { ...METHODS[name]!, experts }, tokens);
       models.push(`${label}=${folder}`);

@@ -45,7 +45,7 @@ export const compressOptions = z.strictObject({
     .optional()
     .describe(
       "calibration tokens that layers are refitted on, at most, in whole sequences (default: 65,536, or fewer where their " +
-        "activations would take more than 512 MB)",
+        "activations would take more than 256 MB)",
     ),
   then: z
     .array(z.string())

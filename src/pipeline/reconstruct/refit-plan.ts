@@ -42,7 +42,7 @@ export function planRefit(options: ResolvedCompressOptions, split: boolean): Ref
 }
 
 /** Bytes of activations that are kept from one sweep to the next. */
-export const KEPT_BYTES = 2 ** 29;
+export const KEPT_BYTES = 2 ** 28;
 
 const MOST_TOKENS = 65_536;
 
