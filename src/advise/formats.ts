@@ -20,9 +20,14 @@ export function formatsOf({ layers, family }: Pick<ModelDescription, "layers" | 
   const refused: ModelFormats["refused"][number][] = [];
   for (const name of WEIGHT_FORMAT_NAMES) {
     const format = weightFormat(name);
-    const reasons = EXPERT_PARTS.map((part) => format.refusal(expertShape(experts, part)));
+    // Experts are quantised with all their matrices or not at all.
+    const reason = EXPERT_PARTS.map((part) => format.refusal(expertShape(experts, part))).find(
+      (found) => found !== undefined,
+    );
     if (experts.biased === true) refused.push({ format: name, reason: `experts of ${family} have biases` });
-    else if (reasons.every((reason) => reason !== undefined)) refused.push({ format: name, reason: reasons[0]! });
+    else if (experts.together === true)
+      refused.push({ format: name, reason: `experts of ${family} are read in one tensor` });
+    else if (reason !== undefined) refused.push({ format: name, reason });
     else usable.set(name, format);
   }
   return { usable, refused };
