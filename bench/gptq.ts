@@ -101,8 +101,8 @@ function run(backend: Backend): Spent {
   const grams = new Map([HIDDEN, WIDTH].map((columns) => [columns, new Float64Array(columns ** 2)]));
   for (const { rows, columns, weight, inputs } of works) {
     const times = [now()];
-    const gram = grams.get(columns)!.fill(0);
-    backend.addGram(gram, inputs, columns);
+    const gram = grams.get(columns)!;
+    backend.addGram(gram, inputs, columns, true);
     times.push(now());
     const factor = factorGram(backend, gram, columns);
     times.push(now());

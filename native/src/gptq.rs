@@ -92,6 +92,11 @@ pub fn gptq(context: &Context, weight: &[f32], factor: &Factor, groups: Groups, 
             quantise_block(context.cpu, &mut columns, groups, fixed, &mut scratch.grids, &mut scratch.codes);
             *error += columns.error();
             for (lane, codes) in codes.chunks_exact_mut(n).enumerate() {
+                if factor.order.is_none() {
+                    let codes = &mut codes[block.clone()];
+                    codes.iter_mut().zip(&scratch.codes).for_each(|(code, lanes)| *code = lanes[lane]);
+                    continue;
+                }
                 for (lanes, position) in scratch.codes.iter().zip(block.clone()) {
                     codes[factor.column(position)] = lanes[lane];
                 }

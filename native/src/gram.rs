@@ -11,8 +11,11 @@ use crate::vector::prefetch_bytes;
 /// Tokens whose products are summed in float32 (by 512, see `product.rs`): about what one expert sees of 8,192.
 const TOKENS: usize = 1024;
 
-/// Adds xᵀ x to the upper triangle of sums `[columns, columns]` for x `[tokens, columns]`.
-pub fn add_gram(context: &Context, sums: &mut [f64], x: &[f32], columns: usize) {
+/// Adds xᵀ x to the upper triangle of sums `[columns, columns]` for x `[tokens, columns]`; `anew` takes the place of it.
+pub fn add_gram(context: &Context, sums: &mut [f64], x: &[f32], columns: usize, anew: bool) {
+    if anew && x.is_empty() {
+        sums.chunks_exact_mut(columns.max(1)).enumerate().for_each(|(row, sums)| sums[row..].fill(0.0));
+    }
     let panels = columns.div_ceil(PANEL);
     let (blocks, size) = row_blocks(columns);
     let most = TOKENS.min(x.len() / columns.max(1));
@@ -22,7 +25,7 @@ pub fn add_gram(context: &Context, sums: &mut [f64], x: &[f32], columns: usize) 
     let above = |block: usize, panel: usize| block * size < panel_columns(panel, columns).end;
     let pairs = (0..panels).flat_map(|panel| (0..blocks).map(move |block| (block, panel)));
     let tasks: Vec<_> = pairs.filter(|&(block, panel)| above(block, panel)).collect();
-    for x in x.chunks((columns * TOKENS).max(1)) {
+    for (chunk, x) in x.chunks((columns * TOKENS).max(1)).enumerate() {
         let tokens = x.len() / columns;
         transpose(context, x, columns, tokens, columns_of_x.as_mut_slice());
         split_panels(context, x, columns, tokens, panels_of_x.as_mut_slice());
@@ -44,6 +47,9 @@ pub fn add_gram(context: &Context, sums: &mut [f64], x: &[f32], columns: usize) 
                 let first = places.start.max(row);
                 // SAFETY: as above.
                 let sums = unsafe { sums.range(row * columns + first, places.end - first) };
+                if anew && chunk == 0 {
+                    sums.fill(0.0);
+                }
                 add(context.cpu, &tile.row(i)[first - places.start..], 1.0, sums);
             }
         });

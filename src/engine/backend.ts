@@ -374,8 +374,9 @@ export interface Backend {
   /**
    * Adds xᵀ x to the upper triangle of `sums` `[columns, columns]`, diagonal included, for x `[tokens, columns]`, float32
    * inputs, accumulated in float64 by blocks. What is below the diagonal stays as it is.
+   * `anew`: what the upper triangle held before is forgotten.
    */
-  addGram(sums: Float64Array, x: Float32Array, columns: number): void;
+  addGram(sums: Float64Array, x: Float32Array, columns: number, anew?: boolean): void;
 
   /**
    * trace(D H Dᵀ) in float64 for the difference D `[rows, columns]` and H `[columns, columns]` symmetric, of which the

@@ -52,6 +52,12 @@ describe.each(float32)("$variant", ({ variant, precision, native, reference }) =
       const grams = [native, reference, ...others()].map((backend) => {
         const sums = new Float64Array(columns * columns).fill(0.5);
         backend.addGram(sums, x, columns);
+        const anew = sums.slice().fill(7);
+        for (let i = 0; i < columns; i++) for (let j = 0; j < i; j++) anew[i * columns + j] = sums[i * columns + j]!;
+        const twice = sums.slice();
+        backend.addGram(anew, x, columns, true);
+        backend.addGram(twice, x, columns, true);
+        expect(anew).toEqual(twice);
         return sums;
       });
       expectClose(grams[0]!, grams[1]!, 1e-6);

@@ -36,14 +36,14 @@ impl GramFactor {
 
 #[napi]
 impl Engine {
-    /// Adds xᵀ x to the upper triangle of sums.
+    /// Adds xᵀ x to the upper triangle of sums, or puts it there.
     #[napi(catch_unwind)]
-    pub fn add_gram(&self, sums: Output<f64>, x: &[f32], columns: u32) -> Result<()> {
+    pub fn add_gram(&self, sums: Output<f64>, x: &[f32], columns: u32, anew: bool) -> Result<()> {
         let columns = columns as usize;
         rows_of(x, columns, "addGram")?;
         check_length(sums, &[columns, columns], "addGram: sums")?;
         check_apart(sums, x, "addGram")?;
-        add_gram(&self.0, sums, x, columns);
+        add_gram(&self.0, sums, x, columns, anew);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ export class InputSums {
   tokens = 0;
   /** `[columns]`: sums of squares. */
   readonly squares: Float64Array | undefined;
-  /** `[columns, columns]`: sums of products, the upper triangle. */
+  /** `[columns, columns]`: sums of products, the upper triangle; undefined contents where there are no tokens. */
   readonly gram: Float64Array | undefined;
   private factored: GramFactor | undefined;
 
@@ -25,16 +25,24 @@ export class InputSums {
   add(x: Float32Array, mask?: Uint8Array): void {
     const { backend, columns, squares, gram } = this;
     const rows = mask === undefined ? x : pickRows(x, countedOf(mask), columns);
+    const anew = this.tokens === 0;
     this.tokens += rows.length / columns;
     if (rows.length === 0) return;
     if (squares !== undefined) backend.addColumnSquares(squares, rows);
-    if (gram !== undefined) backend.addGram(gram, rows, columns);
+    if (gram !== undefined) backend.addGram(gram, rows, columns, anew);
   }
 
   /** The factor of the Gram matrix, which matrices of the same inputs share. Nothing may be added afterwards. */
   factor(options: FactorOptions): GramFactor {
     this.factored ??= factorGram(this.backend, this.gram!, this.columns, options);
     return this.factored;
+  }
+
+  /** Begins anew in the same memory: touching fresh memory takes as long as half of the sums of an expert. */
+  reset(): void {
+    this.dispose();
+    this.tokens = 0;
+    this.squares?.fill(0);
   }
 
   dispose(): void {

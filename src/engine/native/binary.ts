@@ -172,7 +172,7 @@ export interface Engine {
   addOutputCosines(sums: Float64Array, x: Float32Array, experts: PackedExperts): void;
   addTransposedProduct(sums: Float64Array, a: Float32Array, b: Float32Array, m: number, n: number): void;
   addColumnSquares(sums: Float64Array, rows: Float32Array): void;
-  addGram(sums: Float64Array, x: Float32Array, columns: number): void;
+  addGram(sums: Float64Array, x: Float32Array, columns: number, anew: boolean): void;
   outputError(difference: Float32Array, gram: Float64Array, columns: number): number;
   zeroSmallest(
     weight: Float32Array,

@@ -18,7 +18,7 @@ export function weightOperations(
   engine: Engine,
 ): Pick<Backend, "addGram" | "outputError" | "zeroSmallest" | "factorGram" | "solveGram" | "sparsegpt" | "gptq"> {
   return {
-    addGram: (sums, x, columns) => checked(() => engine.addGram(sums, x, whole(columns))),
+    addGram: (sums, x, columns, anew = false) => checked(() => engine.addGram(sums, x, whole(columns), anew)),
     outputError: (difference, gram) => {
       return checked(() => engine.outputError(difference, gram, whole(Math.sqrt(gram.length))));
     },

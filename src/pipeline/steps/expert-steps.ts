@@ -31,67 +31,58 @@ export interface ExpertStepsOptions {
  * with the activations that the gate and up that were just made give.
  */
 export class ExpertSteps {
-  private current:
-    | {
-        readonly slot: number;
-        tensors: ExpertTensors;
-        readonly outer: InputSums | undefined;
-        readonly joined: readonly Tensor[];
-      }
-    | undefined;
+  private current: { readonly slot: number; tensors: ExpertTensors; readonly joined: readonly Tensor[] } | undefined;
+  /** Sums over what gate and up are multiplied with, and down: memory that is used again for each expert. */
+  private readonly outer: InputSums;
+  private readonly inner: InputSums;
 
-  constructor(private readonly options: ExpertStepsOptions) {}
+  constructor(private readonly options: ExpertStepsOptions) {
+    const { backend, need, moe, inputs } = options;
+    const wanted = inputs === undefined ? "nothing" : need;
+    this.outer = new InputSums(backend, moe.experts.hidden, wanted);
+    this.inner = new InputSums(backend, moe.experts.width, wanted);
+  }
 
   /** An expert's matrix after the steps. Those of an expert have to be asked for in the order gate, up, down. */
   async make(weight: LinearWeight): Promise<SteppedMatrix> {
-    const { step, expert } = this.options;
+    const { step, expert, inputs } = this.options;
     const slot = weight.expert!;
     const matrix = weight.matrix!;
     if (this.current?.slot !== slot) {
-      this.dispose();
       const tensors = await expert(slot);
-      this.current = {
-        slot,
-        tensors,
-        outer: this.outerInputs(slot),
-        joined: [...(tensors.gate === undefined ? [] : [tensors.gate]), tensors.up],
-      };
+      const joined = [...(tensors.gate === undefined ? [] : [tensors.gate]), tensors.up];
+      this.current = { slot, tensors, joined };
+      if (inputs !== undefined) this.sumInputs(slot, inputs);
     }
-    const { tensors, outer } = this.current;
-    const inputs = matrix === "down" ? this.activations(slot, tensors) : outer;
-    const joined = matrix === "down" ? [tensors.down] : this.current.joined;
-    const stepped = step(tensors[matrix]!, inputs, joined);
-    if (matrix === "down") inputs?.dispose();
+    const { tensors, joined } = this.current;
+    const isDown = matrix === "down";
+    if (isDown && inputs !== undefined) this.sumActivations(slot, tensors, inputs);
+    const sums = inputs === undefined ? undefined : isDown ? this.inner : this.outer;
+    const stepped = step(tensors[matrix]!, sums, isDown ? [tensors.down] : joined);
     this.current.tensors = { ...tensors, [matrix]: stepped.values };
     return stepped;
   }
 
   dispose(): void {
-    this.current?.outer?.dispose();
-    this.current = undefined;
+    this.outer.dispose();
+    this.inner.dispose();
   }
 
-  /** Sums over what gate and up are multiplied with. */
-  private outerInputs(slot: number): InputSums | undefined {
-    const { backend, need, moe, inputs } = this.options;
-    if (inputs === undefined) return undefined;
-    const sums = new InputSums(backend, moe.experts.hidden, need);
-    for (const x of this.chunks(slot, inputs)) sums.add(x);
-    return sums;
+  private sumInputs(slot: number, inputs: ExpertInputs): void {
+    this.outer.reset();
+    for (const x of this.chunks(slot, inputs)) this.outer.add(x);
   }
 
-  /** Sums over what down is multiplied with, by the gate and up that the expert has now. */
-  private activations(slot: number, tensors: ExpertTensors): InputSums | undefined {
-    const { backend, need, moe, inputs } = this.options;
-    if (inputs === undefined) return undefined;
-    const sums = new InputSums(backend, moe.experts.width, need);
+  /** By the gate and up that the expert has now. */
+  private sumActivations(slot: number, tensors: ExpertTensors, inputs: ExpertInputs): void {
+    const { backend, moe } = this.options;
+    this.inner.reset();
     const ready = backend.experts([tensors], moe.activation);
     try {
-      for (const x of this.chunks(slot, inputs)) sums.add(backend.expertActivation(x, ready, 0));
+      for (const x of this.chunks(slot, inputs)) this.inner.add(backend.expertActivation(x, ready, 0));
     } finally {
       ready.dispose();
     }
-    return sums;
   }
 
   private *chunks(slot: number, { rows, expertInput }: ExpertInputs): Generator<Float32Array> {
