@@ -1,7 +1,7 @@
 import { decode } from "../../checkpoint/dtypes.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
+import { pickTensorRows } from "../../checkpoint/tensor-rows.js";
 import type { Backend } from "../../engine/backend.js";
-import { pickRows } from "../rows.js";
 import { outputError } from "../weights/layer-error.js";
 import type { InputSums } from "./input-sums.js";
 
@@ -11,46 +11,27 @@ export interface Share {
   readonly of: number;
 }
 
-/** What the steps changed in a matrix. */
+/** What the steps changed in a matrix; of larger ones estimated from `ROWS` rows, evenly spread. */
 export interface StepError {
   /** Sum of (w - w')² of the sum of w². */
   readonly weights: Share;
-  /**
-   * Sum of ||Wx - W'x||² of the sum of ||Wx||² over the inputs, where their Gram matrix is known; of larger matrices
-   * estimated from `ROWS` rows, evenly spread.
-   */
+  /** Sum of ||Wx - W'x||² of the sum of ||Wx||² over the inputs, where their Gram matrix is known. */
   readonly outputs?: Share;
 }
 
-/** Rows of a matrix whose outputs are looked at: all of them would cost as much as GPTQ itself. */
+/** Rows of a matrix that are looked at: all of them would cost as much as GPTQ itself. */
 const ROWS = 64;
 
 export function stepError(backend: Backend, before: Tensor, after: Tensor, inputs: InputSums | undefined): StepError {
-  const old = decode(before);
-  const difference = Float32Array.from(decode(after));
-  let lost = 0;
-  let of = 0;
-  for (let i = 0; i < old.length; i++) {
-    difference[i] = old[i]! - difference[i]!;
-    lost += difference[i]! ** 2;
-    of += old[i]! ** 2;
-  }
-  const weights = { lost, of };
+  const rows = before.shape[0]!;
+  const some = Array.from({ length: Math.min(rows, ROWS) }, (_, i) => Math.floor((i * rows) / Math.min(rows, ROWS)));
+  const scale = rows / some.length;
+  const old = decode(pickTensorRows(before, some));
+  const difference = decode(pickTensorRows(after, some)).map((value, i) => old[i]! - value);
+  const share = (sum: (values: Float32Array) => number) => ({ lost: scale * sum(difference), of: scale * sum(old) });
+  const weights = share((values) => values.reduce((sum, value) => sum + value ** 2, 0));
   const gram = inputs?.gram;
-  if (gram === undefined) return { weights };
-  const [rows, columns] = before.shape as [number, number];
-  const error = (values: Float32Array) => outputError(backend, someRows(values, rows, columns), gram);
-  return { weights, outputs: { lost: error(difference), of: error(old) } };
-}
-
-/** At most `ROWS` rows of a matrix; all matrices of a layer are cut in the same way, so that sums of them compare. */
-function someRows(values: Float32Array, rows: number, columns: number): Float32Array {
-  if (rows <= ROWS) return values;
-  return pickRows(
-    values,
-    Array.from({ length: ROWS }, (_, i) => Math.floor((i * rows) / ROWS)),
-    columns,
-  );
+  return gram === undefined ? { weights } : { weights, outputs: share((rows) => outputError(backend, rows, gram)) };
 }
 
 export function addShares(a: Share, b: Share): Share {
