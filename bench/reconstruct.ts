@@ -15,9 +15,9 @@ import type { ExpertTensors } from "../src/engine/backend.js";
 import { createNativeBackend } from "../src/engine/native/native-backend.js";
 import type { MoeDescription } from "../src/model/description.js";
 import { MoeBlock } from "../src/model/moe.js";
+import { LayerFiles } from "../src/pipeline/layer-files.js";
 import { LayerRefitter } from "../src/pipeline/reconstruct/layer-refit.js";
 import { RefitFiles } from "../src/pipeline/reconstruct/refit-files.js";
-import { WorkFolder } from "../src/pipeline/steps/work-folder.js";
 import { Random } from "../src/random.js";
 
 const [HIDDEN, WIDTH, EXPERTS, KEPT, LENGTH, SEQUENCES] = [2048, 768, 128, 96, 512, 8];
@@ -62,8 +62,7 @@ const hidden = batches.map(({ ids }) => {
   return backend.product(normals(ids.length * 256, 1), mixing, 256).map((value, i) => value + own[i]!);
 });
 
-const folder = await WorkFolder.open(undefined);
-const files = new RefitFiles(folder);
+const files = new RefitFiles(await LayerFiles.open(undefined, "reconstruct"));
 const tokens = options.use === undefined ? undefined : Number(options.use);
 const memory = () => process.memoryUsage.rss();
 const before = memory();
@@ -101,4 +100,4 @@ const sweeps = steps / KEPT - 1;
 console.log(`${fit!.tokens.fitted} tokens fitted, ${fit!.tokens.heldOut} held out of ${options.tokens}`);
 console.log(`held-out error ${relative(fit!.before.heldOut).toFixed(4)} -> ${relative(fit!.after.heldOut).toFixed(4)}`);
 console.log(`${seconds.toFixed(1)} s, ${sweeps} sweeps, at most ${((most - before) / 1e9).toFixed(2)} GB more`);
-await folder.close();
+await files.close();

@@ -1,5 +1,5 @@
 import type { OutputFolder } from "../../checkpoint/output.js";
-import { WorkFolder } from "../steps/work-folder.js";
+import { LayerFiles } from "../layer-files.js";
 import { RefitFiles } from "./refit-files.js";
 import type { RefitPlan } from "./refit-plan.js";
 
@@ -14,13 +14,6 @@ export async function openRefit(
   plan: RefitPlan,
   output: OutputFolder | undefined,
 ): Promise<RefitWork & { close(): Promise<void> }> {
-  const folder = await WorkFolder.open(output, "reconstruct");
-  const files = new RefitFiles(folder);
-  return {
-    ...{ plan, files },
-    close: async () => {
-      await files.close();
-      await folder.close();
-    },
-  };
+  const files = new RefitFiles(await LayerFiles.open(output, "reconstruct"));
+  return { plan, files, close: () => files.close() };
 }

@@ -1,10 +1,7 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { SafetensorsFile } from "../../checkpoint/safetensors.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
 import type { RefitErrors } from "../../compress/reconstruct/residuals.js";
 import type { ExpertTensors } from "../../engine/backend.js";
-import type { StepFolder } from "../steps/step-files.js";
+import type { LayerFiles } from "../layer-files.js";
 import type { RefittedParts } from "./refit-experts.js";
 
 /** What a refit did to a layer. */
@@ -24,15 +21,11 @@ export interface LayerRefit {
 
 /** The refitted matrices of finished layers, kept on the disk until the output is written. */
 export class RefitFiles {
-  /** The file that was read last; several experts of it are asked for at once. */
-  private open: { readonly layer: number; readonly file: Promise<SafetensorsFile> } | undefined;
-  private readonly known = new Map<number, Promise<LayerRefit>>();
-
-  constructor(private readonly where: StepFolder) {}
+  constructor(private readonly files: LayerFiles<LayerRefit>) {}
 
   /** Whether a layer is finished. */
   has(layer: number): Promise<boolean> {
-    return this.where.has(reportName(layer));
+    return this.files.has(layer);
   }
 
   /** Keeps a layer. @param experts of a layer whose refit is kept */
@@ -44,48 +37,26 @@ export class RefitFiles {
           data: async () => data,
         })),
       );
-      await this.where.writeShard(fileName(refit.layer), tensors);
+      await this.files.write(refit.layer, tensors);
     }
-    await this.where.writeFile(reportName(refit.layer), JSON.stringify(refit));
+    await this.files.finish(refit);
   }
 
   /** What was done to a finished layer. */
   report(layer: number): Promise<LayerRefit> {
-    const known = this.known.get(layer);
-    if (known !== undefined) return known;
-    const read = readFile(join(this.where.folder, reportName(layer)), "utf8").then((text) => JSON.parse(text));
-    this.known.set(layer, read);
-    return read;
+    return this.files.report(layer);
   }
 
   /** The expert of a slot with what was refitted. */
   async expert(layer: number, slot: number, reduced: ExpertTensors): Promise<ExpertTensors> {
     if (!(await this.report(layer)).kept) return reduced;
-    const file = await this.fileOf(layer);
+    const file = await this.files.tensors(layer);
     const down = await file.read(`${slot}.down`);
     if (reduced.downBias === undefined) return { ...reduced, down };
     return { ...reduced, down, downBias: await file.read(`${slot}.downBias`) };
   }
 
-  async close(): Promise<void> {
-    const { open } = this;
-    this.open = undefined;
-    await (await open?.file)?.close();
+  close(): Promise<void> {
+    return this.files.close();
   }
-
-  private async fileOf(layer: number): Promise<SafetensorsFile> {
-    if (this.open?.layer === layer) return this.open.file;
-    const closed = this.close();
-    const file = closed.then(() => SafetensorsFile.open(join(this.where.folder, fileName(layer))));
-    this.open = { layer, file };
-    return file;
-  }
-}
-
-function fileName(layer: number): string {
-  return `layer-${layer}.safetensors`;
-}
-
-function reportName(layer: number): string {
-  return `layer-${layer}.json`;
 }

@@ -3,12 +3,12 @@ import type { DType } from "../../checkpoint/tensor.js";
 import { formatOf } from "../../compress/steps/step.js";
 import type { Backend } from "../../engine/backend.js";
 import { isMoe } from "../../model/description.js";
+import { LayerFiles } from "../layer-files.js";
 import type { OpenedModel } from "../open-model.js";
 import type { OutputTarget } from "../output-target.js";
 import type { StepWork } from "./layer-steps.js";
 import { StepFiles } from "./step-files.js";
 import type { StepPlan } from "./step-plan.js";
-import { WorkFolder } from "./work-folder.js";
 
 interface OpenSteps extends Pick<OutputTarget, "dtype"> {
   readonly opened: OpenedModel;
@@ -23,14 +23,10 @@ export async function openSteps(
   { opened, output, backend, kept, dtype }: OpenSteps,
 ): Promise<StepWork & { close(): Promise<void> }> {
   const scaleDtype = dtype ?? floatsOf(opened);
-  const folder = await WorkFolder.open(output);
-  const files = new StepFiles(folder, formatOf(plan.steps), scaleDtype, backend);
+  const files = new StepFiles(await LayerFiles.open(output, "steps"), formatOf(plan.steps), scaleDtype, backend);
   return {
     ...{ plan, files, scaleDtype, kept },
-    close: async () => {
-      await files.close();
-      await folder.close();
-    },
+    close: () => files.close(),
   };
 }
 

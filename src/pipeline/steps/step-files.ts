@@ -1,11 +1,8 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { QuantisedWeight, WeightFormat } from "../../checkpoint/quantised/weight-format.js";
-import { SafetensorsFile } from "../../checkpoint/safetensors.js";
-import type { ShardTensor } from "../../checkpoint/shard-writer.js";
 import type { DType, StoredDType, Tensor } from "../../checkpoint/tensor.js";
 import type { Backend } from "../../engine/backend.js";
 import type { LinearWeight } from "../../model/linear-weights.js";
+import type { LayerFiles } from "../layer-files.js";
 import type { LayerChange } from "./layer-steps.js";
 
 /** A tensor that a matrix is kept as. */
@@ -15,23 +12,11 @@ interface Part {
   readonly shape: readonly number[];
 }
 
-/** Where an output keeps the matrices of finished layers until its files are written. A file is there when it is whole. */
-export interface StepFolder {
-  readonly folder: string;
-  has(name: string): Promise<boolean>;
-  /** Writes a safetensors file in the order of its tensors. */
-  writeShard(name: string, tensors: readonly ShardTensor[]): Promise<void>;
-  writeFile(name: string, text: string): Promise<void>;
-}
-
 /** The matrices that the steps have made of a layer's, kept on the disk. */
 export class StepFiles {
-  /** The file that was read last; several matrices of it are asked for at once. */
-  private open: { readonly layer: number; readonly file: Promise<SafetensorsFile> } | undefined;
-
-  /** @param format of the matrices; undefined: they are floats of the dtype that `floats` tells */
+  /** @param format of the matrices; undefined: they are floats */
   constructor(
-    private readonly where: StepFolder,
+    private readonly files: LayerFiles<LayerChange>,
     private readonly format: WeightFormat | undefined,
     private readonly scaleDtype: DType,
     private readonly backend: Backend,
@@ -39,17 +24,17 @@ export class StepFiles {
 
   /** Whether a layer's matrices are kept. */
   has(layer: number): Promise<boolean> {
-    return this.where.has(changeName(layer));
+    return this.files.has(layer);
   }
 
   /** Says that all matrices of a layer are kept, and what was changed in them. */
-  async finish(change: LayerChange): Promise<void> {
-    await this.where.writeFile(changeName(change.layer), JSON.stringify(change));
+  finish(change: LayerChange): Promise<void> {
+    return this.files.finish(change);
   }
 
   /** What was changed in a layer. */
-  async change(layer: number): Promise<LayerChange> {
-    return JSON.parse(await readFile(join(this.where.folder, changeName(layer)), "utf8"));
+  change(layer: number): Promise<LayerChange> {
+    return this.files.report(layer);
   }
 
   /**
@@ -74,12 +59,12 @@ export class StepFiles {
         },
       })),
     );
-    await this.where.writeShard(fileName(layer), tensors);
+    await this.files.write(layer, tensors);
   }
 
   /** A matrix as it is kept. */
   async read(layer: number, { name }: Pick<LinearWeight, "name">): Promise<QuantisedWeight> {
-    const file = await this.fileOf(layer);
+    const file = await this.files.tensors(layer);
     const suffixes =
       this.format === undefined ? ["weight"] : this.format.stored([1, 1], this.scaleDtype).map(({ suffix }) => suffix);
     const parts = await Promise.all(
@@ -96,10 +81,8 @@ export class StepFiles {
       : this.format.decode(stored, weight.shape, 0, this.backend);
   }
 
-  async close(): Promise<void> {
-    const { open } = this;
-    this.open = undefined;
-    await (await open?.file)?.close();
+  close(): Promise<void> {
+    return this.files.close();
   }
 
   private parts(shape: readonly [number, number], dtype: DType): readonly Part[] {
@@ -107,22 +90,6 @@ export class StepFiles {
       ? [{ suffix: "weight", dtype, shape }]
       : this.format.stored(shape, this.scaleDtype);
   }
-
-  private async fileOf(layer: number): Promise<SafetensorsFile> {
-    if (this.open?.layer === layer) return this.open.file;
-    const closed = this.close();
-    const file = closed.then(() => SafetensorsFile.open(join(this.where.folder, fileName(layer))));
-    this.open = { layer, file };
-    return file;
-  }
-}
-
-function fileName(layer: number): string {
-  return `layer-${layer}.safetensors`;
-}
-
-function changeName(layer: number): string {
-  return `layer-${layer}.json`;
 }
 
 function partName(name: string, suffix: string): string {
