@@ -48,6 +48,11 @@ export function plotRows(rows: readonly Row[]): string {
       ),
     ],
   });
+  // Plot brings rules for pages; a file has its own style.
+  for (const style of svg.querySelectorAll("style")) style.remove();
+  const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+  title.textContent = "AVG of MC and GEN against bytes";
+  svg.prepend(title);
   for (const [name, value] of [
     ["xmlns", "http://www.w3.org/2000/svg"],
     ["viewBox", `0 0 ${WIDTH} ${HEIGHT}`],

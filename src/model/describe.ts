@@ -27,7 +27,9 @@ export function describeModel(config: JsonObject, tensors: TensorNames = { has: 
     });
   }
   const quantisation = readQuantisation(reader)?.method;
-  const described = withinOneEmbedding(describe(reader, { has: (name) => hasWeight(tensors, name) }));
+  const { root, tensors: shapes } = tensors;
+  const named = { ...(root && { root }), ...(shapes && { tensors: shapes }) };
+  const described = withinOneEmbedding(describe(reader, { ...named, has: (name) => hasWeight(tensors, name) }));
   const model = quantisation === undefined ? described : { ...described, quantisation };
   if (model.topK > model.experts) {
     throw new ReamError("CONFIG_VALUE", `top-k ${model.topK} exceeds the ${model.experts} experts`, {

@@ -73,6 +73,16 @@ export const weightChecks: readonly Check[] = [
       }),
   },
   {
+    operations: ["solveGram"],
+    tolerance: 1e-3,
+    run(backend) {
+      const factor = factorOf(backend, gram(backend));
+      const solved = backend.solveGram(factor, normals(8, ROWS * COLUMNS));
+      factor.dispose();
+      return [solved];
+    },
+  },
+  {
     operations: ["zeroSmallest"],
     tolerance: 0,
     run(backend) {
@@ -91,6 +101,17 @@ export const weightChecks: readonly Check[] = [
         return [codes, scales, ...(zeros === undefined ? [] : [Int32Array.from(zeros)])];
       });
       return [Float64Array.of(backend.largest(weight)), ...rounded];
+    },
+  },
+  {
+    operations: ["expand"],
+    tolerance: 0,
+    run(backend) {
+      const { rows, columns, block } = { rows: ROWS, columns: COLUMNS, block: [1, COLUMNS] as const };
+      const codes = Uint8Array.from({ length: rows * columns }, (_, i) => (i * 37) % 256);
+      const scaled = { kind: "int8", codes, rows, columns, block, factors: normals(9, rows), firstRow: 0 } as const;
+      const { data } = backend.expand({ ...scaled, dtype: "F32" });
+      return [new Float32Array(data.slice().buffer)];
     },
   },
 ];
