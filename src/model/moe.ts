@@ -45,10 +45,14 @@ export async function readMoe(checkpoint: Checkpoint, moe: MoeDescription, backe
 /** A router ready to run; free its weight when done. */
 export function routerWeights(
   backend: Backend,
-  { router, routerBias, selectionBias }: Omit<MoeTensors, "experts">,
+  { router, routerBias, selectionBias, expertScale }: Omit<MoeTensors, "experts">,
 ): RouterWeights {
-  const biases = { bias: routerBias && decode(routerBias), selectionBias: selectionBias && decode(selectionBias) };
-  return { weight: backend.matrix(router), ...biases };
+  return {
+    weight: backend.matrix(router),
+    bias: routerBias && decode(routerBias),
+    selectionBias: selectionBias && decode(selectionBias),
+    expertScale: expertScale && decode(expertScale),
+  };
 }
 
 /** A MoE block ready to run, with all of its experts or those that were kept. */

@@ -28,7 +28,7 @@ describe("a text model within a multimodal one", () => {
   test("families that are not known, and quantisation of the text model, are told", async () => {
     await expectCode("FAMILY_UNSUPPORTED", () => describeModel({ ...config, text_config: { model_type: "gpt2" } }));
     await expectCode("FAMILY_UNSUPPORTED", () => describeModel({ model_type: "kimi_k25" }));
-    const quantised = { ...golden("deepseek_v3"), quantization_config: { quant_method: "gptq" } };
+    const quantised = { ...golden("deepseek_v3"), quantization_config: { quant_method: "bitsandbytes" } };
     await expectCode("QUANTISED_SOURCE", () => describeModel({ ...config, text_config: quantised }));
   });
 });
