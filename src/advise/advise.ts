@@ -1,6 +1,7 @@
 import { checkRoom } from "../compress/group.js";
 import { METHODS } from "../compress/settings.js";
 import { ReamError } from "../errors.js";
+import { parseMemorySize, parsePart } from "../memory-size.js";
 import { storedNumbers } from "../model/quantisation.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "../pipeline/open-model.js";
@@ -13,7 +14,6 @@ import { type CacheSize, sequenceCache } from "./cache.js";
 import { type Candidate, candidateCommand, candidateKey, candidateOptions, candidatesOf } from "./candidates.js";
 import { formatsOf } from "./formats.js";
 import type { Measurement } from "./measurement.js";
-import { parseMemorySize, parsePart } from "./memory-size.js";
 import { type AdviseOptions, adviseOptions, type ResolvedAdviseOptions } from "./options.js";
 import { Predictor } from "./predict.js";
 import { rankOptions } from "./rank.js";

@@ -27,7 +27,7 @@ import { type CompressOptions, compressOptions, type ResolvedCompressOptions } f
 import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
-import { openRefit, type RefitWork } from "./reconstruct/open-refit.js";
+import type { RefitWork } from "./reconstruct/open-refit.js";
 import { planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
 import { recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
@@ -37,7 +37,6 @@ import { planElsewhere } from "./split/plan-elsewhere.js";
 import { type CompressElsewhere, checkSplit, type Split } from "./split/split.js";
 import { checkSteps } from "./steps/check-steps.js";
 import type { StepWork } from "./steps/layer-steps.js";
-import { openSteps } from "./steps/open-steps.js";
 import { stepLayers } from "./steps/step-layers.js";
 import { planSteps, type StepPlan, stepNotes, stepsFor } from "./steps/step-plan.js";
 import { writeTrace } from "./trace-files.js";
@@ -208,9 +207,7 @@ async function* writePlanned(
   const target = outputTarget(options, backend);
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
-  const { output, split } = await openOutput(options, opened, work);
-  const steps = stepPlan && (await openSteps(stepPlan, { ...target, opened, output, backend, kept }));
-  const refit = refitPlan && (await openRefit(refitPlan, output));
+  const { output, split, steps, refit, close } = await openOutput(options, opened, work);
   try {
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
@@ -234,9 +231,7 @@ async function* writePlanned(
     const described = describeCalibration(calibration);
     return { out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
   } finally {
-    await refit?.close();
-    await steps?.close();
-    await output?.close();
+    await close();
   }
 }
 
@@ -255,9 +250,7 @@ async function* applyPlan(
   const target = outputTarget(options, backend);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
-  const { output, split } = await openOutput(options, opened, work);
-  const steps = stepPlan && (await openSteps(stepPlan, { ...target, opened, output, backend, kept }));
-  const refit = refitPlan && (await openRefit(refitPlan, output));
+  const { output, split, steps, refit, close } = await openOutput(options, opened, work);
   try {
     if (calibration !== undefined) yield startEvent(options, opened, kept, calibration, backend, 0, stepPlan);
     for (const message of [...notes, ...opened.notes, ...(calibration?.notes ?? [])])
@@ -286,9 +279,7 @@ async function* applyPlan(
     const described = calibration && describeCalibration(calibration);
     return { out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
   } finally {
-    await refit?.close();
-    await steps?.close();
-    await output?.close();
+    await close();
   }
 }
 

@@ -58,7 +58,7 @@ export class LayerRun {
     if (steps === undefined) return;
     if (!settings.sequential) throw new TypeError("steps need a sequential run");
     const own = new LayerSteps(checkpoint, backend, steps, description);
-    if (own.has("experts", "shared", "dense", "attention")) this.steps = own;
+    if (own.changes) this.steps = own;
   }
 
   /** Runs the layer; returns the plan of a MoE layer. @param known its plan, where there is one */
@@ -78,21 +78,15 @@ export class LayerRun {
   }
 
   private async *dense(restored: boolean): AsyncGenerator<CompressEvent, void> {
+    yield* this.mix();
     if (this.steps !== undefined && !restored) {
-      yield* this.mix();
       yield* this.changeFeedForward("dense");
       yield* this.keep(undefined);
-      if (this.last) return;
-      yield* this.eachBatch("forward", (_, index) => {
-        const mixed = this.hidden[index]!;
-        const x = this.layer!.feedForwardInput(mixed);
-        this.hidden[index] = this.layer!.finish(mixed, x, this.layer!.feedForward(x, undefined));
-      });
-      return;
     }
-    yield* this.eachBatch("forward", (batch, index) => {
+    if (this.last) return;
+    yield* this.eachBatch("forward", (_, index) => {
       const layer = this.layer!;
-      const mixed = layer.mix(this.hidden[index]!, batch);
+      const mixed = this.hidden[index]!;
       const x = layer.feedForwardInput(mixed);
       this.hidden[index] = layer.finish(mixed, x, layer.feedForward(x, undefined));
     });
@@ -314,7 +308,7 @@ export class LayerRun {
     } finally {
       router.weight.dispose();
     }
-    return { rows, expertInput: (hidden) => this.moeInput(hidden).experts };
+    return { rows, moeInput: (hidden) => this.moeInput(hidden) };
   }
 
   /** What router and routed experts see of hidden states after the mixer. */

@@ -1,21 +1,15 @@
 import { ReamError } from "../errors.js";
 import { formatBytes } from "../format.js";
+import { parseMemorySize } from "../memory-size.js";
 import type { MemoryEstimate } from "./inspect.js";
-
-const UNITS = { MB: 1e6, GB: 1e9, TB: 1e12 } as const;
-
-/** A size as options give it, in bytes. */
-export function parseSize(text: string): number {
-  const unit = text.slice(-2) as keyof typeof UNITS;
-  return Number(text.slice(0, -2)) * UNITS[unit];
-}
 
 /**
  * What a run plans to use, for people, beside its limit.
  *
- * @throws ReamError MEMORY_LIMIT where the plan does not fit
+ * @throws ReamError MEMORY_LIMIT where the plan does not fit, OPTION_INVALID where the limit is no size
  */
 export function checkMemory(plan: MemoryEstimate, limit: string): string {
+  const most = parseMemorySize(limit, "--memory-limit");
   const parts = [
     `three times one layer's weights ${formatBytes(plan.layerWeights)}`,
     `hidden states ${formatBytes(plan.hiddenStates)}`,
@@ -23,10 +17,10 @@ export function checkMemory(plan: MemoryEstimate, limit: string): string {
     `the program ${formatBytes(plan.program)}`,
   ].join(", ");
   const planned = `${formatBytes(plan.bytes)} of memory planned (${parts})`;
-  if (plan.bytes <= parseSize(limit)) return `${planned}, limit ${limit}.`;
+  if (plan.bytes <= most) return `${planned}, limit ${limit}.`;
   const fixed = plan.layerWeights + plan.program;
   const perSequence = (plan.hiddenStates + plan.samples) / plan.sequences;
-  const fitting = Math.floor((parseSize(limit) - fixed) / perSequence);
+  const fitting = Math.floor((most - fixed) / perSequence);
   throw new ReamError("MEMORY_LIMIT", `${planned} is more than the limit of ${limit}`, {
     where: "--memory-limit",
     hint:

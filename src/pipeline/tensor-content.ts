@@ -6,6 +6,8 @@ import { convert, encodeFinite, mergeGroup } from "../compress/merge.js";
 import { groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
 import { formatOf } from "../compress/steps/step.js";
 import type { Backend } from "../engine/backend.js";
+import type { MoeLayer } from "../model/description.js";
+import type { LinearWeight } from "../model/linear-weights.js";
 import { MergedExperts } from "./merged-experts.js";
 import type { OpenedModel } from "./open-model.js";
 import type { OutputTensor } from "./output-layout.js";
@@ -31,6 +33,7 @@ export interface ContentOptions {
 export class TensorContent {
   private readonly plans: ReadonlyMap<number, LayerPlan>;
   private readonly experts: MergedExperts;
+  private readonly stepped = new Map<number, readonly LinearWeight[]>();
 
   constructor(private readonly options: ContentOptions) {
     const { backend, opened, mergedDtype: dtype } = options;
@@ -44,8 +47,15 @@ export class TensorContent {
       const reduced = refit === undefined ? merged : await refit.files.expert(layer.index, slot, merged);
       // Quantised matrices are tensors by themselves and do not ask for experts.
       if (steps === undefined || formatOf(steps.plan.steps) !== undefined) return reduced;
-      return steppedExpert(steps.files, steppedWeights(layer, steps.kept, steps.plan), layer, slot, reduced);
+      return steppedExpert(steps.files, this.steppedWeights(layer, steps), layer, slot, reduced);
     });
+  }
+
+  /** The matrices of a layer that the steps changed: every expert of it asks. */
+  private steppedWeights(layer: MoeLayer, { kept, plan }: StepWork): readonly LinearWeight[] {
+    const known = this.stepped.get(layer.index) ?? steppedWeights(layer, kept, plan);
+    this.stepped.set(layer.index, known);
+    return known;
   }
 
   /** The tensors of a file, ready to be written. @param onBytes told of what has been made */

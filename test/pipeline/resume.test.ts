@@ -6,6 +6,7 @@ import { Random } from "../../src/random.js";
 import { ream } from "../support/command.js";
 import { folderDigest } from "../support/folder-digest.js";
 import { GOLDENS } from "../support/goldens.js";
+import { killRounds } from "../support/kill-rounds.js";
 
 const source = join(GOLDENS, "ream/qwen3_moe");
 const folder = mkdtempSync(join(tmpdir(), "ream-resume-"));
@@ -57,22 +58,7 @@ describe("an interrupted compression", () => {
 
   test("killed at random moments and run again, it gives the same bytes and never half of them", async () => {
     const random = new Random(20_261_123);
-    let kills = 0;
-    for (let round = 0; kills < 24; round++) {
-      const out = join(folder, `killed-${round}`);
-      for (;;) {
-        const { signal, code, stderr } = await ream(compress(out), { kill: 50 + random.next() * 1.1 * duration });
-        if (existsSync(out)) {
-          expect(folderDigest(out)).toEqual(expected);
-          break;
-        }
-        expect(signal, `${code} ${stderr}`).toBe("SIGKILL");
-        kills++;
-        // What was killed too often to come to an end is finished undisturbed.
-        if (random.next() < 0.3) expect((await ream(compress(out))).code).toBe(0);
-      }
-      rmSync(out, { recursive: true });
-    }
+    await killRounds({ folder, command: compress, expected, duration, random, kills: 24 });
   }, 600_000);
 
   test("other options do not continue it", async () => {

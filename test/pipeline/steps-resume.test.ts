@@ -6,6 +6,7 @@ import { Random } from "../../src/random.js";
 import { ream } from "../support/command.js";
 import { folderDigest } from "../support/folder-digest.js";
 import { GOLDENS } from "../support/goldens.js";
+import { killRounds } from "../support/kill-rounds.js";
 
 const source = join(GOLDENS, "ream/qwen3_moe");
 const folder = mkdtempSync(join(tmpdir(), "ream-steps-resume-"));
@@ -32,26 +33,14 @@ describe("an interrupted compression with steps", () => {
   });
 
   test("killed at random moments and run again, it gives the same bytes and never half of them", async () => {
-    const random = new Random(20_261_127);
-    let kills = 0;
     /** Runs that found layers whose matrices an earlier one had kept. */
     let continued = 0;
-    for (let round = 0; kills < 16; round++) {
-      const out = join(folder, `killed-${round}`);
-      for (;;) {
-        const kept = `${out}.partial/steps`;
-        if (existsSync(kept) && readdirSync(kept).some((name) => name.endsWith(".json"))) continued++;
-        const { signal, code, stderr } = await ream(compress(out), { kill: 50 + random.next() * 1.1 * duration });
-        if (existsSync(out)) {
-          expect(folderDigest(out)).toEqual(expected);
-          break;
-        }
-        expect(signal, `${code} ${stderr}`).toBe("SIGKILL");
-        kills++;
-        if (random.next() < 0.3) expect((await ream(compress(out))).code).toBe(0);
-      }
-      rmSync(out, { recursive: true });
-    }
+    const before = (out: string) => {
+      const kept = `${out}.partial/steps`;
+      if (existsSync(kept) && readdirSync(kept).some((name) => name.endsWith(".json"))) continued++;
+    };
+    const random = new Random(20_261_127);
+    await killRounds({ folder, command: compress, expected, duration, random, kills: 16, before });
     expect(continued).toBeGreaterThan(0);
   }, 600_000);
 

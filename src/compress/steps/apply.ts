@@ -97,9 +97,8 @@ function quantise(
     const largest = format.name === "nvfp4" ? Math.max(...joined.map((one) => backend.largest(one))) : undefined;
     return format.encode(backend, weight, scaleDtype, largest);
   }
-  const values = Float32Array.from(decode(weight));
   const factor = inputs.factor({ damping, activationOrder });
-  const codes = gptq(backend, values, shapeOf(weight), factor, { grid: format.integers!, scaleDtype });
+  const codes = gptq(backend, decode(weight), shapeOf(weight), factor, { grid: format.integers!, scaleDtype });
   return format.pack!(codes, scaleDtype);
 }
 

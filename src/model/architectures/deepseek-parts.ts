@@ -55,15 +55,19 @@ function yarnGrowth(config: ConfigReader): number {
 }
 
 /** Sigmoid router with a correction bias and groups (DeepSeek-V3), as several families have it. */
-export function correctedRouter(prefix: string, { config, topK }: Frame): RouterDescription {
-  const count = config.count("n_group", 1);
+export function correctedRouter(
+  prefix: string,
+  { config, topK }: Frame,
+  { gate = "mlp.gate", groupsKey = "n_group", normaliseKey = "norm_topk_prob" } = {},
+): RouterDescription {
+  const count = config.count(groupsKey, 1);
   return {
-    weight: `${prefix}mlp.gate.weight`,
-    selectionBias: `${prefix}mlp.gate.e_score_correction_bias`,
+    weight: `${prefix}${gate}.weight`,
+    selectionBias: `${prefix}${gate}.e_score_correction_bias`,
     scores: "sigmoid",
     topK,
     ...(count > 1 ? { groups: { count, kept: config.count("topk_group"), score: "sum-of-two" } } : {}),
-    normalise: config.boolean("norm_topk_prob", true),
+    normalise: config.boolean(normaliseKey, true),
     epsilon: 1e-20,
     scale: config.number("routed_scaling_factor", 1),
   };

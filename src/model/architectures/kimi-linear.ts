@@ -1,7 +1,7 @@
 import type { ConfigReader } from "../config.js";
 import type { ModelDescription, MoeDescription } from "../description.js";
 import type { ChannelDeltaRuleDescription } from "../mixers/descriptions.js";
-import { latentAttention } from "./deepseek-parts.js";
+import { correctedRouter, latentAttention } from "./deepseek-parts.js";
 import {
   describeDecoder,
   expectOption,
@@ -54,23 +54,15 @@ export function describeKimiLinear(config: ConfigReader, tensors: TensorNames): 
 }
 
 function moe(prefix: string, frame: Frame): MoeDescription {
-  const { config, topK, activation } = frame;
+  const { config, activation } = frame;
   const width = config.count("moe_intermediate_size");
   const shared = config.number("num_shared_experts", 1);
-  const groups = config.count("num_expert_group", 1);
   return {
     kind: "moe",
     activation,
-    router: {
-      weight: `${prefix}gate.weight`,
-      selectionBias: `${prefix}gate.e_score_correction_bias`,
-      scores: "sigmoid",
-      topK,
-      ...(groups > 1 ? { groups: { count: groups, kept: config.count("topk_group"), score: "sum-of-two" } } : {}),
-      normalise: config.boolean("moe_renormalize", true),
-      epsilon: 1e-20,
-      scale: config.number("routed_scaling_factor", 1),
-    },
+    router: correctedRouter(prefix, frame, {
+      ...{ gate: "gate", groupsKey: "num_expert_group", normaliseKey: "moe_renormalize" },
+    }),
     experts: readExperts(`${prefix}experts.`, width, frame, MIXTRAL_NAMES),
     ...(shared > 0 ? { shared: gatedBlock(`${prefix}shared_experts.`, width * shared, frame) } : {}),
   };

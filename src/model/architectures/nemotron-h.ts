@@ -2,6 +2,7 @@ import { ConfigReader } from "../config.js";
 import type { DenseDescription, ModelDescription, MoeDescription, Sublayer } from "../description.js";
 import { separateExperts } from "../expert-storage.js";
 import type { MambaDescription, MixerDescription } from "../mixers/descriptions.js";
+import { correctedRouter } from "./deepseek-parts.js";
 import {
   type DecoderLayer,
   describeDecoder,
@@ -100,7 +101,7 @@ function mamba(prefix: string, { config, hidden, epsilon }: Frame): MambaDescrip
 }
 
 function feedForward(kind: "moe" | "mlp", prefix: string, frame: Frame): DenseDescription | MoeDescription {
-  const { config, hidden, topK, experts: count } = frame;
+  const { config, hidden, experts: count } = frame;
   const biases = config.boolean("mlp_bias", false);
   /** relu(up x)²: the gate is up itself. */
   const activation = "relu";
@@ -111,20 +112,10 @@ function feedForward(kind: "moe" | "mlp", prefix: string, frame: Frame): DenseDe
   });
   if (kind === "mlp") return { kind: "dense", ...plainBlock(prefix, config.count("intermediate_size")) };
   const latent = config.has("moe_latent_size") ? config.count("moe_latent_size") : undefined;
-  const groups = config.count("n_group", 1);
   return {
     kind: "moe",
     activation,
-    router: {
-      weight: `${prefix}gate.weight`,
-      selectionBias: `${prefix}gate.e_score_correction_bias`,
-      scores: "sigmoid",
-      topK,
-      ...(groups > 1 ? { groups: { count: groups, kept: config.count("topk_group"), score: "sum-of-two" } } : {}),
-      normalise: config.boolean("norm_topk_prob", true),
-      epsilon: 1e-20,
-      scale: config.number("routed_scaling_factor", 1),
-    },
+    router: correctedRouter(prefix, frame, { gate: "gate" }),
     experts: separateExperts({
       ...{ count, width: config.count("moe_intermediate_size"), hidden: latent ?? hidden, gated: false },
       name: (expert, part) => `${prefix}experts.${expert}.${part}_proj.weight`,

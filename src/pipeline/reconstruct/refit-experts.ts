@@ -5,7 +5,7 @@ import type { LinearExperts, Part, Piece } from "../../compress/reconstruct/prob
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
 import type { MoeInput } from "../../model/layer.js";
-import type { RoutedRows, RoutedTokens } from "../steps/routed-rows.js";
+import { expertInputs, type RoutedRows, type RoutedTokens } from "../steps/routed-rows.js";
 import { KEPT_BYTES } from "./refit-plan.js";
 
 /** What a refit changes in an expert. */
@@ -103,25 +103,17 @@ export class RefitExperts implements LinearExperts {
   }
 
   private *computed(expert: number, part: Part): Generator<Piece> {
-    const { backend, moe, experts, routed } = this.options;
+    const { backend, moe, experts, routed, moeInput } = this.options;
     const ready = backend.experts([experts[expert]!], moe.activation);
     try {
       for (const tokens of routed[part].of(expert)) {
         const rows = Int32Array.from(tokens.tokens, this.options.rowOf);
-        const activations = backend.expertActivation(this.inputs(tokens), ready, 0);
+        const activations = backend.expertActivation(expertInputs(tokens, moeInput, moe), ready, 0);
         yield { rows, inputs: this.weighed(activations, tokens, rows) };
       }
     } finally {
       ready.dispose();
     }
-  }
-
-  /** What the expert multiplies gate and up with. */
-  private inputs({ hidden, weights }: RoutedTokens): Float32Array {
-    const x = this.options.moeInput(hidden).experts;
-    if (this.options.moe.router.scalesInputs !== true) return x;
-    const size = this.hidden;
-    return x.map((value, i) => value * weights[Math.floor(i / size)]!);
   }
 
   /** Activations times what the outputs are combined with, and times the token's importance. */

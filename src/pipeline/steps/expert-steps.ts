@@ -4,14 +4,15 @@ import { InputSums } from "../../compress/steps/input-sums.js";
 import type { Need } from "../../compress/steps/step.js";
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
+import type { MoeInput } from "../../model/layer.js";
 import type { LinearWeight } from "../../model/linear-weights.js";
-import type { RoutedRows } from "./routed-rows.js";
+import { expertInputs, type RoutedRows } from "./routed-rows.js";
 
 /** The calibration tokens of a layer, as its routed experts meet them. */
 export interface ExpertInputs {
   readonly rows: RoutedRows;
-  /** Hidden states after the mixer `[tokens, hidden]` -> the experts' input. */
-  readonly expertInput: (hidden: Float32Array) => Float32Array;
+  /** Hidden states after the mixer `[tokens, hidden]` -> the block's inputs. */
+  readonly moeInput: (hidden: Float32Array) => MoeInput;
 }
 
 export interface ExpertStepsOptions {
@@ -85,16 +86,7 @@ export class ExpertSteps {
     }
   }
 
-  private *chunks(slot: number, { rows, expertInput }: ExpertInputs): Generator<Float32Array> {
-    const { hidden: size } = this.options.moe.experts;
-    for (const { hidden, weights } of rows.of(slot)) {
-      const x = expertInput(hidden);
-      if (this.options.moe.router.scalesInputs === true) {
-        for (const [token, weight] of weights.entries()) {
-          for (let i = token * size; i < (token + 1) * size; i++) x[i]! *= weight;
-        }
-      }
-      yield x;
-    }
+  private *chunks(slot: number, { rows, moeInput }: ExpertInputs): Generator<Float32Array> {
+    for (const tokens of rows.of(slot)) yield expertInputs(tokens, moeInput, this.options.moe);
   }
 }

@@ -65,9 +65,14 @@ export class LayerSteps {
     return this.work.files.has(this.layer.index);
   }
 
-  /** Whether matrices of such a part are changed. */
-  has(...parts: readonly LinearPart[]): boolean {
-    return this.weights.some(({ part }) => parts.includes(part));
+  /** Whether any matrix is changed. */
+  get changes(): boolean {
+    return this.weights.length > 0;
+  }
+
+  /** Whether matrices of a part are changed. */
+  has(part: LinearPart): boolean {
+    return this.weights.some((weight) => weight.part === part);
   }
 
   /** Takes the results that an earlier run kept. */
@@ -80,15 +85,16 @@ export class LayerSteps {
 
   /** Does the steps to matrices outside the routed experts. `inputs`: sums by name, where the steps need them. */
   async change(parts: readonly LinearPart[], inputs: ReadonlyMap<string, InputSums>): Promise<void> {
-    const read = ({ name }: LinearWeight) => readWeight(this.checkpoint, name);
-    const weights = this.weights.filter(({ part }) => parts.includes(part));
-    for (const weight of weights) {
-      // What has as many columns may have the same inputs, as query, key and value or gate and up have.
-      const others = weights.filter(({ part, shape }) => part === weight.part && shape[1] === weight.shape[1]);
-      const joined = await Promise.all(others.map(read));
-      const { stored, values } = this.step(await read(weight), inputs.get(weight.name), joined);
-      this.made.set(weight.name, stored);
-      this.replaced.set(weight.name, values);
+    for (const wanted of parts) {
+      const weights = this.weights.filter(({ part }) => part === wanted);
+      const read = await Promise.all(weights.map(({ name }) => readWeight(this.checkpoint, name)));
+      for (const [i, { name, shape }] of weights.entries()) {
+        // What has as many columns may have the same inputs, as query, key and value or gate and up have.
+        const joined = read.filter((_, other) => weights[other]!.shape[1] === shape[1]);
+        const { stored, values } = this.step(read[i]!, inputs.get(name), joined);
+        this.made.set(name, stored);
+        this.replaced.set(name, values);
+      }
     }
     for (const sums of inputs.values()) sums.dispose();
   }

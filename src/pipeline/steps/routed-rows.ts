@@ -1,4 +1,6 @@
 import { pickRows } from "../../compress/rows.js";
+import type { MoeDescription } from "../../model/description.js";
+import type { MoeInput } from "../../model/layer.js";
 import type { RouterOutput } from "../../model/router.js";
 
 /** Rows of a chunk: enough for fast products, few enough for memory. */
@@ -10,6 +12,17 @@ export interface RoutedTokens {
   /** `[tokens, size]` */
   readonly hidden: Float32Array;
   readonly weights: readonly number[];
+}
+
+/** What an expert multiplies gate and up with for some of its tokens: the weights may scale its inputs (Llama 4). */
+export function expertInputs(
+  { hidden, weights }: RoutedTokens,
+  moeInput: (hidden: Float32Array) => MoeInput,
+  { router, experts }: MoeDescription,
+): Float32Array {
+  const x = moeInput(hidden).experts;
+  if (router.scalesInputs !== true) return x;
+  return x.map((value, i) => value * weights[Math.floor(i / experts.hidden)]!);
 }
 
 /** Which calibration tokens each expert of a layer is given, and with which weight. */

@@ -25,7 +25,7 @@ export async function* stepLayers(options: StepLayersOptions): AsyncGenerator<Co
   const layers = model.layers.length;
   for (const layer of model.layers) {
     const steps = new LayerSteps(checkpoint, backend, work, layer);
-    if (!steps.has("experts", "shared", "dense", "attention") || (await steps.done)) continue;
+    if (!steps.changes || (await steps.done)) continue;
     const progress = (share: number): CompressEvent => ({
       ...{ type: "progress", layer: layer.index, layers, phase: "steps" },
       ...{ share: (layer.index + share) / layers, memory: process.memoryUsage.rss() },

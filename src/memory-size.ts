@@ -1,4 +1,4 @@
-import { ReamError } from "../errors.js";
+import { ReamError } from "./errors.js";
 
 const UNITS = ["", "k", "m", "g", "t"];
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parseMemorySize, parsePart } from "../../src/advise/memory-size.js";
+import { parseMemorySize, parsePart } from "../src/memory-size.js";
 
 test.each([
   ["24GB", 24e9],
