@@ -15,6 +15,7 @@ import { makeBatches } from "./batches.js";
 import { checkExperts, expertLimits } from "./check-experts.js";
 import type { CompressEvent } from "./events.js";
 import { prepareGiven } from "./given-plan.js";
+import { type GuardPlan, planGuard } from "./guard/guard-plan.js";
 import { memoryEstimate } from "./inspect.js";
 import { planLayers } from "./layer-loop.js";
 import type { ManifestInputs } from "./manifest.js";
@@ -28,7 +29,7 @@ import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
-import { planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
+import { checkRefit, planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
 import { recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseSource } from "./refuse-source.js";
@@ -77,12 +78,14 @@ export async function* compress(
   const stepPlan = planSteps(options);
   if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
   const refit = planRefit(options, elsewhere !== undefined);
+  const guard = planGuard(options, elsewhere !== undefined);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
-    const context = { signal, elsewhere, steps, refit };
+    if (refit !== undefined) checkRefit(refit, prepared.model);
+    const context = { signal, elsewhere, steps, refit, guard };
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, prepared, context);
     if (options.observed !== undefined)
       return yield* planObservedAndWrite(options, options.observed, prepared, context);
@@ -99,6 +102,7 @@ interface Context {
   readonly elsewhere: CompressElsewhere | undefined;
   readonly steps: StepPlan | undefined;
   readonly refit: RefitPlan | undefined;
+  readonly guard: GuardPlan | undefined;
 }
 
 /** Observes, plans and writes. */
@@ -128,7 +132,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       finished,
       // What is planned on the original model is changed afterwards.
       steps: settings.sequential ? steps : undefined,
-      refit,
+      ...{ refit, guard: context.guard },
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
       onPlan,

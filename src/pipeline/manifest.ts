@@ -78,7 +78,7 @@ function describeRefits({ plan, layers }: NonNullable<ManifestInputs["refits"]>)
     layers: layers.map(({ layer, kept, fit }) => ({
       ...{ layer, kept },
       ...(fit && {
-        ...(kept && { ridge: fit.ridge, sweeps: fit.sweeps }),
+        ...(kept && { rounds: fit.rounds.map((round) => ({ ...round, heldOut: relative(round.heldOut) })) }),
         ...{ tokens: fit.tokens, before: errors(fit.before), ...(kept && { after: errors(fit.after) }) },
       }),
     })),
@@ -119,5 +119,6 @@ function withoutPermutations(layer: LayerPlan) {
         permutations: sha256(JSON.stringify(permutations)),
       }),
     })),
+    ...(layer.guard && { guard: layer.guard }),
   };
 }
