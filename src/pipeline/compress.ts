@@ -18,6 +18,7 @@ import { prepareGiven } from "./given-plan.js";
 import { type GuardPlan, planGuard } from "./guard/guard-plan.js";
 import { memoryEstimate } from "./inspect.js";
 import { planLayers } from "./layer-loop.js";
+import { allRefits, type Refits } from "./layer-losses.js";
 import type { ManifestInputs } from "./manifest.js";
 import { checkMemory } from "./memory-limit.js";
 import { prepareObserved } from "./observed-work.js";
@@ -49,6 +50,8 @@ export interface CompressResult {
   readonly plan: Plan;
   /** What was done to single matrices afterwards. */
   readonly steps: StepPlan | undefined;
+  /** How kept experts were refitted, and what came of it in each layer. */
+  readonly refits: Refits | undefined;
   readonly settings: Settings | undefined;
   readonly calibration: DescribedCalibration | undefined;
   readonly bytes: CheckpointBytes;
@@ -228,12 +231,13 @@ async function* writePlanned(
     const plan = makePlan(options, settings, opened.model, kept, layers);
     if (steps?.plan.need === "nothing" && output !== undefined)
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
-    const made = { opened, output, plan, backend, observed, steps, refit, split };
+    const refits = refit && (await allRefits(plan, refit));
+    const made = { opened, output, plan, backend, observed, steps, refits, refit, split };
     const bytes = yield* writeCheckpoint({ ...target, ...made, signal });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = describeCalibration(calibration);
-    return { out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
+    return { refits, out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
   } finally {
     await close();
   }
@@ -272,16 +276,18 @@ async function* applyPlan(
         });
       }
     }
+    // In a dry run nothing is refitted.
+    const refits = refit && output && (await allRefits(plan, refit));
     const observed = calibration && { settings, calibration, seed: options.seed, backend };
     const bytes = yield* writeCheckpoint({
       ...target,
-      ...{ opened, output, plan, backend, steps, refit, split, signal },
+      ...{ opened, output, plan, backend, steps, refits, refit, split, signal },
       ...(observed && { observed }),
     });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = calibration && describeCalibration(calibration);
-    return { out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
+    return { refits, out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
   } finally {
     await close();
   }

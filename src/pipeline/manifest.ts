@@ -8,15 +8,14 @@ import type { Backend } from "../engine/backend.js";
 import type { ModelDescription } from "../model/description.js";
 import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
-import type { LayerRefit } from "./reconstruct/refit-files.js";
-import type { RefitPlan } from "./reconstruct/refit-plan.js";
+import type { Refits } from "./layer-losses.js";
 import type { FileIdentity } from "./source-identity.js";
 import type { LayerChange } from "./steps/layer-steps.js";
 import type { StepPlan } from "./steps/step-plan.js";
 
 export interface ManifestInputs {
   /** How kept experts were refitted. */
-  readonly refits?: { readonly plan: RefitPlan; readonly layers: readonly LayerRefit[] } | undefined;
+  readonly refits?: Refits | undefined;
   readonly source: string;
   readonly files: readonly FileIdentity[];
   readonly model: ModelDescription;
@@ -67,7 +66,7 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
 }
 
 /** The refits, and the relative squared errors of each layer's outputs before and after. */
-function describeRefits({ plan, layers }: NonNullable<ManifestInputs["refits"]>) {
+function describeRefits({ plan, layers }: Refits) {
   const errors = ({ fitted, heldOut, domains }: RefitErrors) => ({
     fitted: relative(fitted),
     heldOut: relative(heldOut),

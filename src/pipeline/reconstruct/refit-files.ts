@@ -1,3 +1,4 @@
+import { convert } from "../../compress/merge.js";
 import type { RefitErrors } from "../../compress/reconstruct/residuals.js";
 import type { Share } from "../../compress/steps/step-error.js";
 import type { ExpertTensors } from "../../engine/backend.js";
@@ -67,12 +68,22 @@ export class RefitFiles {
     if (names.length === 0) return reduced;
     const file = await this.files.tensors(layer);
     const read = await Promise.all(names.map(async (name) => [name, await file.read(`${slot}.${name}`)] as const));
-    return { ...reduced, ...Object.fromEntries(read) };
+    return inOneDtype({ ...reduced, ...Object.fromEntries(read) });
   }
 
   close(): Promise<void> {
     return this.files.close();
   }
+}
+
+/** Some checkpoints hold gate and up in one tensor, which has one dtype. */
+function inOneDtype(expert: ExpertTensors): ExpertTensors {
+  const { gate, gateBias, up, upBias } = expert;
+  return {
+    ...expert,
+    ...(gate && { gate: convert(gate, up.dtype) }),
+    ...(gateBias && { gateBias: convert(gateBias, upBias?.dtype) }),
+  };
 }
 
 function refittedParts({ fit }: LayerRefit): RefitPart[] {
