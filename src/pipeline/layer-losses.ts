@@ -67,7 +67,11 @@ export function lossSentences({ layers }: Pick<Plan, "layers">, refits: Refits |
 export function lossTable(plan: Pick<Plan, "layers">, refits: Refits | undefined): string[] | undefined {
   const losses = layerLosses(plan, refits);
   if (losses.length === 0) return undefined;
-  const columns = COLUMNS.filter(({ key }) => losses.some((one) => one[key] !== undefined));
+  // What a guard left is what a refit starts from.
+  const guarded = losses.some((one) => one.guarded !== undefined);
+  const columns = COLUMNS.filter(
+    ({ key }) => !(guarded && key === "reduced") && losses.some((one) => one[key] !== undefined),
+  );
   const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   return [
     row(["layer", ...columns.map(({ name }) => name)]),

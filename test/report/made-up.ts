@@ -97,7 +97,6 @@ const LOSSES = {
   "all groups merged": 0.13,
   "centroids alone": 0.026,
   guarded: 0.024,
-  "before the refit": 0.024,
   refitted: 0.003,
 };
 

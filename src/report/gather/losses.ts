@@ -8,13 +8,15 @@ export function lossLines({ plan, reconstruct }: ReadManifest): LossLine[] {
   const guarded = (key: "merged" | "pruned" | "after") =>
     plan.layers.map(({ layer, guard }) => [layer, guard?.[key]] as const);
   const refitted = reconstruct?.layers ?? [];
+  // What a guard left is what a refit starts from.
+  const started = plan.layers.some(({ guard }) => guard !== undefined) ? [] : refitted;
   return [
     line("all groups merged", guarded("merged")),
     line("centroids alone", guarded("pruned")),
     line("guarded", guarded("after")),
     line(
       "before the refit",
-      refitted.map(({ layer, before }) => [layer, before]),
+      started.map(({ layer, before }) => [layer, before]),
     ),
     line(
       "refitted",

@@ -96,7 +96,7 @@ function drawErrors(
     marginRight: 12,
     // No more ticks than layers: there are none between two.
     x: axis("layer", { nice: false, ticks: Math.min(narrow ? 5 : 10, layers - 1), tickFormat: "d" }),
-    y: axis(measure, { ticks: 5, ...(isWide(lines) ? { type: "log" } : { zero: true }) }),
+    y: axis(measure, { ticks: 5, ...(isWide(lines) ? { type: "log", tickFormat: "~g" } : { zero: true }) }),
     color: { type: "identity" },
     marks: [
       ...lines

@@ -12,9 +12,8 @@ export function lossSection(losses: readonly LossLine[] = []): Section | undefin
   if (losses.length === 0) return undefined;
   const lines = losses.map(({ name, errors }, i) => ({ name, errors, series: seriesAt(i) }));
   const domains = [...new Set(losses.flatMap((line) => Object.keys(line.domains)))];
-  const caption = "Share lost by domain, mean of the layers";
-  const byDomain = html`<div class="panel"><h3>${caption}</h3>${table<string>({
-    caption,
+  const byDomain = html`<div class="panel"><h3>Share lost by domain</h3>${table<string>({
+    caption: "Means of the layers. Lower is better.",
     columns: [
       { name: "domain", cell: (domain) => domain },
       ...losses.map((line) => ({
