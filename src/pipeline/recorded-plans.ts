@@ -6,15 +6,21 @@ import { isMoe, type ModelDescription } from "../model/description.js";
 /** The plans that the journal holds: those of the first MoE layers, checked. Errors: JOURNAL_DAMAGED. */
 export function recordedPlans(output: OutputFolder, model: ModelDescription, kept: number): LayerPlan[] {
   const fail = (what: string): never => {
-    throw new ReamError("JOURNAL_DAMAGED", `the journal of the interrupted run is damaged: ${what}`, {
-      where: output.partial,
-      hint: "Start anew with --restart.",
-    });
+    throw journalDamaged(output, what);
   };
   const layers = model.layers.filter(isMoe);
-  return output.journal.map((entry, i) => {
+  // Entries of another kind follow the plans.
+  const plans = output.journal.filter((entry) => entry.requantised === undefined);
+  return plans.map((entry, i) => {
     const plan = checkRecorded(entry?.plan, model, kept, fail);
     return plan.layer === layers[i]?.index ? plan : fail(`entry ${i + 1} is of layer ${plan.layer}`);
+  });
+}
+
+export function journalDamaged({ partial }: OutputFolder, what: string): ReamError {
+  return new ReamError("JOURNAL_DAMAGED", `the journal of the interrupted run is damaged: ${what}`, {
+    where: partial,
+    hint: "Start anew with --restart.",
   });
 }
 

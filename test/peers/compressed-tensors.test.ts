@@ -114,11 +114,11 @@ describe.skipIf(!existsSync(python))("compressed-tensors", () => {
     );
 
     test.each([
-      ["awq", turnedIntegers({ storage: "awq", bits: 4, group: 32, zeroOffset: 0 })],
-      ["gptq-4", turnedIntegers({ storage: "gptq", bits: 4, group: 32, zeroOffset: 1 })],
-      ["gptq-8", turnedIntegers({ storage: "gptq", bits: 8, group: 32, zeroOffset: 1 })],
-      ["gptq_v2-4", turnedIntegers({ storage: "gptq", bits: 4, group: 32, zeroOffset: 0 })],
-      ["gptq_v2-8", turnedIntegers({ storage: "gptq", bits: 8, group: 32, zeroOffset: 0 })],
+      ["awq", turnedIntegers({ storage: "awq", bits: 4, group: 32, zeroOffset: 0, symmetric: false })],
+      ["gptq-4", turnedIntegers({ storage: "gptq", bits: 4, group: 32, zeroOffset: 1, symmetric: false })],
+      ["gptq-8", turnedIntegers({ storage: "gptq", bits: 8, group: 32, zeroOffset: 1, symmetric: false })],
+      ["gptq_v2-4", turnedIntegers({ storage: "gptq", bits: 4, group: 32, zeroOffset: 0, symmetric: false })],
+      ["gptq_v2-8", turnedIntegers({ storage: "gptq", bits: 8, group: 32, zeroOffset: 0, symmetric: false })],
     ])("weights of %s have the values that these give them", async (name, storage) => {
       const turned = await SafetensorsFile.open(join(folder, "turned.safetensors"));
       const names = [...turned.tensors.keys()].filter((key) => key.startsWith(`${name}.`));

@@ -104,11 +104,12 @@ describe("merged experts", () => {
   const layer = (index: number) => ({ index }) as MoeLayer;
   const setUp = (most: number) => {
     const merged: string[] = [];
-    const experts = new MergedExperts(async ({ index }, slot) => {
+    const merge = async ({ index }: MoeLayer, slot: number): Promise<ExpertTensors> => {
       merged.push(`${index}.${slot}`);
       const tensor = { dtype: "U8", shape: [10], data: new Uint8Array(10) } as const;
-      return { gate: tensor, up: tensor, down: tensor } as ExpertTensors;
-    }, most);
+      return { gate: tensor, up: tensor, down: tensor };
+    };
+    const experts = new MergedExperts(merge, Object.values, most);
     return { merged, experts };
   };
 
