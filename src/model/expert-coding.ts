@@ -88,7 +88,8 @@ function separateCoding(
           if (!part.startsWith(`${matrix}.`)) continue;
           const suffix = suffixOf(part);
           const others = members.map((member) => member.get(part)!);
-          const tensor = made === undefined ? values[matrix]! : (made.get(suffix) ?? otherPart(info, suffix, others, made));
+          const tensor =
+            made === undefined ? values[matrix]! : (made.get(suffix) ?? otherPart(info, suffix, others, made));
           encoded.set(part, { ...inDtype(tensor, info.dtype as DType), shape: info.shape });
         }
       }

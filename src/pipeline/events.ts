@@ -1,7 +1,7 @@
 import type { LayerPlan } from "../compress/plan.js";
 import type { SamplingError } from "../compress/sampling-error.js";
-import type { LayerRequantised } from "./requantise.js";
 import type { LayerRefit } from "./reconstruct/refit-files.js";
+import type { LayerRequantised } from "./requantise.js";
 import type { LayerChange } from "./steps/layer-steps.js";
 
 export type Phase = "load" | "attention" | "observe" | "plan" | "reconstruct" | "steps" | "merge" | "forward";

@@ -10,8 +10,8 @@ import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
 import type { LayerRefit } from "./reconstruct/refit-files.js";
 import type { RefitPlan } from "./reconstruct/refit-plan.js";
-import type { FileIdentity } from "./source-identity.js";
 import type { LayerRequantised } from "./requantise.js";
+import type { FileIdentity } from "./source-identity.js";
 import type { LayerChange } from "./steps/layer-steps.js";
 import type { StepPlan } from "./steps/step-plan.js";
 

@@ -19,8 +19,12 @@ export function refuseChanges(
 ): void {
   const wanted = then.length > 0 ? "--then" : reconstruct !== "none" ? "--reconstruct" : undefined;
   if (model.quantisation === undefined || wanted === undefined || outputDtype !== "same") return;
-  throw new ReamError("QUANTISED_SOURCE", `${name} is quantised (${model.quantisation}), and ${wanted} changes its weights`, {
-    where: wanted,
-    hint: "Give --output-dtype bf16 too: the output then is of floats, or of what --then makes of them.",
-  });
+  throw new ReamError(
+    "QUANTISED_SOURCE",
+    `${name} is quantised (${model.quantisation}), and ${wanted} changes its weights`,
+    {
+      where: wanted,
+      hint: "Give --output-dtype bf16 too: the output then is of floats, or of what --then makes of them.",
+    },
+  );
 }

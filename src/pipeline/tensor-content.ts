@@ -64,7 +64,13 @@ export class TensorContent {
         const plan = this.plans.get(layer.index)!;
         const group = groupOf(plan, plan.keptExperts[slot]!);
         const coding = this.codingOf(layer);
-        const { stored, error } = await requantiseGroup(backend, coding, opened.checkpoint, group, options.plan.rounding);
+        const { stored, error } = await requantiseGroup(
+          backend,
+          coding,
+          opened.checkpoint,
+          group,
+          options.plan.rounding,
+        );
         if (error !== undefined) options.onRequantised?.(layer.index, slot, error);
         return stored;
       },
@@ -137,7 +143,11 @@ export class TensorContent {
 /** Codes in whole words do not tell the columns of a matrix that does not fill them. */
 function expectShape({ shape }: Tensor, { name, shape: expected }: OutputTensor): void {
   if (shape.join() === expected.join()) return;
-  throw new ReamError("QUANTISED_PARTS", `${quote(name)} is [${shape.join(", ")}], its codes fill [${expected.join(", ")}]`, {
-    hint: "Such a matrix cannot be written as floats: leave out --output-dtype.",
-  });
+  throw new ReamError(
+    "QUANTISED_PARTS",
+    `${quote(name)} is [${shape.join(", ")}], its codes fill [${expected.join(", ")}]`,
+    {
+      hint: "Such a matrix cannot be written as floats: leave out --output-dtype.",
+    },
+  );
 }

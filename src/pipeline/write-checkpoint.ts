@@ -112,7 +112,13 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
   const changes = steps && (await allChanges(model, steps));
   const refits = refit && (await allRefits(plan, refit));
   const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same", predictionLayers };
-  const about = manifest({ ...facts, changes, refits, requantised: requantised.layers, ...(options.observed && { observed: options.observed }) });
+  const about = manifest({
+    ...facts,
+    changes,
+    refits,
+    requantised: requantised.layers,
+    ...(options.observed && { observed: options.observed }),
+  });
   await output.writeFile("ream.json", `${JSON.stringify(about, null, 2)}\n`);
   await output.finish();
   return bytes;

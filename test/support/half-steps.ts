@@ -6,7 +6,11 @@ import type { Tensor } from "../../src/checkpoint/tensor.js";
  * How far a value may lie from the one that it was rounded to, for each of a quantised matrix: half the distance to the next
  * code, and what rounding scales and values to their dtype may add. Scales are measured by decoding codes of 1 and of 0.
  */
-export function halfSteps(storage: WeightStorage, parts: QuantisedWeight, shape: readonly [number, number]): Float64Array {
+export function halfSteps(
+  storage: WeightStorage,
+  parts: QuantisedWeight,
+  shape: readonly [number, number],
+): Float64Array {
   const codes = parts.get(storage.codes)!;
   const bits = storage.storage === "awq" || (codes.dtype === "I32" && !isEightBits(codes, shape)) ? 4 : 8;
   const kind =
@@ -28,7 +32,7 @@ export function halfSteps(storage: WeightStorage, parts: QuantisedWeight, shape:
     const scale = unit[i]! - nothing[i]!;
     const magnitude = Math.abs(value / scale);
     // Ranges, scales and values are each rounded to the dtype; the largest value is cut to the last code.
-    const rounding = 3 * last * (Math.abs(value) + Math.abs(nothing[i]!) + Math.abs(unit[i]!));
+    const rounding = 4 * last * (Math.abs(value) + Math.abs(nothing[i]!) + Math.abs(unit[i]!));
     return (stepAt(kind, magnitude) * scale) / 2 + rounding;
   });
 }

@@ -27,7 +27,8 @@ const turned = (options: Omit<Parameters<typeof turnedIntegers>[0], "bits" | "gr
 });
 const integers = (symmetric: boolean): QuantisedScheme => ({
   storage: plainIntegers({ bits: 8, group: undefined, symmetric }, "int-quantized"),
-  config: (ignored) => compressed("int-quantized", { num_bits: 8, type: "int", symmetric, strategy: "channel" }, ignored),
+  config: (ignored) =>
+    compressed("int-quantized", { num_bits: 8, type: "int", symmetric, strategy: "channel" }, ignored),
 });
 const fp8 = (powersOfTwo: boolean): QuantisedScheme => ({
   storage: fp8Blocks([128, 128], powersOfTwo),

@@ -43,7 +43,11 @@ export function decodeFp8Blocks(
   return { dtype: "F32", shape: weight.shape, data };
 }
 
-function valueError(name: string, { codes, columns, firstRow, block, factors }: ScaledCodes, data: Uint8Array): ReamError {
+function valueError(
+  name: string,
+  { codes, columns, firstRow, block, factors }: ScaledCodes,
+  data: Uint8Array,
+): ReamError {
   const found = decode({ dtype: "F32", data }).findIndex((value) => !Number.isFinite(value));
   const [row, column] = [firstRow + Math.floor(found / columns), found % columns];
   const factor = Math.floor(row / block[0]) * Math.ceil(columns / block[1]) + Math.floor(column / block[1]);

@@ -57,7 +57,14 @@ function e4m3(sharing: Sharing, { storage, suffix, values, powersOfTwo = false }
       const scales = sharing === "tensor" ? onlyScale(found) : found;
       const block = blockOf(sharing, [firstRow + rows, columns]);
       expectRows(scales, suffix, ...scaleGrid([firstRow + rows, columns], block));
-      const codes = { kind: "e4m3", codes: weight.data, rows, columns, firstRow, dtype: values ?? found.dtype } as const;
+      const codes = {
+        kind: "e4m3",
+        codes: weight.data,
+        rows,
+        columns,
+        firstRow,
+        dtype: values ?? found.dtype,
+      } as const;
       return expanded({ ...codes, block, factors: decode(scales) }, backend);
     },
   };

@@ -59,7 +59,9 @@ export function turnedIntegers({ storage, bits, group, zeroOffset, symmetric }: 
       const turnedZeros = transposed(zeros, rows, groups).map((zero) => zero - zeroOffset);
       const turnedCodes = transposed(codes, rows, columns);
       return assemble(stored([rows, columns], scaleDtype), [
-        byInputs ? packColumns(turnedCodes, columns, rows, bits) : packRows(ordered(turnedCodes, order), columns, rows, bits),
+        byInputs
+          ? packColumns(turnedCodes, columns, rows, bits)
+          : packRows(ordered(turnedCodes, order), columns, rows, bits),
         packRows(ordered(turnedZeros, order), groups, rows, bits),
         encode(scaleDtype, transposed(scales, rows, groups)),
       ]);
@@ -120,8 +122,7 @@ function raiseZeros(
       2 ** bits - 2,
       scaleDtype,
     );
-    for (const [i, value] of own.entries())
-      codes[group * size + i] = codeOf(value, scales[group]!, lowest + 1, bits);
+    for (const [i, value] of own.entries()) codes[group * size + i] = codeOf(value, scales[group]!, lowest + 1, bits);
   }
 }
 

@@ -55,7 +55,8 @@ export async function readStoredExpert(
 
 /** The values of an expert: BF16, which holds all of them exactly. */
 export function decodeExpert(stored: StoredExpert, { gateUp, down }: Mxfp4Options): ExpertTensors {
-  const matrix = (of: string, name: string) => decodeMxfp4(stored.get(`${of}.blocks`)!, stored.get(`${of}.scales`)!, name);
+  const matrix = (of: string, name: string) =>
+    decodeMxfp4(stored.get(`${of}.blocks`)!, stored.get(`${of}.scales`)!, name);
   const [gate, up] = splitRows(matrix("gateUp", `${gateUp}_blocks`), true);
   const bias = stored.get("gateUp.bias");
   const [gateBias, upBias] = bias === undefined ? [] : splitRows(bias, true);
