@@ -28,7 +28,7 @@ import { halfSteps } from "../support/half-steps.js";
 import { SCHEMES, writeQuantised } from "../support/quantised-model.js";
 import { writeSyntheticModel } from "../support/synthetic-model.js";
 
-const SIZES = { layers: 2, hidden: 128, width: 256, experts: 8, topK: 2, vocabulary: 50 };
+const SIZES = { layers: 2, hidden: 128, width: 128, experts: 8, topK: 2, vocabulary: 50 };
 const backend = createNativeBackend({ precision: "f32", threads: 2 });
 const common = { precision: "f32", threads: 2 } as const;
 
