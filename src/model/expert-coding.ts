@@ -6,7 +6,7 @@ import type { DType, Tensor, TensorInfo } from "../checkpoint/tensor.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { EXPERT_PARTS, type ExpertPart, type ExpertStorage, expertShape, isSeparate } from "./expert-storage.js";
-import { OTHER_PARTS } from "./quantisation.js";
+import { OTHER_PARTS, quantisationOf } from "./quantisation.js";
 import { storedAs } from "./read-weight.js";
 import { type StoredWeight, scaleDtype } from "./weight-parts.js";
 
@@ -26,8 +26,6 @@ export interface StoredOutput {
 
 /** How the routed experts of a layer are quantised. What is only read and written again keeps its bytes. */
 export interface ExpertCoding {
-  /** Names of all tensors that hold the layer's experts. */
-  readonly names: readonly string[];
   /** An expert's tensors, byte for byte. */
   read(checkpoint: Checkpoint, expert: number): Promise<StoredExpert>;
   /** The values of an expert, those that `ExpertStorage.read` gives. */
@@ -38,6 +36,13 @@ export interface ExpertCoding {
    */
   encode(backend: Backend, values: ExpertTensors, members: readonly StoredExpert[]): StoredExpert;
   outputs(kept: number): readonly StoredOutput[];
+}
+
+/** Names of all tensors that hold the routed experts of a layer, quantised or not. */
+export function expertTensorNames(checkpoint: Checkpoint, experts: ExpertStorage): readonly string[] {
+  if (quantisationOf(checkpoint) === undefined || !isSeparate(experts)) return experts.names;
+  const own = ownTensors(checkpoint, experts, experts.parts ?? EXPERT_PARTS);
+  return own.flatMap((tensors) => [...tensors.values()].map(({ name }) => name));
 }
 
 /** How a layer's experts are quantised; undefined: they are floats. Errors: QUANTISED_PARTS. */
@@ -63,7 +68,6 @@ function separateCoding(
   const partsOf = (stored: StoredExpert, matrix: ExpertPart) =>
     new Map([...stored].flatMap(([name, tensor]) => (name.startsWith(`${matrix}.`) ? [[suffixOf(name), tensor]] : [])));
   return {
-    names: own.flatMap((tensors) => [...tensors.values()].map(({ name }) => name)),
     async read(from, expert) {
       const read = [...own[expert]!].map(async ([part, { name }]) => [part, await from.read(name)] as const);
       return new Map(await Promise.all(read));

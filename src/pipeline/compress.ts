@@ -29,7 +29,7 @@ import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import { planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
-import { recordedPlans } from "./recorded-plans.js";
+import { planEntries, recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseChanges, refuseSource } from "./refuse-source.js";
 import { relay } from "./relay.js";
@@ -215,7 +215,7 @@ async function* writePlanned(
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
       output === undefined || options.trace !== undefined ? [] : recordedPlans(output, opened.model, kept);
-    const recorded = output?.journal.filter(({ plan }) => plan !== undefined).length ?? 0;
+    const recorded = output === undefined ? 0 : planEntries(output).length;
     let planned = finished.length;
     yield startEvent(options, opened, kept, calibration, backend, finished.length, stepPlan);
     told.unshift(...notes, ...calibration.notes, ...opened.notes);

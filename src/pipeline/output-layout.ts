@@ -4,7 +4,7 @@ import type { DType, TensorInfo } from "../checkpoint/tensor.js";
 import { formatOf } from "../compress/steps/step.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
-import { codingOf, type StoredOutput } from "../model/expert-coding.js";
+import { codingOf, expertTensorNames, type StoredOutput } from "../model/expert-coding.js";
 import { type ExpertOutput, isSeparate } from "../model/expert-storage.js";
 import { type LinearWeight, linearWeights } from "../model/linear-weights.js";
 import { quantisedWeights, storedAs } from "../model/read-weight.js";
@@ -57,9 +57,8 @@ export function outputTensors(
   { omitted, steps }: LayoutOptions = {},
 ): OutputTensor[] {
   const moeLayers = model.layers.filter(isMoe);
-  const codings = new Map(moeLayers.map((layer) => [layer, codingOf(checkpoint, layer.feedForward.experts)]));
   const expertNames = new Set(
-    moeLayers.flatMap((layer) => [...layer.feedForward.experts.names, ...(codings.get(layer)?.names ?? [])]),
+    moeLayers.flatMap(({ feedForward: { experts } }) => expertTensorNames(checkpoint, experts)),
   );
   const unknown = unknownExperts(moeLayers);
   const quantised = dtype === undefined ? NONE : quantisedWeights(checkpoint);
@@ -122,8 +121,8 @@ export function outputTensors(
       }
       continue;
     }
-    const coding = codings.get(layer);
-    if (coding !== undefined && dtype === undefined) {
+    const coding = dtype === undefined ? codingOf(checkpoint, layer.feedForward.experts) : undefined;
+    if (coding !== undefined) {
       for (const { source, ...output } of coding.outputs(kept))
         outputs.push({ ...output, kind: "stored", dtype: source.dtype, sourceFile: source.file, layer });
       continue;

@@ -1,3 +1,4 @@
+import type { JournalEntry } from "../checkpoint/journal.js";
 import type { OutputFolder } from "../checkpoint/output.js";
 import { type LayerPlan, parseLayerPlan } from "../compress/plan.js";
 import { ReamError } from "../errors.js";
@@ -9,12 +10,15 @@ export function recordedPlans(output: OutputFolder, model: ModelDescription, kep
     throw journalDamaged(output, what);
   };
   const layers = model.layers.filter(isMoe);
-  // Entries of another kind follow the plans.
-  const plans = output.journal.filter((entry) => entry.requantised === undefined);
-  return plans.map((entry, i) => {
+  return planEntries(output).map((entry, i) => {
     const plan = checkRecorded(entry?.plan, model, kept, fail);
     return plan.layer === layers[i]?.index ? plan : fail(`entry ${i + 1} is of layer ${plan.layer}`);
   });
+}
+
+/** The entries of the journal that are plans: others follow them. */
+export function planEntries({ journal }: OutputFolder): readonly JournalEntry[] {
+  return journal.filter((entry) => entry?.requantised === undefined);
 }
 
 export function journalDamaged({ partial }: OutputFolder, what: string): ReamError {

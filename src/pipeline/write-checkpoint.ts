@@ -127,7 +127,8 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
 /** What earlier runs recorded of experts that they rounded anew. Errors: JOURNAL_DAMAGED. */
 function recordedErrors(output: OutputFolder): RequantisedErrors {
   const errors = new RequantisedErrors();
-  for (const { requantised } of output.journal) {
+  for (const entry of output.journal) {
+    const requantised = entry?.requantised;
     if (requantised === undefined) continue;
     const entries = requantisedSchema.safeParse(requantised);
     if (!entries.success) throw journalDamaged(output, z.prettifyError(entries.error));

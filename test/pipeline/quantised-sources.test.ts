@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { decode } from "../../src/checkpoint/dtypes.js";
+import { decode, encode } from "../../src/checkpoint/dtypes.js";
 import { MXFP4 } from "../../src/checkpoint/quantised/e2m1.js";
 import type { QuantisedWeight, WeightStorage } from "../../src/checkpoint/quantised/weight-format.js";
 import { encodeSafetensors } from "../../src/checkpoint/safetensors-encode.js";
@@ -13,7 +13,7 @@ import { isMerged } from "../../src/compress/plan.js";
 import type { ExpertTensors } from "../../src/engine/backend.js";
 import { createNativeBackend } from "../../src/engine/native/native-backend.js";
 import { isMoe } from "../../src/model/description.js";
-import { codingOf, type StoredExpert } from "../../src/model/expert-coding.js";
+import { codingOf, expertTensorNames, type StoredExpert } from "../../src/model/expert-coding.js";
 import { EXPERT_PARTS, type ExpertStorage } from "../../src/model/expert-storage.js";
 import { forward, OutputHead } from "../../src/model/forward.js";
 import { storedAs } from "../../src/model/read-weight.js";
@@ -83,7 +83,7 @@ async function expectFaithful(source: string, out: string, { plan }: CompressRes
     const planned = plan.layers.find(({ layer: index }) => index === layer.index)!;
     const written = after.model.layers.filter(isMoe).find(({ index }) => index === layer.index)!.feedForward.experts;
     const [old, now] = [codingOf(from, experts)!, codingOf(to, written)!];
-    for (const name of [...old.names, ...routerNames(router)]) touched.add(name);
+    for (const name of [...expertTensorNames(from, experts), ...routerNames(router)]) touched.add(name);
     for (const [slot, expert] of planned.keptExperts.entries()) {
       const group = planned.groups.find(({ members }) => members[0] === expert)!;
       const stored = await now.read(to, slot);
@@ -222,6 +222,38 @@ describe("recorded models", () => {
     expect(quantizationOf(floats)).toBeUndefined();
     expect(largestDifference(await logits(floats), await logits(model))).toBe(0);
   });
+});
+
+test("experts that are not all stored in the same way are written as floats alone", async () => {
+  const { folder, model, tokens } = await quantised("fp8-deepseek");
+  const [checkpoint, decoded] = await Promise.all([Checkpoint.open(model), Checkpoint.open(join(folder, "decoded"))]);
+  const tensors = new Map<string, Tensor>();
+  const plain = "model.layers.1.mlp.experts.3.up_proj.weight";
+  for (const name of checkpoint.tensors.keys()) tensors.set(name, await checkpoint.read(name));
+  tensors.delete(`${plain}_scale_inv`);
+  const { shape, data } = await decoded.read(plain);
+  tensors.set(plain, { dtype: "BF16", shape, data: encode("BF16", decode({ dtype: "F32", data })) });
+  await Promise.all([checkpoint.close(), decoded.close()]);
+  writeFileSync(join(model, "model.safetensors"), encodeSafetensors(tensors));
+  const options = { ...common, model, tokens, experts: 6, method: "reap" } as const;
+  const error = await expectCode("QUANTISED_PARTS", () => run({ ...options, out: join(folder, "refused") }));
+  expect(error.where).toContain("experts.3.");
+  const out = join(folder, "floats");
+  await run({ ...options, out, outputDtype: "bf16" });
+  expect((await logits(out)).every(Number.isFinite)).toBe(true);
+});
+
+test("a tensor of an expert that nobody knows is refused", async () => {
+  const { folder, model, tokens } = await quantised("int8");
+  const checkpoint = await Checkpoint.open(model);
+  const tensors = new Map<string, Tensor>();
+  for (const name of checkpoint.tensors.keys()) tensors.set(name, await checkpoint.read(name));
+  await checkpoint.close();
+  tensors.set("model.layers.0.mlp.experts.2.up_proj.bias", { dtype: "BF16", shape: [1], data: new Uint8Array(2) });
+  writeFileSync(join(model, "model.safetensors"), encodeSafetensors(tensors));
+  const options = { ...common, model, tokens, experts: 6, out: join(folder, "refused") } as const;
+  const error = await expectCode("TENSOR_UNKNOWN", () => run(options));
+  expect(error.message).toContain("experts.2.up_proj.bias");
 });
 
 test("steps and refits go from a quantised model to floats, not back", async () => {

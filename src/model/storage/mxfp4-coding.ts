@@ -18,7 +18,6 @@ export function mxfp4Coding(
   const biasDtype = (name: string | undefined) => name && (checkpoint.info(name).dtype as DType);
   const [gateUpBias, downBias] = [biasDtype(options.gateUpBias), biasDtype(options.downBias)];
   return {
-    names: tensors.map(({ name }) => name),
     read: (from, expert) => readStoredExpert(from, tensors, expert),
     decode: (stored) => decodeExpert(stored, options),
     encode(backend, { gate, up, down, ...biases }) {
