@@ -31,6 +31,8 @@ export function mxfp4Experts(options: Omit<StackedOptions, "layout" | "interleav
     count,
     width,
     hidden,
+    biased: gateUpBias !== undefined,
+    form: "stacked in blocks and scales of gate with up and of down, gate and up interleaved",
     names: [
       ...matrices.flatMap(({ blocks, scales }) => [blocks, scales]),
       ...biases.map(({ name }) => name).filter((name) => name !== undefined),
