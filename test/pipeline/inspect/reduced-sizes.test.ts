@@ -18,7 +18,7 @@ test.each(forwardCases().filter(([name]) => !/fp8|mxfp4|jetmoe/.test(name)))(
   async (_, folder) => {
     const { checkpoint, model } = await opened(folder);
     const sizes = reducedSizes(checkpoint, model);
-    expect(sizes.length).toBeGreaterThan(1);
+    expect(sizes.length).toBeGreaterThan(0);
     for (const { experts, bytes, parameters } of sizes) {
       const tensors = outputTensors(checkpoint, compressedModel(checkpoint, model), experts, undefined);
       expect(bytes).toBe(tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0));
