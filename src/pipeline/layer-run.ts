@@ -9,6 +9,7 @@ import type { InputSums } from "../compress/steps/input-sums.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { ExpertTensors } from "../engine/backend.js";
 import { isMoe, type LayerDescription, type MoeLayer } from "../model/description.js";
+import { codingOf, type ExpertCoding } from "../model/expert-coding.js";
 import type { ExpertPart } from "../model/expert-storage.js";
 import { Layer, type MoeInput, type TokenBatch } from "../model/layer.js";
 import type { LinearPart } from "../model/linear-weights.js";
@@ -23,6 +24,7 @@ import { LayerRefitter } from "./reconstruct/layer-refit.js";
 import { LayerTargets } from "./reconstruct/layer-targets.js";
 import { splitForGuard, splitForRefit } from "./reconstruct/split-layer.js";
 import { relay } from "./relay.js";
+import { requantiseGroup } from "./requantise.js";
 import type { ExpertInputs } from "./steps/expert-steps.js";
 import { type LayerChange, LayerSteps, type ReducedExperts } from "./steps/layer-steps.js";
 import { RoutedRows } from "./steps/routed-rows.js";
@@ -96,7 +98,7 @@ export class LayerRun {
 
   private async *moe(description: MoeLayer, known: LayerPlan | undefined, restored: boolean) {
     const { checkpoint, backend, settings, onPlan } = this.options;
-    const tensors = await readMoe(checkpoint, description.feedForward);
+    const tensors = await readMoe(checkpoint, description.feedForward, backend);
     const { sequential } = settings;
     const { targets, refits } = await this.targets(description, known);
     let plan = known;
@@ -202,14 +204,25 @@ export class LayerRun {
     return this.options.refit?.files.expert(plan.layer, slot, merged) ?? merged;
   }
 
+  /** The expert of a slot as later layers see it, before a refit. */
   private merged(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
     return this.mergedGroup(tensors, groupOf(plan, plan.keptExperts[slot]!));
   }
 
-  private mergedGroup(tensors: MoeTensors, group: Group): Promise<ExpertTensors> {
-    const { backend, settings, mergedDtype } = this.options;
-    const rounding = { when: settings.rounding, dtype: mergedDtype };
-    return mergeGroup(backend, group, (expert) => tensors.experts[expert]!, rounding);
+  /** As later layers see it: merged experts of a quantised source are rounded to its form again. */
+  private async mergedGroup(tensors: MoeTensors, group: Group): Promise<ExpertTensors> {
+    const { backend, checkpoint, settings, mergedDtype } = this.options;
+    const read = (expert: number) => tensors.experts[expert]!;
+    const coding = this.options.requantises && isMerged(group) ? this.coding : undefined;
+    if (coding === undefined) return mergeGroup(backend, group, read, { when: settings.rounding, dtype: mergedDtype });
+    const { stored } = await requantiseGroup(backend, coding, checkpoint, group, settings.rounding, read);
+    return coding.decode(stored, backend);
+  }
+
+  /** How the layer's experts are quantised. */
+  private get coding(): ExpertCoding | undefined {
+    const { feedForward } = this.description;
+    return feedForward.kind === "moe" ? codingOf(this.options.checkpoint, feedForward.experts) : undefined;
   }
 
   /** What a refit or a guard compares with, where there is one still to do, and whether that is a refit. */
