@@ -1,5 +1,6 @@
 import type { Backend, GramFactor } from "../../engine/backend.js";
 import { factorGram } from "../weights/gram-factor.js";
+import { difference } from "./elementwise.js";
 import type { LinearExperts, Piece } from "./problem.js";
 import type { Residuals } from "./residuals.js";
 
@@ -36,7 +37,7 @@ export function conjugateStep(
   const transposed = transpose(outer, width);
   const gram = new Float64Array(width * width);
   backend.addTransposedProduct(gram, outer, outer, width, width);
-  const behind = Float32Array.from(gram);
+  const behind = new Float32Array(gram);
 
   const trace = traceOf(fitted, gram, width);
   if (!(trace > 0)) return undefined;
@@ -46,9 +47,11 @@ export function conjugateStep(
     const sums = new Float64Array(now.length);
     for (const piece of fitted)
       backend.addTransposedProduct(sums, times(z(piece), piece), piece.inputs, width, columns);
-    return Float32Array.from(sums, (value, i) => value + shift * weights[i]!);
+    const result = new Float32Array(sums.length);
+    for (let i = 0; i < result.length; i++) result[i] = sums[i]! + shift * weights[i]!;
+    return result;
   };
-  const moved = now.map((value, i) => value - start[i]!);
+  const moved = difference(now, start);
   const left = gathered(-lambda, moved, ({ rows }) => backend.product(residuals.take(rows), transposed, hidden));
   const preconditioner = new Preconditioner(backend, fitted, gram, width, columns, ridge);
   try {

@@ -28,7 +28,8 @@ export function directStep(
   const lambda = (ridge * trace) / columns;
   const now = experts.weights(expert);
   const start = experts.start(expert);
-  const b = Float32Array.from(products, (value, i) => value - lambda * (now[i]! - start[i]!));
+  const b = new Float32Array(products.length);
+  for (let i = 0; i < b.length; i++) b[i] = products[i]! - lambda * (now[i]! - start[i]!);
   const factor = factorGram(backend, gram, columns, { damping: ridge });
   const change = backend.solveGram(factor, b);
   factor.dispose();

@@ -1,5 +1,6 @@
 import type { Backend } from "../../engine/backend.js";
 import { conjugateStep } from "./conjugate-step.js";
+import { difference, sum } from "./elementwise.js";
 import { directStep } from "./direct-step.js";
 import type { LinearExperts, Part, Piece } from "./problem.js";
 import type { Residuals } from "./residuals.js";
@@ -62,14 +63,6 @@ export async function putBack(
     if (change.some((value) => value !== 0)) subtract(backend, experts, residuals, expert, change);
     await pause();
   }
-}
-
-function sum(a: Float32Array, b: Float32Array): Float32Array {
-  return a.map((value, i) => value + b[i]!);
-}
-
-function difference(a: Float32Array, b: Float32Array): Float32Array {
-  return a.map((value, i) => value - b[i]!);
 }
 
 /** Takes what an expert makes with some weights from the residuals of its tokens. */
