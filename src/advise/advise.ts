@@ -29,8 +29,7 @@ export interface AdviseContext extends OpenModelContext {
 /**
  * Which ways of shrinking a model fit a memory: every number of experts, method and weight format, with its exact size, and
  * with what is known of its quality, measured or predicted.
- * Errors: OPTION_MISSING, OPTION_INVALID, QUANTISED_SOURCE, FAMILY_INCOMPRESSIBLE, and those of models, results and
- * observations.
+ * Errors: OPTION_MISSING, OPTION_INVALID, QUANTISED_SOURCE, and those of models, results and observations.
  */
 export async function advise(input: AdviseOptions, context: AdviseContext = {}): Promise<Advice> {
   const options = parseOptions(adviseOptions, input);

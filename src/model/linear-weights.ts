@@ -32,7 +32,7 @@ export interface LinearWeight {
  * - the projections of the delta rule, Kimi Delta Attention and Mamba that make gates, decays and time steps through a small
  *   vector or one number for each head: a decay is multiplied over all tokens, so that its error grows with the context,
  *   and they are small;
- * - the stacked experts of a mixture of attention (JetMoE): no format stores them and the family is not compressed.
+ * - the stacked experts of a mixture of attention (JetMoE): no format stores them.
  *
  * Two projections that are rows of one tensor (query and gate of Qwen3-Next, keys and values of JetMoE) are one matrix. The
  * keys' and values' matrix of latent attention is one as well: some engines absorb it into query and output, but all of them

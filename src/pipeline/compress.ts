@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
 import { refuseExisting } from "../checkpoint/output-checks.js";
+import { attentionNotes } from "../compress/attention-plan.js";
 import { checkRoom } from "../compress/group.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";
 import { pickSettings, resolveSettings, type Settings } from "../compress/settings.js";
@@ -108,7 +109,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const settings = resolveSettings(options.method, pickSettings(options));
   const kept = checkExperts(options.experts, expertLimits(model));
   checkRoom(model.experts, kept, settings);
-  const notes: string[] = [];
+  const notes = [...attentionNotes(model, settings)];
   const backend = openBackend(options, opened, (note) => notes.push(note));
   const calibration = yield* calibrate(options, opened, notes, signal);
   const traces: LayerTrace[] = [];

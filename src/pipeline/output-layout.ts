@@ -1,7 +1,13 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { DType, TensorInfo } from "../checkpoint/tensor.js";
 import { formatOf } from "../compress/steps/step.js";
-import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
+import {
+  attentionExperts,
+  isMoe,
+  type ModelDescription,
+  type MoeLayer,
+  type RoutedExperts,
+} from "../model/description.js";
 import type { ExpertOutput } from "../model/expert-storage.js";
 import { type LinearWeight, linearWeights } from "../model/linear-weights.js";
 import { routerNames } from "../model/router.js";
@@ -17,13 +23,25 @@ export type OutputTensor = {
   readonly sourceFile: string;
 } & (
   | { readonly kind: "copy" }
-  /** `axis`: that of the experts. */
-  | { readonly kind: "router"; readonly layer: number; readonly axis: number }
+  /** `axis`: that of the experts. `of`: those of the feed-forward block, or of the attention. */
+  | { readonly kind: "router"; readonly layer: number; readonly of: Block; readonly axis: number }
   /** `slots` and `tensor`: see `ExpertOutput`. */
-  | ({ readonly kind: "expert"; readonly layer: MoeLayer } & Pick<ExpertOutput, "slots" | "tensor">)
+  | ({ readonly kind: "expert"; readonly layer: MoeLayer; readonly of: Block } & Pick<ExpertOutput, "slots" | "tensor">)
   /** A part of a matrix as the steps have made it (`WeightFormat.stored`, or `weight`). */
   | { readonly kind: "stepped"; readonly layer: number; readonly weight: LinearWeight; readonly suffix: string }
 );
+
+/** The part of a layer that experts belong to. */
+export type Block = "feed-forward" | "attention";
+
+/** The experts of a layer by the block that they belong to. */
+function blocksOf(layer: MoeLayer): (RoutedExperts & { readonly of: Block; readonly layer: MoeLayer })[] {
+  const attention = attentionExperts(layer);
+  return [
+    ...(attention === undefined ? [] : [{ ...attention, of: "attention", layer } as const]),
+    { ...layer.feedForward, of: "feed-forward", layer },
+  ];
+}
 
 interface LayoutOptions {
   /** Names of tensors that the output leaves out. */
@@ -47,11 +65,9 @@ export function outputTensors(
   dtype: DType | undefined,
   { omitted, steps }: LayoutOptions = {},
 ): OutputTensor[] {
-  const moeLayers = model.layers.filter(isMoe);
-  const expertNames = new Set(moeLayers.flatMap((layer) => layer.feedForward.experts.names));
-  const routers = new Map(
-    moeLayers.flatMap((layer) => routerNames(layer.feedForward.router).map((name) => [name, layer] as const)),
-  );
+  const blocks = model.layers.filter(isMoe).flatMap(blocksOf);
+  const expertNames = new Set(blocks.flatMap(({ experts }) => experts.names));
+  const routers = new Map(blocks.flatMap((block) => routerNames(block.router).map((name) => [name, block] as const)));
   const stored = (info: TensorInfo) => (dtype !== undefined && FLOATS.has(info.dtype) ? dtype : info.dtype);
   const outputs: OutputTensor[] = [];
   const stepped = steppedByName(model, kept, steps);
@@ -76,33 +92,34 @@ export function outputTensors(
       put(weight, common);
       continue;
     }
-    const layer = routers.get(info.name);
-    if (layer === undefined) {
+    const block = routers.get(info.name);
+    if (block === undefined) {
       outputs.push({ ...common, kind: "copy", shape: info.shape });
       continue;
     }
-    const isSelectionBias = info.name === layer.feedForward.router.selectionBias;
+    const { of, layer, router } = block;
+    const isSelectionBias = info.name === router.selectionBias;
     const axis = isSelectionBias ? info.shape.length - 1 : 0;
     const dtype = isSelectionBias ? info.dtype : common.dtype;
-    outputs.push({ ...common, kind: "router", dtype, layer: layer.index, axis, shape: info.shape.with(axis, kept) });
+    const shape = info.shape.with(axis, kept);
+    outputs.push({ ...common, kind: "router", of, dtype, layer: layer.index, axis, shape });
   }
-  for (const layer of moeLayers) {
-    if (quantisesExperts(steps)) {
-      const { names } = layer.feedForward.experts;
+  for (const { of, layer, experts } of blocks) {
+    if (of === "feed-forward" && quantisesExperts(steps)) {
+      const { names } = experts;
       for (const { name, shape, expert, matrix } of linearWeights(layer)) {
         if (expert === undefined || expert >= kept) continue;
         const info = checkpoint.info(checkpoint.tensors.has(name) ? name : names[0]!);
         const common = { name, shape, dtype: stored(info), sourceFile: info.file };
         const weight = stepped.get(name);
         if (weight !== undefined) put(weight, common);
-        else
-          outputs.push({ ...common, kind: "expert", layer, slots: [expert], tensor: (tensors) => tensors[matrix!]! });
+        else outputs.push({ ...common, kind: "expert", of, layer, slots: [expert], tensor: (all) => all[matrix!]! });
       }
       continue;
     }
-    for (const { source, ...output } of layer.feedForward.experts.outputs(kept)) {
+    for (const { source, ...output } of experts.outputs(kept)) {
       const info = checkpoint.info(source);
-      outputs.push({ ...output, kind: "expert", dtype: stored(info), sourceFile: info.file, layer });
+      outputs.push({ ...output, kind: "expert", of, dtype: stored(info), sourceFile: info.file, layer });
     }
   }
   return outputs;

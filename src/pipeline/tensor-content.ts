@@ -3,14 +3,14 @@ import type { ShardTensor } from "../checkpoint/shard-writer.js";
 import type { DType } from "../checkpoint/tensor.js";
 import { pickTensorRows } from "../checkpoint/tensor-rows.js";
 import { convert, encodeFinite, mergeGroup } from "../compress/merge.js";
-import { groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
+import { type BlockPlan, groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
 import { formatOf } from "../compress/steps/step.js";
-import type { Backend } from "../engine/backend.js";
-import type { MoeLayer } from "../model/description.js";
+import type { Backend, ExpertTensors } from "../engine/backend.js";
+import { attentionExperts, type MoeLayer, type RoutedExperts } from "../model/description.js";
 import type { LinearWeight } from "../model/linear-weights.js";
 import { MergedExperts } from "./merged-experts.js";
 import type { OpenedModel } from "./open-model.js";
-import type { OutputTensor } from "./output-layout.js";
+import type { Block, OutputTensor } from "./output-layout.js";
 import type { OutputTarget } from "./output-target.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import { type StepWork, steppedExpert } from "./steps/layer-steps.js";
@@ -32,23 +32,36 @@ export interface ContentOptions {
 /** Makes the bytes of output tensors when their turn comes. */
 export class TensorContent {
   private readonly plans: ReadonlyMap<number, LayerPlan>;
-  private readonly experts: MergedExperts;
+  private readonly experts: Readonly<Record<Block, MergedExperts>>;
   private readonly stepped = new Map<number, readonly LinearWeight[]>();
 
   constructor(private readonly options: ContentOptions) {
-    const { backend, opened, mergedDtype: dtype } = options;
     this.plans = new Map(options.plan.layers.map((layer) => [layer.layer, layer]));
-    this.experts = new MergedExperts(async (layer, slot) => {
-      const plan = this.plans.get(layer.index)!;
-      const group = groupOf(plan, plan.keptExperts[slot]!);
-      const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);
-      const merged = await mergeGroup(backend, group, read, { when: options.plan.rounding, dtype });
+    const attention = new MergedExperts((layer, slot) =>
+      this.merged(this.planOf(layer.index, "attention"), attentionExperts(layer)!, slot),
+    );
+    const feedForward = new MergedExperts(async (layer, slot) => {
+      const merged = await this.merged(this.planOf(layer.index, "feed-forward"), layer.feedForward, slot);
       const { steps, refit } = options;
       const reduced = refit === undefined ? merged : await refit.files.expert(layer.index, slot, merged);
       // Quantised matrices are tensors by themselves and do not ask for experts.
       if (steps === undefined || formatOf(steps.plan.steps) !== undefined) return reduced;
       return steppedExpert(steps.files, this.steppedWeights(layer, steps), layer, slot, reduced);
     });
+    this.experts = { attention, "feed-forward": feedForward };
+  }
+
+  private planOf(layer: number, of: Block): BlockPlan {
+    const plan = this.plans.get(layer)!;
+    return of === "attention" ? plan.attention! : plan;
+  }
+
+  /** The expert of a slot of a block, before anything else is done to it. */
+  private merged(plan: BlockPlan, { experts }: RoutedExperts, slot: number): Promise<ExpertTensors> {
+    const { backend, opened, mergedDtype: dtype } = this.options;
+    const read = (expert: number) => experts.read(opened.checkpoint, expert);
+    const group = groupOf(plan, plan.keptExperts[slot]!);
+    return mergeGroup(backend, group, read, { when: this.options.plan.rounding, dtype });
   }
 
   /** The matrices of a layer that the steps changed: every expert of it asks. */
@@ -76,14 +89,14 @@ export class TensorContent {
     if (output.kind === "expert") {
       for (const slot of output.slots) {
         signal?.throwIfAborted();
-        const expert = await this.experts.take(output.layer, slot, output.slots.length > 1);
+        const expert = await this.experts[output.of].take(output.layer, slot, output.slots.length > 1);
         yield convert(output.tensor(expert), output.dtype as DType).data;
       }
     } else if (output.kind === "stepped") {
       const part = (await this.options.steps!.files.read(output.layer, output.weight)).get(output.suffix)!;
       yield convert(part, output.dtype as DType).data;
     } else if (output.kind === "router") {
-      const rows = this.plans.get(output.layer)!.keptExperts;
+      const rows = this.planOf(output.layer, output.of).keptExperts;
       const router = pickTensorRows(await checkpoint.read(output.name), rows, output.axis);
       yield convert(router, output.dtype as DType).data;
     } else {

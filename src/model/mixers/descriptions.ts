@@ -1,5 +1,6 @@
 import type { Activation } from "../../engine/backend.js";
 import type { Norm, Projection, RouterDescription } from "../description.js";
+import type { ExpertStorage } from "../expert-storage.js";
 import type { RopeDescription } from "../rope.js";
 
 /** How a layer lets tokens see earlier ones. A new kind is one file here, one line in kinds.ts, and one in this union. */
@@ -87,15 +88,13 @@ export interface LatentAttentionDescription {
 /** Attention whose query heads are chosen by a router (JetMoE); keys and values are shared. */
 export interface MixtureOfAttentionDescription {
   readonly kind: "mixture-of-attention";
-  readonly experts: number;
+  /** Up makes an expert's queries of a hidden state, down its output of what they found; there is no gate. */
+  readonly experts: ExpertStorage;
   readonly router: RouterDescription;
   /** Heads of one expert's queries, each with its own keys and values. */
   readonly keyValueHeads: number;
   readonly headSize: number;
   readonly rope: RopeDescription;
-  /** Names of the stacked expert matrices `[experts, keyValueHeads * headSize, hidden]` and transposed. */
-  readonly query: string;
-  readonly output: string;
   readonly key: Projection;
   readonly value: Projection;
   /** Name of what is added to the output `[hidden]`. */

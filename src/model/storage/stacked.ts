@@ -10,7 +10,7 @@ export interface StackedOptions {
   readonly count: number;
   readonly width: number;
   readonly hidden: number;
-  /** Names of the tensors. */
+  /** Names of the tensors; `gateUp` is that of up alone where experts have no gates. */
   readonly gateUp: string;
   readonly down: string;
   readonly gateUpBias?: string | undefined;
@@ -22,6 +22,8 @@ export interface StackedOptions {
   readonly layout: "rows" | "columns";
   /** Names of an expert's matrices where they are tensors by themselves; undefined: nobody stores this family so. */
   readonly separate?: ExpertStorage["matrixName"] | undefined;
+  /** Whether the experts have gates; without them gateUp has `width` rows in place of 2 width. */
+  readonly gated?: boolean | undefined;
   /** Outputs of gate and up in turn, in gateUp and its bias `[experts, 2 width]`; else those of gate come first. */
   readonly interleaved?: boolean | undefined;
 }
@@ -29,18 +31,27 @@ export interface StackedOptions {
 /** All experts of a layer in one tensor for gate and up and one for down. */
 export function stackedExperts(options: StackedOptions): ExpertStorage {
   const { count, width, hidden, gateUp, down, gateUpBias, downBias, layout, interleaved = false } = options;
+  const { gated = true } = options;
   const matrix = (rows: number, columns: number) => (layout === "rows" ? [rows, columns] : [columns, rows]);
   const turned = (tensor: Tensor) => (layout === "rows" ? tensor : transpose(tensor));
+  const first: StackedTensor = gated
+    ? {
+        name: gateUp,
+        shape: matrix(2 * width, hidden),
+        split(tensor) {
+          const [gate, up] = splitRows(turned(tensor), interleaved);
+          return { gate, up };
+        },
+        join: ({ gate, up }) => turned(joinRows(gate!, up, interleaved)),
+      }
+    : {
+        name: gateUp,
+        shape: matrix(width, hidden),
+        split: (tensor) => ({ up: turned(tensor) }),
+        join: ({ up }) => turned(up),
+      };
   const parts: StackedTensor[] = [
-    {
-      name: gateUp,
-      shape: matrix(2 * width, hidden),
-      split(tensor) {
-        const [gate, up] = splitRows(turned(tensor), interleaved);
-        return { gate, up };
-      },
-      join: ({ gate, up }) => turned(joinRows(gate!, up, interleaved)),
-    },
+    first,
     {
       name: down,
       shape: matrix(hidden, width),
@@ -71,6 +82,7 @@ export function stackedExperts(options: StackedOptions): ExpertStorage {
     count,
     width,
     hidden,
+    ...(gated ? {} : { parts: ["up", "down"] as const }),
     biased: parts.length > 2,
     names: parts.map(({ name }) => name),
     together: options.separate === undefined,
