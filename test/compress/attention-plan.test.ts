@@ -9,7 +9,7 @@ import { BACKENDS } from "../support/backends.js";
 const mixture: RoutedExperts = {
   router: { weight: "router", scores: "softmax", topK: 1, normalise: true },
   experts: stackedExperts({
-    ...{ count: 4, width: 2, hidden: 3, layout: "rows", gated: false },
+    ...{ count: 4, width: 2, hidden: 3, layout: "rows", gate: "none" },
     ...{ gateUp: "query", down: "output" },
   }),
 };

@@ -210,6 +210,27 @@ FAMILIES = {
                       moe_routed_scaling_factor=1.3),
         "elements": dict(gating="per-element", attention_bias=True, mlp_layer_types=["sparse", "dense", "sparse"]),
     }),
+    "step3p7": (dict(n_routed_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, head_dim=12, share_expert_dim=20, sliding_window=5), {
+        "limits": dict(mlp_layer_types=["dense", "sparse", "sparse"], layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+                       num_sliding_attention_heads=6, swiglu_limits=[None, 0.05, 0.0], swiglu_limits_shared=[0.1, 0.0, 0.05],
+                       moe_router_scaling_factor=1.3),
+        # As hub files tell it.
+        "padded": dict(moe_layers_enum="1,2,3", num_nextn_predict_layers=1, attention_bias=True, query_pre_attn_scalar=20,
+                       layer_types=["full_attention", "sliding_attention", "sliding_attention", "sliding_attention"],
+                       attention_other_setting=dict(num_attention_heads=2), rope_theta=[5e4, 100.0, 100.0, 100.0],
+                       partial_rotary_factors=[0.5, 1.0, 1.0, 1.0], rope_scaling=dict(
+                           rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=32.0, original_max_position_embeddings=16)),
+    }),
+    "cohere2_moe": (dict(num_experts=6, num_experts_per_tok=2, head_dim=12, sliding_window=5, num_shared_experts=2), {
+        "softmax": dict(sliding_window_pattern=2, shared_expert_combination_strategy="sum", logit_scale=0.25),
+        "sigmoid": dict(expert_selection_fn="sigmoid", first_k_dense_replace=1, prefix_dense_intermediate_size=36, rms_norm_eps=1e-5,
+                        attention_bias=True, sliding_window_pattern=2, tie_word_embeddings=False),
+        "plain": dict(expert_selection_fn="sigmoid", norm_topk_prob=False, num_shared_experts=0, layer_types=["full_attention"] * 3),
+    }),
+    "longcat_flash": (dict(num_layers=2, ffn_hidden_size=36, expert_ffn_hidden_size=24, n_routed_experts=6, zero_expert_num=2, moe_topk=3,
+                           kv_lora_rank=20, q_lora_rank=12, qk_nope_head_dim=10, qk_rope_head_dim=6, head_dim=6, v_head_dim=14), {
+        "ordinary": dict(), "no-zero-experts": dict(zero_expert_num=0, routed_scaling_factor=1.5),
+    }),
     "mellum": (NORMED, {
         "windows": dict(sliding_window=5, layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
         "dense-layer": dict(mlp_layer_types=["sparse", "dense", "sparse"], attention_bias=True, norm_topk_prob=False, rope_parameters=dict(
@@ -251,6 +272,8 @@ FAMILIES = {
 
 # What the configs of multimodal models have beside their text_config, which has the options above.
 OUTER = {
+    "step3p7": dict(vision_config=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4),
+                    tie_word_embeddings=False),
     "qwen3_vl_moe": dict(vision_config=dict(VISION, deepstack_visual_indexes=[0])),
     "glm4v_moe": dict(vision_config=VISION),
     "minimax_m3_vl": dict(vision_config=dict(hidden_size=16, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8,

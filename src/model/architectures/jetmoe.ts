@@ -45,7 +45,7 @@ function mixtureOfAttention(prefix: string, { config, hidden, experts, topK }: F
   return {
     kind: "mixture-of-attention",
     experts: stackedExperts({
-      ...{ count: experts, width: size, hidden, layout: "rows", gated: false },
+      ...{ count: experts, width: size, hidden, layout: "rows", gate: "none" },
       gateUp: `${prefix}experts.input_linear.weight`,
       down: `${prefix}experts.output_linear.weight`,
     }),

@@ -42,6 +42,7 @@ import { describeQwen3Next } from "./qwen3-next.js";
 import { describeQwen3OmniMoe } from "./qwen3-omni-moe.js";
 import { describeQwen3VlMoe } from "./qwen3-vl-moe.js";
 import { describeSolarOpen } from "./solar-open.js";
+import { describeStep3p7 } from "./step3p7.js";
 
 /** Families of text models. */
 const TEXT: Readonly<Record<string, Describe>> = {
@@ -89,6 +90,7 @@ const TEXT: Readonly<Record<string, Describe>> = {
   minimax_m3_vl: describeMinimaxM3,
   minimax_m3_vl_text: describeMinimaxM3,
   mellum: describeMellum,
+  step3p7: describeStep3p7,
   axk1: describeAxk1,
   gemma4: describeGemma4,
   gemma4_text: describeGemma4,
