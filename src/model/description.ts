@@ -132,6 +132,8 @@ export interface LayerDescription {
   readonly aroundMixer: Sublayer;
   readonly feedForward: DenseDescription | MoeDescription | NoBlockDescription;
   readonly aroundFeedForward: Sublayer;
+  /** The feed-forward block sees the layer's input, as the mixer does; both outputs are added to it (Cohere 2). */
+  readonly parallel?: boolean;
   /** Name of a factor `[1]` on the layer's output (Gemma 4). */
   readonly outputScale?: string;
 }

@@ -177,7 +177,9 @@ function estimateMemory(
   const tokens = sequences * length;
   const { width } = model.layers.find(isMoe)!.feedForward.experts;
   const layerWeights = 3 * Math.max(...perLayer.map(({ bytes }) => bytes));
-  const hiddenStates = 4 * tokens * model.hiddenSize;
+  // Between the halves of a parallel layer there are two for each token.
+  const each = model.layers.some(({ parallel }) => parallel) ? 2 : 1;
+  const hiddenStates = 4 * tokens * each * model.hiddenSize;
   const samples = 4 * Math.min(tokens, METHODS.ream.settings.samples) * (model.hiddenSize + 2 * width);
   const bytes = layerWeights + hiddenStates + samples + PROGRAM_BYTES;
   return { sequences, length, bytes, layerWeights, hiddenStates, samples, program: PROGRAM_BYTES };

@@ -339,9 +339,10 @@ export class LayerRun {
 
   /** Which tokens the reduced router sends to each kept expert. */
   private expertInputs({ feedForward }: MoeLayer, tensors: MoeTensors, plan: LayerPlan): ExpertInputs {
-    const { backend, batches, model } = this.options;
+    const { backend, batches } = this.options;
     const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
-    const rows = new RoutedRows(plan.keptExperts.length, this.hidden, model.hiddenSize);
+    const size = this.hidden[0]!.length / batches[0]!.ids.length;
+    const rows = new RoutedRows(plan.keptExperts.length, this.hidden, size);
     try {
       for (const [index, { mask }] of batches.entries()) {
         const { router: x } = this.moeInput(this.hidden[index]!);

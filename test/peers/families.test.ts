@@ -24,6 +24,8 @@ const CASES = forwardCases().filter(([name]) => !/fp8|mxfp4/.test(name));
 const MADE = [
   "jetmoe.three",
   "step3p7.limits",
+  "cohere2_moe.softmax",
+  "cohere2_moe.sigmoid",
   "qwen3_vl_moe.ordinary",
   "glm4v_moe.ordinary",
   "exaone_moe.windows",

@@ -222,8 +222,8 @@ FAMILIES = {
                            rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=32.0, original_max_position_embeddings=16)),
     }),
     "cohere2_moe": (dict(num_experts=6, num_experts_per_tok=2, head_dim=12, sliding_window=5, num_shared_experts=2), {
-        "softmax": dict(sliding_window_pattern=2, shared_expert_combination_strategy="sum", logit_scale=0.25),
-        "sigmoid": dict(expert_selection_fn="sigmoid", first_k_dense_replace=1, prefix_dense_intermediate_size=36, rms_norm_eps=1e-5,
+        "softmax": dict(sliding_window_pattern=2, shared_expert_combination_strategy="sum", logit_scale=2.0),
+        "sigmoid": dict(expert_selection_fn="sigmoid", first_k_dense_replace=1, prefix_dense_intermediate_size=36, rms_norm_eps=1e-5, logit_scale=1.5,
                         attention_bias=True, sliding_window_pattern=2, tie_word_embeddings=False),
         "plain": dict(expert_selection_fn="sigmoid", norm_topk_prob=False, num_shared_experts=0, layer_types=["full_attention"] * 3),
     }),

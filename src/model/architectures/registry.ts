@@ -1,6 +1,7 @@
 import { describeAfmoe } from "./afmoe.js";
 import { describeAriaText } from "./aria.js";
 import { describeAxk1 } from "./axk1.js";
+import { describeCohere2Moe } from "./cohere2-moe.js";
 import { describeDbrx } from "./dbrx.js";
 import { describeDeepseekV2 } from "./deepseek-v2.js";
 import { describeDeepseekV3 } from "./deepseek-v3.js";
@@ -90,6 +91,7 @@ const TEXT: Readonly<Record<string, Describe>> = {
   minimax_m3_vl: describeMinimaxM3,
   minimax_m3_vl_text: describeMinimaxM3,
   mellum: describeMellum,
+  cohere2_moe: describeCohere2Moe,
   step3p7: describeStep3p7,
   axk1: describeAxk1,
   gemma4: describeGemma4,
