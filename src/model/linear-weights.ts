@@ -75,7 +75,7 @@ function mixerProjections(mixer: MixerDescription): Projection[] {
     case "latent-attention": {
       const { query, latent, keyValue, output } = mixer;
       const queries = "weight" in query ? [query] : [query.down, query.up];
-      return [...queries, latent, keyValue, output];
+      return [...queries, latent, keyValue, ...(mixer.gate === undefined ? [] : [mixer.gate]), output];
     }
     case "mixture-of-attention":
       return [mixer.key, mixer.value];
@@ -83,7 +83,7 @@ function mixerProjections(mixer: MixerDescription): Projection[] {
     case "linear-attention":
       return [mixer.queryKeyValue, mixer.gate, mixer.output];
     case "channel-delta-rule":
-      return [mixer.query, mixer.key, mixer.value, mixer.output];
+      return [mixer.query, mixer.key, mixer.value, ...(mixer.gate.length === 1 ? mixer.gate : []), mixer.output];
     case "none":
       return [];
     case "mamba":

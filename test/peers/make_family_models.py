@@ -231,6 +231,12 @@ FAMILIES = {
                            kv_lora_rank=20, q_lora_rank=12, qk_nope_head_dim=10, qk_rope_head_dim=6, head_dim=6, v_head_dim=14), {
         "ordinary": dict(), "no-zero-experts": dict(zero_expert_num=0, routed_scaling_factor=1.5),
     }),
+    "bailing_hybrid": (dict(num_local_experts=8, num_experts_per_tok=3, moe_intermediate_size=24, kv_lora_rank=20, qk_nope_head_dim=10,
+                            qk_rope_head_dim=6, v_head_dim=14, num_key_value_heads=4, head_dim=12, short_conv_kernel_size=3, num_mtp_layers=0), {
+        "bounded": dict(n_group=2, topk_group=1, first_k_dense_replace=1, layer_group_size=2),
+        "unbounded": dict(n_group=1, topk_group=1, first_k_dense_replace=0, layer_types=["full_attention", "linear_attention", "full_attention"],
+                          kda_safe_gate=False, attention_bias=True, norm_topk_prob=False, n_shared_experts=2, kda_lower_bound=-2.0),
+    }),
     "mellum": (NORMED, {
         "windows": dict(sliding_window=5, layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
         "dense-layer": dict(mlp_layer_types=["sparse", "dense", "sparse"], attention_bias=True, norm_topk_prob=False, rope_parameters=dict(

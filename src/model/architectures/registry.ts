@@ -1,6 +1,7 @@
 import { describeAfmoe } from "./afmoe.js";
 import { describeAriaText } from "./aria.js";
 import { describeAxk1 } from "./axk1.js";
+import { describeBailingHybrid } from "./bailing-hybrid.js";
 import { describeCohere2Moe } from "./cohere2-moe.js";
 import { describeDbrx } from "./dbrx.js";
 import { describeDeepseekV2 } from "./deepseek-v2.js";
@@ -91,6 +92,7 @@ const TEXT: Readonly<Record<string, Describe>> = {
   minimax_m3_vl: describeMinimaxM3,
   minimax_m3_vl_text: describeMinimaxM3,
   mellum: describeMellum,
+  bailing_hybrid: describeBailingHybrid,
   cohere2_moe: describeCohere2Moe,
   step3p7: describeStep3p7,
   axk1: describeAxk1,

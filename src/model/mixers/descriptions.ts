@@ -82,6 +82,8 @@ export interface LatentAttentionDescription {
   /** Latent to [plain key, value] of each head. */
   readonly keyValue: Projection;
   readonly output: Projection;
+  /** Hidden states to a gate of each head, whose sigmoid multiplies the head's output. */
+  readonly gate?: Projection;
   readonly temperature?: QueryTemperature | undefined;
 }
 
@@ -135,13 +137,16 @@ export interface ChannelDeltaRuleDescription {
   readonly value: Projection;
   /** Names of the convolutions' weights `[heads * headSize, 1, kernel]` of queries, keys and values. */
   readonly convolutions: readonly [string, string, string];
-  /** Hidden states to gates of the state, and to gates of the output, through a small vector each. */
-  readonly decay: readonly [Projection, Projection];
-  readonly gate: readonly [Projection, Projection];
+  /** Hidden states to gates of the state, and to gates of the output: projections one after the other. */
+  readonly decay: readonly Projection[];
+  readonly gate: readonly Projection[];
   readonly beta: Projection;
-  /** Names of A_log `[1, 1, heads, 1]` and dt_bias `[heads * headSize]`. */
+  /** Names of A_log, in its shape, and dt_bias `[heads * headSize]`. */
   readonly logRate: string;
+  readonly logRateShape: readonly number[];
   readonly decayBias: string;
+  /** Logarithms of decays are this times the sigmoid of exp(A_log) (x + dt_bias); undefined: -exp(A_log) softplus(x + dt_bias). */
+  readonly lowestLogDecay?: number;
   readonly norm: Norm;
   readonly output: Projection;
 }
