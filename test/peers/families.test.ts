@@ -24,6 +24,7 @@ const CASES = forwardCases().filter(([name]) => !/fp8|mxfp4/.test(name));
 const MADE = [
   "jetmoe.three",
   "step3p7.limits",
+  "bailing_hybrid.bounded",
   "cohere2_moe.softmax",
   "cohere2_moe.sigmoid",
   "qwen3_vl_moe.ordinary",
