@@ -25,6 +25,8 @@ const MADE = [
   "jetmoe.three",
   "step3p7.limits",
   "bailing_hybrid.bounded",
+  "flint.sinks",
+  "kolibri1.ordinary",
   "cohere2_moe.softmax",
   "cohere2_moe.sigmoid",
   "qwen3_vl_moe.ordinary",

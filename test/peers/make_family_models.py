@@ -227,9 +227,15 @@ FAMILIES = {
                         attention_bias=True, sliding_window_pattern=2, tie_word_embeddings=False),
         "plain": dict(expert_selection_fn="sigmoid", norm_topk_prob=False, num_shared_experts=0, layer_types=["full_attention"] * 3),
     }),
-    "longcat_flash": (dict(num_layers=2, ffn_hidden_size=36, expert_ffn_hidden_size=24, n_routed_experts=6, zero_expert_num=2, moe_topk=3,
-                           kv_lora_rank=20, q_lora_rank=12, qk_nope_head_dim=10, qk_rope_head_dim=6, head_dim=6, v_head_dim=14), {
-        "ordinary": dict(), "no-zero-experts": dict(zero_expert_num=0, routed_scaling_factor=1.5),
+    "flint": (dict(NORMED, shared_expert_intermediate_size=20, sliding_window=5, mlp_only_layers=[0]), {
+        "sinks": dict(layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
+        "biased": dict(layer_types=["sliding_attention", "full_attention", "sliding_attention"], attention_bias=True, norm_topk_prob=False,
+                       mlp_only_layers=[1], rope_parameters=dict(YARN)),
+    }),
+    "kolibri1": (dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, head_dim=12, shared_expert_intermediate_size=20,
+                      sliding_window=5), {
+        "ordinary": dict(layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+        "normalised": dict(layer_types=["full_attention", "sliding_attention", "full_attention"], norm_topk_prob=True, tie_word_embeddings=True),
     }),
     "bailing_hybrid": (dict(num_local_experts=8, num_experts_per_tok=3, moe_intermediate_size=24, kv_lora_rank=20, qk_nope_head_dim=10,
                             qk_rope_head_dim=6, v_head_dim=14, num_key_value_heads=4, head_dim=12, short_conv_kernel_size=3, num_mtp_layers=0), {

@@ -32,7 +32,7 @@ def tensors(folder):
 ROUTED = re.compile(
     r"\.(mlp|block_sparse_moe|feed_forward|mixer|ffn)\.(experts|gate|router|moe_statics|expert_bias|e_score_correction_bias|"
     r"input_linear|output_linear)\b|\.self_attention\.experts\.(input_linear|output_linear|router)\b|"
-    r"\.moe\.(gate|router_bias|gate_proj|up_proj|down_proj)\b|\.layers\.\d+\.(experts|router\.(proj|per_expert_scale))\b")
+    r"\.moe\.(gate|router_bias|router|gate_proj|up_proj|down_proj)\b|\.layers\.\d+\.(experts|router\.(proj|per_expert_scale))\b")
 COUNTS = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"]
 
 

@@ -11,6 +11,7 @@ import { describeDots1 } from "./dots1.js";
 import { describeErnie45Moe } from "./ernie4-5-moe.js";
 import { describeExaoneMoe } from "./exaone-moe.js";
 import { describeFlexOlmo } from "./flex-olmo.js";
+import { describeFlint } from "./flint.js";
 import { describeGemma4 } from "./gemma4.js";
 import { describeGlm4Moe } from "./glm4-moe.js";
 import { describeGlm4MoeLite } from "./glm4-moe-lite.js";
@@ -23,6 +24,7 @@ import { describeHyV3 } from "./hy-v3.js";
 import { describeJamba } from "./jamba.js";
 import { describeJetmoe } from "./jetmoe.js";
 import { describeKimiLinear } from "./kimi-linear.js";
+import { describeKolibri1 } from "./kolibri1.js";
 import { describeLaguna } from "./laguna.js";
 import { describeLfm2Moe } from "./lfm2-moe.js";
 import { describeLlama4 } from "./llama4.js";
@@ -92,6 +94,8 @@ const TEXT: Readonly<Record<string, Describe>> = {
   minimax_m3_vl: describeMinimaxM3,
   minimax_m3_vl_text: describeMinimaxM3,
   mellum: describeMellum,
+  flint: describeFlint,
+  kolibri1: describeKolibri1,
   bailing_hybrid: describeBailingHybrid,
   cohere2_moe: describeCohere2Moe,
   step3p7: describeStep3p7,
