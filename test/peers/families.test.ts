@@ -18,8 +18,8 @@ const python = join(here, "../../.peers/bin/python");
 const folder = mkdtempSync(join(tmpdir(), "ream-families-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The families whose checkpoints can be compressed; quantised ones cannot. */
-const CASES = forwardCases().filter(([name]) => !/fp8|mxfp4/.test(name));
+/** transformers 5.23 decodes FP8 experts with partial blocks wrongly; with whole ones: compressed-tensors.test.ts. */
+const CASES = forwardCases().filter(([name]) => !name.includes("-fp8"));
 /** Families without a golden: random models that make_family_models.py makes. */
 const MADE = [
   "jetmoe.three",
