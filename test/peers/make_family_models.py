@@ -215,6 +215,10 @@ FAMILIES = {
         "dense-layer": dict(mlp_layer_types=["sparse", "dense", "sparse"], attention_bias=True, norm_topk_prob=False, rope_parameters=dict(
             full_attention=dict(YARN), sliding_attention=dict(rope_type="default", rope_theta=100.0))),
     }),
+    "kolibri1": (dict(NORMED, shared_expert_intermediate_size=20, sliding_window=5, intermediate_size=None), {
+        "windows": dict(layer_types=["sliding_attention", "full_attention", "sliding_attention"], norm_topk_prob=True),
+        "no-windows": dict(layer_types=["full_attention"] * 3, sliding_window=None, num_experts_per_tok=3, norm_topk_prob=False),
+    }),
     "axk1": (LATENT, {
         "ordinary": dict(), "groups": dict(n_group=2, topk_group=1, rope_interleave=False, mlp_layer_types=["sparse", "dense", "sparse"]),
     }),

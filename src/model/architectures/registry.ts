@@ -21,6 +21,7 @@ import { describeHyV3 } from "./hy-v3.js";
 import { describeJamba } from "./jamba.js";
 import { describeJetmoe } from "./jetmoe.js";
 import { describeKimiLinear } from "./kimi-linear.js";
+import { describeKolibri1 } from "./kolibri1.js";
 import { describeLaguna } from "./laguna.js";
 import { describeLfm2Moe } from "./lfm2-moe.js";
 import { describeLlama4 } from "./llama4.js";
@@ -96,6 +97,7 @@ const TEXT: Readonly<Record<string, Describe>> = {
   granitemoehybrid: describeGraniteMoeHybrid,
   kimi_linear: describeKimiLinear,
   qwen3_omni_moe: describeQwen3OmniMoe,
+  kolibri1: describeKolibri1,
 };
 
 const wrapped: Describe = (config, tensors) => describeWrapped(config, tensors, TEXT);
