@@ -114,7 +114,6 @@ function describe(opened: OpenedModel, sequences: number, length: number): Inspe
   const { experts, router, shared } = moeLayers[0]!.feedForward;
   const { parts, others } = shareOut(checkpoint, model);
   const perLayer = layerSizes(checkpoint, model);
-  const refused = refusalOf(opened);
   return {
     model: name,
     folder,
@@ -142,8 +141,7 @@ function describe(opened: OpenedModel, sequences: number, length: number): Inspe
     where: Object.fromEntries(TENSOR_PARTS.map((part) => [part, parts[part].bytes])) as Inspection["where"],
     perLayer,
     quantisation: quantisedParts(checkpoint, model),
-    refused,
-    compressed: refused === undefined ? reducedSizes(checkpoint, model) : [],
+    ...compressedSizes(opened),
     memory: estimateMemory(model, perLayer, sequences, length),
     warnings: [
       ...checkpoint.warnings,
@@ -167,12 +165,13 @@ function textParameters(model: ModelDescription, parts: Shares["parts"]): Parame
   return { total: stored, active: stored - (total - active) };
 }
 
-function refusalOf(opened: OpenedModel): string | undefined {
+/** What it can be compressed to, or why it cannot. */
+function compressedSizes(opened: OpenedModel): Pick<Inspection, "refused" | "compressed"> {
   try {
     refuseSource(opened);
-    return undefined;
+    return { refused: undefined, compressed: reducedSizes(opened.checkpoint, opened.model) };
   } catch (error) {
-    if (error instanceof ReamError) return error.message;
+    if (error instanceof ReamError) return { refused: error.message, compressed: [] };
     throw error;
   }
 }
