@@ -1,9 +1,9 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import type { TensorInfo } from "../checkpoint/tensor.js";
 import { METHODS } from "../compress/settings.js";
-import { ReamError } from "../errors.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
 import { countParameters, type ParameterCount } from "../model/parameters.js";
-import { quantisationOf } from "../model/quantisation.js";
+import { type Quantisation, quantisationOf, storedNumbers } from "../model/quantisation.js";
 import { weightBytes } from "../model/read-weight.js";
 import { type LayerKinds, layerKinds } from "./inspect/layer-kinds.js";
 import { type QuantisedParts, quantisedParts } from "./inspect/quantisation.js";
@@ -12,13 +12,14 @@ import { type RouterRule, routerRule } from "./inspect/router-rule.js";
 import { type Share, type Shares, shareOut, TENSOR_PARTS, type TensorPart } from "./inspect/tensor-parts.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
 import { compressedModel, predictionTensors } from "./prediction-layers.js";
-import { refuseSource } from "./refuse-source.js";
 
 export interface LayerSizes {
   readonly layer: number;
   readonly kind: LayerDescription["feedForward"]["kind"];
   readonly bytes: number;
   readonly expertBytes: number;
+  /** Bytes of its weights as they are read: of a quantised layer decoded. */
+  readonly readBytes: number;
 }
 
 /** What a checkpoint is, where its bytes are, and what compressing it takes. All sizes are bytes. */
@@ -56,9 +57,7 @@ export interface Inspection {
   readonly perLayer: readonly LayerSizes[];
   /** Undefined: the weights are plain floats. */
   readonly quantisation: QuantisedParts | undefined;
-  /** Why the model cannot be compressed; undefined: it can. */
-  readonly refused: string | undefined;
-  /** Sizes after compression in the source's own format, exact. None where the model cannot be compressed. */
+  /** Sizes after compression in the source's own format, exact. */
   readonly compressed: readonly ReducedSize[];
   readonly memory: MemoryEstimate;
   readonly warnings: readonly string[];
@@ -141,7 +140,7 @@ function describe(opened: OpenedModel, sequences: number, length: number): Inspe
     where: Object.fromEntries(TENSOR_PARTS.map((part) => [part, parts[part].bytes])) as Inspection["where"],
     perLayer,
     quantisation: quantisedParts(checkpoint, model),
-    ...compressedSizes(opened),
+    compressed: reducedSizes(checkpoint, model),
     memory: estimateMemory(model, perLayer, sequences, length),
     warnings: [
       ...checkpoint.warnings,
@@ -165,29 +164,28 @@ function textParameters(model: ModelDescription, parts: Shares["parts"]): Parame
   return { total: stored, active: stored - (total - active) };
 }
 
-/** What it can be compressed to, or why it cannot. */
-function compressedSizes(opened: OpenedModel): Pick<Inspection, "refused" | "compressed"> {
-  try {
-    refuseSource(opened);
-    return { refused: undefined, compressed: reducedSizes(opened.checkpoint, opened.model) };
-  } catch (error) {
-    if (error instanceof ReamError) return { refused: error.message, compressed: [] };
-    throw error;
-  }
-}
-
 function sizeOf(checkpoint: Checkpoint, names: Iterable<string>): number {
   return sum([...new Set(names)].map((name) => weightBytes(checkpoint, name)));
 }
 
+/** FP8 of DeepSeek is decoded to float32, other formats to 16 bits; codes alone are numbers, scales are none. */
+function readBytes(tensor: TensorInfo, quantisation: Quantisation | undefined): number {
+  const numbers = storedNumbers(tensor, quantisation);
+  const isFloat = numbers > 0 && 8 * tensor.bytes >= 16 * numbers;
+  if (quantisation === undefined || isFloat) return tensor.bytes;
+  return numbers * (quantisation.method === "fp8-blocks" ? 4 : 2);
+}
+
 function layerSizes(checkpoint: Checkpoint, model: ModelDescription): LayerSizes[] {
   const tensors = [...checkpoint.tensors.values()];
+  const quantisation = quantisationOf(checkpoint);
   return model.layers.map((layer) => {
     const own = tensors.filter((tensor) => tensor.name.startsWith(layer.prefix));
     return {
       layer: layer.index,
       kind: layer.feedForward.kind,
       bytes: sum(own.map((tensor) => tensor.bytes)),
+      readBytes: sum(own.map((tensor) => readBytes(tensor, quantisation))),
       expertBytes: isMoe(layer) ? sizeOf(checkpoint, layer.feedForward.experts.names) : 0,
     };
   });
@@ -198,7 +196,7 @@ const PROGRAM_BYTES = 250e6;
 
 /**
  * memory = 3 x weights of the largest layer + 4 x tokens x hidden + 4 x samples x (hidden + 2 x width) + the program.
- * A layer is held as stored, made ready for products, and once more while its merged experts are; the hidden states of
+ * A layer is held as it is read, made ready for products, and once more while its merged experts are; the hidden states of
  * all calibration tokens and the tokens sampled for the alignment, with the activations of two experts, are float32.
  */
 function estimateMemory(
@@ -209,8 +207,10 @@ function estimateMemory(
 ): MemoryEstimate {
   const tokens = sequences * length;
   const { width } = model.layers.find(isMoe)!.feedForward.experts;
-  const layerWeights = 3 * Math.max(...perLayer.map(({ bytes }) => bytes));
-  const hiddenStates = 4 * tokens * model.hiddenSize;
+  const layerWeights = 3 * Math.max(...perLayer.map(({ readBytes }) => readBytes));
+  // Between the halves of a parallel layer there are two for each token.
+  const each = model.layers.some(({ parallel }) => parallel) ? 2 : 1;
+  const hiddenStates = 4 * tokens * each * model.hiddenSize;
   const samples = 4 * Math.min(tokens, METHODS.ream.settings.samples) * (model.hiddenSize + 2 * width);
   const bytes = layerWeights + hiddenStates + samples + PROGRAM_BYTES;
   return { sequences, length, bytes, layerWeights, hiddenStates, samples, program: PROGRAM_BYTES };

@@ -27,7 +27,10 @@ export function renderCompressionReport(data: CompressionReport): string {
       evaluationSection(data, name),
       nearness(data, name),
       observationSection(data.observation),
-      groupSection([{ title: name, experts: experts.before, layers: data.layers }]),
+      groupSection([
+        { title: name, experts: experts.before, layers: data.layers },
+        { title: `attention, ${name}`, experts: experts.before, layers: data.attentionLayers ?? [] },
+      ]),
       provenanceSection(data),
     ].filter((section) => section !== undefined),
   });

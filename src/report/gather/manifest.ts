@@ -4,11 +4,10 @@ import { z } from "zod";
 import { decodeUtf8, parseJson } from "../../checkpoint/json.js";
 import { ReamError } from "../../errors.js";
 
-/** A layer of the plan in `ream.json`. */
-export const manifestLayer = z.object({
-  layer: z.int(),
-  groups: z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) })),
-});
+const groups = z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) }));
+
+/** A layer of the plan in `ream.json`; its attention has groups where it is a mixture of experts. */
+export const manifestLayer = z.object({ layer: z.int(), groups, attention: z.object({ groups }).optional() });
 
 /** What reports read of `ream.json` (pipeline/manifest.ts); its other keys are not looked at. */
 const manifest = z.object({
