@@ -27,7 +27,6 @@ const MADE = [
   "bailing_hybrid.bounded",
   "flint.sinks",
   "kolibri1.ordinary",
-  "cohere2_moe.softmax",
   "cohere2_moe.sigmoid",
   "qwen3_vl_moe.ordinary",
   "glm4v_moe.ordinary",
