@@ -36,7 +36,7 @@ SEQUENCES, TOKENS, SECOND, PROMPT, ANSWER = 2, 24, 37, 8, 16
 ROUTER_NOISE, TOKEN_GAP = 1e-4, 1e-3
 TRIES = 200
 # Blocks that multiply the sum of the experts in place of their weights.
-SCALED_SUMS = ("MiniMaxM3VLSparseMoeBlock", "LagunaSparseMoeBlock")
+SCALED_SUMS = ("MiniMaxM3VLSparseMoeBlock", "LagunaSparseMoeBlock", "Step3p7SparseMoeBlock")
 
 
 def make_checkpoint(folder, family, options):
