@@ -1,5 +1,5 @@
 import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
-import { type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
+import { type BlockPlan, type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
 import { relative } from "../compress/reconstruct/refit.js";
 import type { RefitErrors } from "../compress/reconstruct/residuals.js";
 import type { Settings } from "../compress/settings.js";
@@ -124,17 +124,24 @@ function describeRequantised({ model, outputDtype, requantised = [] }: ManifestI
 }
 
 /** Permutations are long; their digest is enough to compare two runs. */
-function withoutPermutations(layer: LayerPlan) {
+function withoutPermutations({ layer, attention, guard, ...feedForward }: LayerPlan) {
   return {
-    layer: layer.layer,
-    keptExperts: layer.keptExperts,
-    groups: layer.groups.map(({ members, weights, permutations }) => ({
+    layer,
+    ...describeBlock(feedForward),
+    ...(guard && { guard }),
+    ...(attention && { attention: describeBlock(attention) }),
+  };
+}
+
+function describeBlock({ keptExperts, groups }: BlockPlan) {
+  return {
+    keptExperts,
+    groups: groups.map(({ members, weights, permutations }) => ({
       members,
       weights,
       ...(Object.keys(permutations).length > 0 && {
         permutations: sha256(JSON.stringify(permutations)),
       }),
     })),
-    ...(layer.guard && { guard: layer.guard }),
   };
 }

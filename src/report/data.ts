@@ -180,6 +180,8 @@ export interface CompressionReport {
   readonly topK?: number;
   readonly sizes: readonly SizeChange[];
   readonly layers: readonly LayerGroups[];
+  /** The experts of the attention, where that is a mixture of them. */
+  readonly attentionLayers?: readonly LayerGroups[];
   readonly layerErrors?: readonly LayerError[];
   /** In the order of the work. */
   readonly losses?: readonly LossLine[];

@@ -34,6 +34,7 @@ export async function gatherCompression(
     ...{ method, experts, topK },
     sizes: await sizesOf(folder, manifest),
     layers: plan.layers,
+    attentionLayers: plan.layers.flatMap(({ layer, attention }) => (attention ? [{ layer, ...attention }] : [])),
     ...(measured && { layerErrors: measured.layerErrors }),
     ...(losses.length > 0 && { losses }),
     ...(observation && { observation }),
@@ -118,7 +119,7 @@ async function sizesOf(folder: string, { source, experts, plan }: ReadManifest):
   const after = await Promise.all([...files].map(async (file) => (await stat(join(folder, file))).size));
   const before = source.files.filter(({ name }) => name.endsWith(".safetensors")).map(({ bytes }) => bytes);
   const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0);
-  const count = plan.layers.length;
+  const count = plan.layers.reduce((sum, { attention }) => sum + (attention === undefined ? 1 : 2), 0);
   return [
     { name: "Files with weights", before: total(before), after: total(after), unit: "bytes" },
     { name: "Routed experts", before: count * experts.before, after: count * experts.after, unit: "count" },

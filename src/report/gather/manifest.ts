@@ -7,12 +7,15 @@ import { ReamError } from "../../errors.js";
 /** Shares of a layer's squared outputs that are lost on held-out text. */
 const loss = z.object({ heldOut: z.number(), domains: z.record(z.string(), z.number()) });
 
-/** A layer of the plan in `ream.json`. */
+const groups = z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) }));
+
+/** A layer of the plan in `ream.json`; its attention has groups where it is a mixture of experts. */
 export const manifestLayer = z.object({
   layer: z.int(),
+  groups,
+  attention: z.object({ groups }).optional(),
   /** What a guard found: with every group merged, with centroids alone, and as was kept. */
   guard: z.object({ merged: loss, pruned: loss, after: loss }).optional(),
-  groups: z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) })),
 });
 
 /** What reports read of `ream.json` (pipeline/manifest.ts); its other keys are not looked at. */
