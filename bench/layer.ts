@@ -8,22 +8,16 @@
  * the middle, so that memory has been touched before, as PyTorch's has. The processor's time is told too: on a busy machine it
  * says more than the time that passed. Results go to --out as JSON (docs/performance.md is made of it).
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { packageFolder } from "../src/package-folder.js";
+import { runPyTorch } from "./run-pytorch.js";
 import { machine, runReam, spread } from "./run-ream.js";
 import { LENGTH, writeSynthetic, writeTokens } from "./synthetic.js";
 
 const KEPT = 96;
 const GROUP = 16;
-
-interface Times {
-  readonly seconds: Readonly<Record<string, number>>;
-  readonly cpu: Readonly<Record<string, number>>;
-}
 
 const { values: options } = parseArgs({
   options: {
@@ -54,12 +48,15 @@ const folder = options.model ?? mkdtempSync(join(tmpdir(), "ream-layer-"));
 try {
   if (!existsSync(join(folder, "model.safetensors.index.json"))) writeSynthetic(folder, 3);
   const tokens = writeTokens(folder, sequences);
+  const asked = { ...{ model: folder, tokens, layers: [1], kept: KEPT, group: GROUP }, threads, rounds };
   const results = [];
   for (const { name, args, other } of WORKS.filter(
     (work) => options.only === undefined || work.name === options.only,
   )) {
     const theirs =
-      other === undefined || options.python === undefined ? undefined : python(options.python, other, tokens);
+      other === undefined || options.python === undefined
+        ? undefined
+        : runPyTorch(options.python, { ...asked, method: other });
     const runs = [];
     for (let round = 0; round < rounds; round++)
       runs.push(
@@ -83,16 +80,6 @@ try {
   }
 } finally {
   if (options.model === undefined) rmSync(folder, { recursive: true });
-}
-
-function python(path: string, method: string, tokens: string): Times[] {
-  const script = join(packageFolder(), "bench/official_layer.py");
-  const input = JSON.stringify({ model: folder, tokens, layer: 1, kept: KEPT, group: GROUP, threads, rounds, method });
-  // Freed memory stays with the process, and is not asked of the system again.
-  const env = { ...process.env, MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: "1000000000000" };
-  const child = spawnSync(path, [script], { encoding: "utf8", stdio: ["pipe", "pipe", "inherit"], input, env });
-  if (child.status !== 0) throw new Error(`PyTorch ended with ${child.status ?? child.signal}`);
-  return JSON.parse(child.stdout) as Times[];
 }
 
 function total(parts: Readonly<Record<string, number>>): number {
