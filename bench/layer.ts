@@ -19,6 +19,18 @@ import { LENGTH, writeSynthetic, writeTokens } from "./synthetic.js";
 const KEPT = 96;
 const GROUP = 16;
 
+interface Work {
+  readonly name: string;
+  /** Options of `ream compress`. */
+  readonly args: readonly string[];
+  /** The method of PyTorch that does the same. */
+  readonly other?: "ream" | "reap";
+  /** How much more text. */
+  readonly more?: number;
+  /** Where they are long. */
+  readonly rounds?: number;
+}
+
 const { values: options } = parseArgs({
   options: {
     python: { type: "string" },
@@ -30,29 +42,29 @@ const { values: options } = parseArgs({
     out: { type: "string" },
   },
 });
-const [threads, sequences, rounds] = [options.threads, options.sequences, options.rounds].map(Number) as [
+const [threads, sequences, most] = [options.threads, options.sequences, options.rounds].map(Number) as [
   number,
   number,
   number,
 ];
 
-/** What is measured: a name, the options of `ream compress`, and the method of PyTorch that does the same. */
-const WORKS = [
+const WORKS: readonly Work[] = [
   { name: "ream-official", args: ["--method", "ream-official"], other: "ream" },
   { name: "reap", args: ["--method", "reap", "--no-sequential"], other: "reap" },
-  { name: "ream, all tokens", args: ["--method", "ream"], other: undefined },
-  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--mean-tokens", "2048"], other: undefined },
-] as const;
+  { name: "ream, all tokens", args: ["--method", "ream", "--mean-tokens", "0"] },
+  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--mean-tokens", "2048"] },
+  { name: "ream, all tokens", args: ["--method", "ream", "--mean-tokens", "0"], more: 3, rounds: 1 },
+  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--mean-tokens", "2048"], more: 3 },
+];
 
 const folder = options.model ?? mkdtempSync(join(tmpdir(), "ream-layer-"));
 try {
   if (!existsSync(join(folder, "model.safetensors.index.json"))) writeSynthetic(folder, 3);
-  const tokens = writeTokens(folder, sequences);
-  const asked = { ...{ model: folder, tokens, layers: [1], kept: KEPT, group: GROUP }, threads, rounds };
   const results = [];
-  for (const { name, args, other } of WORKS.filter(
-    (work) => options.only === undefined || work.name === options.only,
-  )) {
+  for (const work of WORKS.filter(({ name }) => options.only === undefined || name === options.only)) {
+    const { name, args, other, more = 1, rounds = most } = work;
+    const tokens = writeTokens(folder, more * sequences);
+    const asked = { ...{ model: folder, tokens, layers: [1], kept: KEPT, group: GROUP }, threads, rounds };
     const theirs =
       other === undefined || options.python === undefined
         ? undefined
@@ -68,7 +80,7 @@ try {
       ...(theirs && { pytorch: spread(theirs.map((round) => total(round[times]))) }),
     });
     const result = {
-      ...{ name, tokens: sequences * LENGTH, threads, backend: runs[0]!.backend },
+      ...{ name, tokens: more * sequences * LENGTH, threads, backend: runs[0]!.backend },
       ...{ seconds: of("seconds"), cpu: of("cpu") },
       parts: { ream: middle.at(-1)!.phases, ...(theirs && { pytorch: theirs.at(-1)! }) },
       peakMemory: Math.max(...runs.map(({ peakMemory }) => peakMemory)),
