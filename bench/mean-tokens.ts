@@ -30,7 +30,9 @@ const { values: options } = parseArgs({
     threads: { type: "string", default: String(availableParallelism()) },
   },
 });
-const texts = ["general", "math", "code"].map((name) => `${name}=${join(demo, "data", "calibration", `${name}.jsonl`)}`);
+const texts = ["general", "math", "code"].map(
+  (name) => `${name}=${join(demo, "data", "calibration", `${name}.jsonl`)}`,
+);
 const common: CompressOptions = {
   ...{ model: options.model, domain: options.domain ?? texts, dryRun: true, sequential: false },
   ...{ sequences: Number(options.sequences), length: Number(options.length), experts: Number(options.experts) },

@@ -68,12 +68,16 @@ for (const precision of ["bf16", "f32"] satisfies Precision[]) {
           ...{ precision, threads, rows, columns, outputs, backend: backend.description },
           ream: of(({ ream }) => ream.wall),
           peak: of(({ peak }) => peak.wall),
-          shareOfPeak: of(({ ream, peak }) => ream.core / peak.core),
+          shareOfPeak: {
+            wall: of(({ ream, peak }) => ream.wall / peak.wall),
+            cpu: of(({ ream, peak }) => ream.core / peak.core),
+          },
           ...(torch && {
             torch: of(({ torch }) => torch!.wall),
-            // Of the processor's time: both have as many threads.
-            ratio: of(({ ream, torch }) => ream.core / torch!.core),
-            wallRatio: of(({ ream, torch }) => ream.wall / torch!.wall),
+            ratio: {
+              wall: of(({ ream, torch }) => ream.wall / torch!.wall),
+              cpu: of(({ ream, torch }) => ream.core / torch!.core),
+            },
           }),
         };
         results.push(result);

@@ -109,6 +109,11 @@ export class Checkpoint {
     return this.shard(name).chunks(name);
   }
 
+  /** Reads tensors so that the system's cache has them. */
+  async touch(names: readonly string[], scratch: Uint8Array<ArrayBuffer>): Promise<void> {
+    await Promise.all(names.map((name) => this.shard(name).touch(name, scratch)));
+  }
+
   async close(): Promise<void> {
     await this.pool.close();
   }

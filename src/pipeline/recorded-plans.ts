@@ -1,10 +1,16 @@
+import type { JournalEntry } from "../checkpoint/journal.js";
 import type { OutputFolder } from "../checkpoint/output.js";
 import { type LayerPlan, parseLayerPlan } from "../compress/plan.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
 
 /** The plans that the journal holds: those of the first MoE layers, checked. Errors: JOURNAL_DAMAGED. */
-export function recordedPlans(output: OutputFolder, model: ModelDescription, kept: number): LayerPlan[] {
+export function recordedPlans(
+  output: OutputFolder,
+  model: ModelDescription,
+  kept: number,
+  entries: readonly JournalEntry[] = output.journal,
+): LayerPlan[] {
   const fail = (what: string): never => {
     throw new ReamError("JOURNAL_DAMAGED", `the journal of the interrupted run is damaged: ${what}`, {
       where: output.partial,
@@ -12,7 +18,7 @@ export function recordedPlans(output: OutputFolder, model: ModelDescription, kep
     });
   };
   const layers = model.layers.filter(isMoe);
-  return output.journal.map((entry, i) => {
+  return entries.map((entry, i) => {
     const plan = checkRecorded(entry?.plan, model, kept, fail);
     return plan.layer === layers[i]?.index ? plan : fail(`entry ${i + 1} is of layer ${plan.layer}`);
   });
