@@ -34,7 +34,8 @@ export interface LinearWeight {
  *   and they are small;
  * - the stacked experts of a mixture of attention (JetMoE): no format stores them and the family is not compressed.
  *
- * Two projections that are rows of one tensor (query and gate of Qwen3-Next, keys and values of JetMoE) are one matrix. The
+ * Two projections that are rows of one tensor (query and gate of Qwen3-Next, keys and values of JetMoE, gate and up of
+ * Granite's shared expert) are one matrix. The
  * keys' and values' matrix of latent attention is one as well: some engines absorb it into query and output, but all of them
  * read it as the projection that it is stored as.
  */
@@ -58,7 +59,7 @@ function linear(part: LinearPart, { weight, shape }: Projection): LinearWeight {
 }
 
 function block(part: LinearPart, { gate, up, down }: Omit<DenseDescription, "kind">): LinearWeight[] {
-  return [...(gate === undefined ? [] : [gate]), up, down].map((one) => linear(part, one));
+  return once([...(gate === undefined ? [] : [gate]), up, down]).map((one) => linear(part, one));
 }
 
 /** The first projection of each tensor. */

@@ -9,7 +9,12 @@ import { readAwq, readGptq, type TurnedQuantisation } from "./gptq-awq.js";
 /** How the weights of a checkpoint are quantised, as `quantization_config` says. */
 export type Quantisation =
   /** E4M3 with a scale for each block of the matrix. */
-  | { readonly method: "fp8-blocks"; readonly block: BlockSize }
+  | {
+      readonly method: "fp8-blocks";
+      readonly block: BlockSize;
+      /** Scales are powers of two (DeepSeek-V3.1). */
+      readonly powersOfTwo: boolean;
+    }
   /** Experts in 4-bit floats with a scale for every 32. */
   | { readonly method: "mxfp4" }
   | CompressedTensors
@@ -17,7 +22,8 @@ export type Quantisation =
 
 export type QuantisationMethod = Quantisation["method"];
 
-const DEFAULT_BLOCK = [128, 128] as const;
+/** Block size of FP8 where the config tells none. */
+export const DEFAULT_BLOCK = [128, 128] as const;
 
 const known = new WeakMap<JsonObject, Quantisation>();
 
@@ -33,12 +39,14 @@ export function quantisationOf({ config }: { readonly config: JsonObject }): Qua
  * that are not known are `QUANTISED_SOURCE`.
  */
 export function readQuantisation(config: ConfigReader): Quantisation | undefined {
-  const key = "quantization_config";
-  const quantised = config.object(key) ?? config.object("text_config")?.object(key);
+  const quantised = quantisationConfig(config);
   if (quantised === undefined) return undefined;
   const method = quantised.values.quant_method;
   if (method === "mxfp4") return { method: "mxfp4" };
-  if (method === "fp8") return { method: "fp8-blocks", block: readBlock(quantised) };
+  if (method === "fp8") {
+    const powersOfTwo = quantised.string("scale_fmt", "") === "ue8m0";
+    return { method: "fp8-blocks", block: readBlock(quantised), powersOfTwo };
+  }
   if (method === "compressed-tensors") return readCompressedTensors(quantised);
   if (method === "gptq") return readGptq(quantised);
   if (method === "awq") return readAwq(quantised);
@@ -52,6 +60,12 @@ export function readQuantisation(config: ConfigReader): Quantisation | undefined
   );
 }
 
+/** The object `quantization_config` of a config.json, where there is one. */
+export function quantisationConfig(config: ConfigReader): ConfigReader | undefined {
+  const key = "quantization_config";
+  return config.object(key) ?? config.object("text_config")?.object(key);
+}
+
 function readBlock(quantised: ConfigReader): BlockSize {
   const given = quantised.integers("weight_block_size");
   if (given.length === 0) return DEFAULT_BLOCK;
@@ -63,7 +77,10 @@ function readBlock(quantised: ConfigReader): BlockSize {
 }
 
 /** Numbers of the model that a stored tensor holds: scales are none, a byte of MXFP4 is two. */
-export function storedNumbers({ name, shape }: TensorInfo, quantisation: Quantisation | undefined): number {
+export function storedNumbers(
+  { name, shape }: Pick<TensorInfo, "name" | "shape">,
+  quantisation: Quantisation | undefined,
+): number {
   const elements = product(shape);
   if (quantisation === undefined) return elements;
   if (quantisation.method === "fp8-blocks") return name.endsWith("_scale_inv") ? 0 : elements;
@@ -81,7 +98,7 @@ export function storedNumbers({ name, shape }: TensorInfo, quantisation: Quantis
 
 /** Tensors of a module beside its codes. */
 export const OTHER_PARTS: ReadonlySet<string> = new Set([
-  ...["weight_scale", "weight_zero_point", "weight_shape", "weight_global_scale", "weight_g_idx"],
+  ...["weight_scale", "weight_scale_inv", "weight_zero_point", "weight_shape", "weight_global_scale", "weight_g_idx"],
   ...["qzeros", "scales", "g_idx"],
   ...["input_scale", "input_zero_point", "input_global_scale", "output_scale", "output_zero_point"],
 ]);

@@ -8,7 +8,7 @@ import { makeBatches } from "./batches.js";
 import type { CompressEvent } from "./events.js";
 import { type LayerLoopOptions, planLayers } from "./layer-loop.js";
 import type { ResolvedCompressOptions } from "./options.js";
-import { recordedPlans } from "./recorded-plans.js";
+import { planEntries, recordedPlans } from "./recorded-plans.js";
 
 /** Tokens of the first round. */
 const FIRST_TOKENS = 16_384;
@@ -100,11 +100,13 @@ interface Round {
 
 /** The last round of an interrupted run. */
 function resumed({ output, model, kept }: AutoCalibration): Round | undefined {
-  const begun = output?.journal.findLastIndex((entry) => entry.round !== undefined) ?? -1;
-  if (output === undefined || begun < 0) return undefined;
-  const entries = output.journal.slice(begun + 1);
+  if (output === undefined) return undefined;
+  const recorded = planEntries(output);
+  const begun = recorded.findLastIndex((entry) => entry.round !== undefined);
+  if (begun < 0) return undefined;
+  const entries = recorded.slice(begun + 1);
   return {
-    sequences: Number(output.journal[begun]!.round),
+    sequences: Number(recorded[begun]!.round),
     changed: entries.map((entry) => Number(entry.changed)),
     finished: recordedPlans(output, model, kept, entries),
   };

@@ -31,9 +31,9 @@ import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import { planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
-import { recordedPlans } from "./recorded-plans.js";
+import { planEntries, recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
-import { refuseSource } from "./refuse-source.js";
+import { refuseChanges, refuseSource } from "./refuse-source.js";
 import { relay } from "./relay.js";
 import { planElsewhere } from "./split/plan-elsewhere.js";
 import { type CompressElsewhere, checkSplit, type Split } from "./split/split.js";
@@ -83,6 +83,7 @@ export async function* compress(
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
+    refuseChanges(options, opened);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
     const context = { signal, elsewhere, steps, refit };
@@ -116,11 +117,12 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const calibration = yield* calibrate(options, opened, notes, signal);
   const traces: LayerTrace[] = [];
   const observed = { settings, calibration, seed: options.seed, backend };
+  const { mergedDtype, requantises } = outputTarget(options, backend, model);
   return yield* writePlanned(options, opened, observed, notes, context, async function* (progress) {
     const { finished, onPlan, onCalibration, output, steps, refit } = progress;
     const common = {
       ...{ checkpoint, model, predictions, backend, settings, kept, seed: options.seed, signal },
-      mergedDtype: outputTarget(options, backend).mergedDtype,
+      ...{ mergedDtype, requantises },
     };
     if (options.calibrationTokens === "auto") {
       const auto = yield* planUntilStable({ ...common, calibration, tolerance: options.tolerance, output });
@@ -212,7 +214,7 @@ async function* writePlanned(
   const kept = options.experts!;
   const auto = options.calibrationTokens === "auto";
   const input = { settings, calibration: calibration.digest, ...(auto && { tolerance: options.tolerance }) };
-  const target = outputTarget(options, backend);
+  const target = outputTarget(options, backend, opened.model);
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
   const { output, split, steps, refit, close } = await openOutput(options, opened, work);
@@ -220,7 +222,7 @@ async function* writePlanned(
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
       output === undefined || options.trace !== undefined || auto ? [] : recordedPlans(output, opened.model, kept);
-    const recorded = output?.journal.length ?? 0;
+    const recorded = output === undefined ? 0 : planEntries(output).length;
     let planned = finished.length;
     yield startEvent(options, opened, kept, calibration, backend, finished.length, stepPlan);
     told.unshift(...notes, ...calibration.notes, ...opened.notes);
@@ -259,7 +261,7 @@ async function* applyPlan(
   const looks = refitPlan !== undefined || (stepPlan !== undefined && stepPlan.need !== "nothing");
   const calibration = looks ? yield* calibrate(options, opened, notes, signal) : undefined;
   const kept = plan.experts.after;
-  const target = outputTarget(options, backend);
+  const target = outputTarget(options, backend, opened.model);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
   const { output, split, steps, refit, close } = await openOutput(options, opened, work);
@@ -275,7 +277,8 @@ async function* applyPlan(
         const { checkpoint, model, predictions } = opened;
         yield* planLayers({
           ...{ checkpoint, model, predictions, backend, settings, kept, steps, refit, signal, seed: options.seed },
-          ...{ batches: makeBatches(calibration, settings), mergedDtype: target.mergedDtype, finished: plan.layers },
+          ...{ batches: makeBatches(calibration, settings), finished: plan.layers },
+          ...{ mergedDtype: target.mergedDtype, requantises: target.requantises },
           onPlan: () => Promise.reject(new TypeError("all plans are given")),
         });
       }

@@ -79,7 +79,7 @@ async function obstacleOf(
 }
 
 /** Names of tensors of the layers: they lie behind the decoder's last one, or under `mtp.`. */
-function predictionTensors(checkpoint: Checkpoint, { layers }: ModelDescription): string[] {
+export function predictionTensors(checkpoint: Checkpoint, { layers }: ModelDescription): string[] {
   const stack = layers[0]!.prefix.slice(0, -"0.".length);
   return [...checkpoint.tensors.keys()].filter((name) => {
     if (name.startsWith("mtp.") || name.startsWith("model.mtp.")) return true;

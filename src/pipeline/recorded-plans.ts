@@ -9,18 +9,27 @@ export function recordedPlans(
   output: OutputFolder,
   model: ModelDescription,
   kept: number,
-  entries: readonly JournalEntry[] = output.journal,
+  entries: readonly JournalEntry[] = planEntries(output),
 ): LayerPlan[] {
   const fail = (what: string): never => {
-    throw new ReamError("JOURNAL_DAMAGED", `the journal of the interrupted run is damaged: ${what}`, {
-      where: output.partial,
-      hint: "Start anew with --restart.",
-    });
+    throw journalDamaged(output, what);
   };
   const layers = model.layers.filter(isMoe);
   return entries.map((entry, i) => {
     const plan = checkRecorded(entry?.plan, model, kept, fail);
     return plan.layer === layers[i]?.index ? plan : fail(`entry ${i + 1} is of layer ${plan.layer}`);
+  });
+}
+
+/** The entries of the journal that are plans: others follow them. */
+export function planEntries({ journal }: OutputFolder): readonly JournalEntry[] {
+  return journal.filter((entry) => entry?.requantised === undefined);
+}
+
+export function journalDamaged({ partial }: OutputFolder, what: string): ReamError {
+  return new ReamError("JOURNAL_DAMAGED", `the journal of the interrupted run is damaged: ${what}`, {
+    where: partial,
+    hint: "Start anew with --restart.",
   });
 }
 

@@ -254,7 +254,7 @@ OUTER = {
     "qwen3_vl_moe": dict(vision_config=dict(VISION, deepstack_visual_indexes=[0])),
     "glm4v_moe": dict(vision_config=VISION),
     "minimax_m3_vl": dict(vision_config=dict(hidden_size=16, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8,
-                                             patch_size=4, temporal_patch_size=1), projection_dim=16),
+                                             patch_size=4, temporal_patch_size=1), projector_hidden_size=16),
     "aria": dict(vision_config=dict(model_type="idefics3_vision", hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
                                     intermediate_size=8, patch_size=4, image_size=8), projector_patch_to_query_dict={"4": 2}, initializer_range=0.2,
                  tie_word_embeddings=False),
@@ -329,4 +329,5 @@ def make(path, family, options):
     save_file({"input_ids": ids.int(), "logits": logits.contiguous().float()}, f"{path}.safetensors")
 
 
-main()
+if __name__ == "__main__":
+    main()

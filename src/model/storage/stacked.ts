@@ -72,6 +72,11 @@ export function stackedExperts(options: StackedOptions): ExpertStorage {
     width,
     hidden,
     biased: parts.length > 2,
+    form: [
+      "stacked in one tensor of gate with up and one of down",
+      ...(layout === "columns" ? ["transposed"] : []),
+      ...(interleaved ? ["gate and up interleaved"] : []),
+    ].join(", "),
     names: parts.map(({ name }) => name),
     together: options.separate === undefined,
     matrixName: options.separate ?? separateName(gateUp),
