@@ -78,6 +78,7 @@ export class LayerRun {
       return undefined;
     } finally {
       this.layer?.dispose();
+      this.options.buffers?.reuse();
     }
   }
 
@@ -97,8 +98,9 @@ export class LayerRun {
   }
 
   private async *moe(description: MoeLayer, known: LayerPlan | undefined, restored: boolean) {
-    const { checkpoint, backend, settings, onPlan } = this.options;
-    const tensors = await readMoe(checkpoint, description.feedForward, backend);
+    const { checkpoint, buffers, backend, settings, onPlan } = this.options;
+    const source = buffers === undefined ? checkpoint : checkpoint.readingInto(buffers);
+    const tensors = await readMoe(source, description.feedForward, backend);
     this.options.onLoaded?.();
     const { sequential } = settings;
     const refitter = await this.refitter(description);
