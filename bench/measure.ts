@@ -5,14 +5,19 @@ export interface Speed {
   readonly core: number;
 }
 
-/** Repeats work for some seconds, at least once; `run` gets the number of the repetition and returns its operations. */
+/**
+ * Repeats work for some seconds, at least once and until the system has counted some time of the processor; `run` gets the
+ * number of the repetition and returns its operations.
+ */
 export function measureSpeed(seconds: number, run: (repetition: number) => number): Speed {
-  const cpu = process.cpuUsage();
+  const began = process.cpuUsage();
   const start = performance.now();
+  const used = () => {
+    const { user, system } = process.cpuUsage(began);
+    return user + system;
+  };
   let operations = 0;
-  for (let repetition = 0; repetition === 0 || performance.now() - start < 1000 * seconds; repetition++)
+  for (let repetition = 0; performance.now() - start < 1000 * seconds || used() === 0; repetition++)
     operations += run(repetition);
-  const wall = performance.now() - start;
-  const { user, system } = process.cpuUsage(cpu);
-  return { wall: operations / (wall * 1e6), core: operations / ((user + system) * 1e3) };
+  return { wall: operations / ((performance.now() - start) * 1e6), core: operations / (used() * 1e3) };
 }

@@ -168,7 +168,7 @@ function extrapolationLines(results: readonly LayerResult[]): string[] {
       line(
         `\`--calibration-tokens auto\`, if ${formatCount(ENOUGH)} are enough`,
         ENOUGH,
-        1.75 * some(ENOUGH),
+        (1 + 4 / shape.layers) * some(ENOUGH),
         formatBytes(bytes(ENOUGH).memory),
       ),
       ...(published === undefined
@@ -179,8 +179,8 @@ function extrapolationLines(results: readonly LayerResult[]): string[] {
   return [
     ...["", "## Whole models, by these costs", ""],
     "**Not measured**: seconds of the layer above, those per token by the multiplications of a token, those of a layer by its experts'",
-    "weights (`bench/extrapolate.ts`). Memory as `ream inspect` estimates it, disk is the output. With `auto` a run may begin anew with",
-    `twice the tokens; three quarters of a run are added for that. The default takes mean outputs of ${formatCount(MEAN_TOKENS)} tokens. The published code`,
+    "weights (`bench/extrapolate.ts`). Memory as `ream inspect` estimates it, disk is the output. With `auto`, rounds with fewer",
+    `tokens are given up after four layers, which is added. The default takes mean outputs of ${formatCount(MEAN_TOKENS)} tokens. The published code`,
     "holds the whole model.",
     ...["", row("model", "", "tokens", "time", "memory", "disk"), row(...Array<string>(6).fill("---")), ...rows],
   ];
