@@ -133,13 +133,13 @@ function countMembers(plan: Plan): { absorbed: number; dropped: number } {
 
 /** The plan without its permutations, which are in the checkpoint already. */
 function summarise(plan: Plan) {
-  const brief = ({ groups, ...block }: BlockPlan) => ({
-    ...block,
+  const brief = ({ keptExperts, groups }: BlockPlan) => ({
+    keptExperts,
     groups: groups.map(({ members, weights }) => ({ members, weights })),
   });
-  const layers = plan.layers.map(({ layer, attention, ...feedForward }) => ({
-    layer,
-    ...brief(feedForward),
+  const layers = plan.layers.map(({ attention, ...layer }) => ({
+    ...layer,
+    ...brief(layer),
     ...(attention && { attention: brief(attention) }),
   }));
   return { ...plan, digest: planDigest(plan.layers), layers };

@@ -67,8 +67,8 @@ const planSchema = z.object({
 });
 
 export type Group = z.infer<typeof groupSchema>;
-export type LayerGuard = z.infer<typeof guardSchema>;
 export type BlockPlan = z.infer<typeof blockPlanSchema>;
+export type LayerGuard = z.infer<typeof guardSchema>;
 export type LayerPlan = z.infer<typeof layerPlanSchema>;
 /** What to do with every MoE layer: a plain value that can be printed, saved, compared and applied later. */
 export type Plan = z.infer<typeof planSchema>;

@@ -124,7 +124,7 @@ function describeRequantised({ model, outputDtype, requantised = [] }: ManifestI
 }
 
 /** Permutations are long; their digest is enough to compare two runs. */
-function withoutPermutations({ layer, attention, guard, ...feedForward }: LayerPlan) {
+function withoutPermutations({ layer, guard, attention, ...feedForward }: LayerPlan) {
   return {
     layer,
     ...describeBlock(feedForward),

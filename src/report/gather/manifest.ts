@@ -4,18 +4,18 @@ import { z } from "zod";
 import { decodeUtf8, parseJson } from "../../checkpoint/json.js";
 import { ReamError } from "../../errors.js";
 
+const groups = z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) }));
+
 /** Shares of a layer's squared outputs that are lost on held-out text. */
 const loss = z.object({ heldOut: z.number(), domains: z.record(z.string(), z.number()) });
-
-const groups = z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) }));
 
 /** A layer of the plan in `ream.json`; its attention has groups where it is a mixture of experts. */
 export const manifestLayer = z.object({
   layer: z.int(),
-  groups,
-  attention: z.object({ groups }).optional(),
   /** What a guard found: with every group merged, with centroids alone, and as was kept. */
   guard: z.object({ merged: loss, pruned: loss, after: loss }).optional(),
+  groups,
+  attention: z.object({ groups }).optional(),
 });
 
 /** What reports read of `ream.json` (pipeline/manifest.ts); its other keys are not looked at. */
