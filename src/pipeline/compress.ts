@@ -16,8 +16,10 @@ import { makeBatches } from "./batches.js";
 import { checkExperts, expertLimits } from "./check-experts.js";
 import type { CompressEvent } from "./events.js";
 import { prepareGiven } from "./given-plan.js";
+import { type GuardPlan, planGuard } from "./guard/guard-plan.js";
 import { memoryEstimate } from "./inspect.js";
 import { planLayers } from "./layer-loop.js";
+import { allRefits, type Refits } from "./layer-losses.js";
 import type { ManifestInputs } from "./manifest.js";
 import { checkMemory } from "./memory-limit.js";
 import { prepareObserved } from "./observed-work.js";
@@ -29,7 +31,7 @@ import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
-import { planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
+import { checkRefit, planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
 import { planEntries, recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseChanges } from "./refuse-source.js";
@@ -49,6 +51,8 @@ export interface CompressResult {
   readonly plan: Plan;
   /** What was done to single matrices afterwards. */
   readonly steps: StepPlan | undefined;
+  /** How kept experts were refitted, and what came of it in each layer. */
+  readonly refits: Refits | undefined;
   readonly settings: Settings | undefined;
   readonly calibration: DescribedCalibration | undefined;
   readonly bytes: CheckpointBytes;
@@ -78,12 +82,14 @@ export async function* compress(
   const stepPlan = planSteps(options);
   if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
   const refit = planRefit(options, elsewhere !== undefined);
+  const guard = planGuard(options, elsewhere !== undefined);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseChanges(options, opened);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
-    const context = { signal, elsewhere, steps, refit };
+    if (refit !== undefined) checkRefit(refit, prepared.model);
+    const context = { signal, elsewhere, steps, refit, guard };
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, prepared, context);
     if (options.observed !== undefined)
       return yield* planObservedAndWrite(options, options.observed, prepared, context);
@@ -100,6 +106,7 @@ interface Context {
   readonly elsewhere: CompressElsewhere | undefined;
   readonly steps: StepPlan | undefined;
   readonly refit: RefitPlan | undefined;
+  readonly guard: GuardPlan | undefined;
 }
 
 /** Observes, plans and writes. */
@@ -131,7 +138,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       finished,
       // What is planned on the original model is changed afterwards.
       steps: settings.sequential ? steps : undefined,
-      refit,
+      ...{ refit, guard: context.guard },
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
       onPlan,
@@ -227,12 +234,13 @@ async function* writePlanned(
     const plan = makePlan(options, settings, opened.model, kept, layers);
     if (steps?.plan.need === "nothing" && output !== undefined)
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
-    const made = { opened, output, plan, backend, observed, steps, refit, split };
+    const refits = refit && (await allRefits(plan, refit));
+    const made = { opened, output, plan, backend, observed, steps, refits, refit, split };
     const bytes = yield* writeCheckpoint({ ...target, ...made, signal });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = describeCalibration(calibration);
-    return { out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
+    return { refits, out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
   } finally {
     await close();
   }
@@ -272,16 +280,18 @@ async function* applyPlan(
         });
       }
     }
+    // In a dry run nothing is refitted.
+    const refits = refit && output && (await allRefits(plan, refit));
     const observed = calibration && { settings, calibration, seed: options.seed, backend };
     const bytes = yield* writeCheckpoint({
       ...target,
-      ...{ opened, output, plan, backend, steps, refit, split, signal },
+      ...{ opened, output, plan, backend, steps, refits, refit, split, signal },
       ...(observed && { observed }),
     });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = calibration && describeCalibration(calibration);
-    return { out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
+    return { refits, out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
   } finally {
     await close();
   }

@@ -3,7 +3,7 @@ import { Aligner } from "../compress/align.js";
 import { AttentionObserver } from "../compress/attention-plan.js";
 import { mergeGroup, pickRouter, reduceBlock } from "../compress/merge.js";
 import { LayerObserver } from "../compress/observer.js";
-import { type BlockPlan, groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
+import { type BlockPlan, type Group, groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
 import { samplingError } from "../compress/sampling-error.js";
 import type { InputSums } from "../compress/steps/input-sums.js";
@@ -24,10 +24,12 @@ import { MoeBlock, type MoeTensors, readMoe, routerWeights } from "../model/moe.
 import { route } from "../model/router.js";
 import type { WeightChanges } from "../model/weight-loader.js";
 import type { CompressEvent, Phase } from "./events.js";
+import { guardPlan } from "./guard/layer-guard.js";
 import type { LayerLoopOptions } from "./layer-loop.js";
 import { batchCount, layerSamples, meanSample } from "./layer-samples.js";
 import { LayerRefitter } from "./reconstruct/layer-refit.js";
-import type { LayerRefit } from "./reconstruct/refit-files.js";
+import { LayerTargets } from "./reconstruct/layer-targets.js";
+import { splitForGuard, splitForRefit } from "./reconstruct/split-layer.js";
 import { relay } from "./relay.js";
 import { requantiseGroup } from "./requantise.js";
 import type { ExpertInputs } from "./steps/expert-steps.js";
@@ -142,20 +144,21 @@ export class LayerRun {
     const { checkpoint, backend, settings, onPlan } = this.options;
     const tensors = await readMoe(checkpoint, description.feedForward, backend);
     const { sequential } = settings;
-    const refitter = await this.refitter(description);
+    const { targets, refits } = await this.targets(description, known);
     let plan = known;
-    if (plan === undefined || !sequential || refitter !== undefined) {
+    if (plan === undefined || !sequential || targets !== undefined) {
       const block = new MoeBlock(backend, description.feedForward, tensors);
       try {
         if (plan === undefined) {
-          const own = yield* this.observeAndPlan(block, tensors, refitter);
+          const own = yield* this.observeAndPlan(block, tensors, targets);
           plan = attention === undefined ? own : { ...own, attention };
+          if (this.options.guard !== undefined) plan = yield* this.guarded(description, tensors, plan, targets!);
           await onPlan(plan);
         } else if (sequential) {
           yield* this.eachBatch("observe", (batch, index) => {
             const mixed = this.layer!.mix(this.hidden[index]!, batch);
             this.hidden[index] = mixed;
-            if (refitter!.uses(index)) refitter!.observe(index, mixed, block.run(this.moeInput(mixed)).output);
+            if (targets!.uses(index)) targets!.observe(index, mixed, block.run(this.moeInput(mixed)).output);
           });
         } else {
           yield* this.eachBatch("forward", (batch, index) => {
@@ -168,7 +171,7 @@ export class LayerRun {
     } else {
       yield* this.mix();
     }
-    if (refitter !== undefined) yield* this.reconstruct(refitter, tensors, plan);
+    if (refits) yield* this.reconstruct(description, tensors, plan, targets!);
     if (this.steps !== undefined && !restored) yield* this.changeMoe(description, tensors, plan);
     if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
     if (sequential && !this.last) yield* this.handOn(description, tensors, plan);
@@ -176,7 +179,7 @@ export class LayerRun {
   }
 
   /** Leaves the hidden states after attention (sequential), or after the whole original layer. */
-  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, refitter: LayerRefitter | undefined) {
+  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, targets: LayerTargets | undefined) {
     const { backend, settings, batches, kept, onTrace } = this.options;
     const layer = this.layer!;
     const samples = await layerSamples(this.options, this.description.index);
@@ -194,7 +197,7 @@ export class LayerRun {
       const input = layer.moeInput(x);
       const routed = block.run(input);
       observer.add(index, input.experts, routed, batches[index]!);
-      refitter?.observe(index, mixed, routed.output);
+      targets?.observe(index, mixed, routed.output);
       this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
     });
     yield this.progress("plan");
@@ -243,10 +246,14 @@ export class LayerRun {
     return this.options.refit?.files.expert(plan.layer, slot, merged) ?? merged;
   }
 
+  /** The expert of a slot as later layers see it, before a refit. */
+  private merged(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
+    return this.mergedGroup(tensors, groupOf(plan, plan.keptExperts[slot]!));
+  }
+
   /** As later layers see it: merged experts of a quantised source are rounded to its form again. */
-  private async merged(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
+  private async mergedGroup(tensors: MoeTensors, group: Group): Promise<ExpertTensors> {
     const { backend, checkpoint, settings, mergedDtype } = this.options;
-    const group = groupOf(plan, plan.keptExperts[slot]!);
     const read = (expert: number) => tensors.experts[expert]!;
     const coding = this.options.requantises && isMerged(group) ? this.coding : undefined;
     if (coding === undefined) return mergeGroup(backend, group, read, { when: settings.rounding, dtype: mergedDtype });
@@ -260,38 +267,79 @@ export class LayerRun {
     return feedForward.kind === "moe" ? codingOf(this.options.checkpoint, feedForward.experts) : undefined;
   }
 
-  /** What refits the layer's experts; undefined where that is not asked for, or done. */
-  private async refitter(description: MoeLayer): Promise<LayerRefitter | undefined> {
-    const { backend, batches, refit, settings } = this.options;
-    if (refit === undefined || (await refit.files.has(description.index))) return undefined;
-    if (!settings.sequential) throw new TypeError("refits need a sequential run");
-    return new LayerRefitter(backend, refit, description.index, description.feedForward, batches);
+  /** What a refit or a guard compares with, where there is one still to do, and whether that is a refit. */
+  private async targets(description: MoeLayer, known: LayerPlan | undefined) {
+    const { backend, batches, refit, guard, settings } = this.options;
+    const refits = refit !== undefined && !(await refit.files.has(description.index));
+    const guards = guard !== undefined && known === undefined;
+    if (!refits && !guards) return { targets: undefined, refits };
+    if (!settings.sequential) throw new TypeError("refits and guards need a sequential run");
+    const moe = description.feedForward;
+    const split = refit !== undefined ? splitForRefit(refit.plan, moe, batches) : splitForGuard(guard!, batches);
+    return { targets: new LayerTargets(backend, moe, split), refits };
+  }
+
+  /** The plan with the merges that are better than their centroids alone. */
+  private async *guarded(
+    { feedForward: moe }: MoeLayer,
+    tensors: MoeTensors,
+    plan: LayerPlan,
+    targets: LayerTargets,
+  ): AsyncGenerator<CompressEvent, LayerPlan> {
+    const { backend } = this.options;
+    const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
+    const expert = (group: Group) => this.mergedGroup(tensors, group);
+    const moeInput = (hidden: Float32Array) => this.moeInput(hidden);
+    try {
+      return yield* this.told("plan", (pause) =>
+        guardPlan(plan, { ...{ backend, moe, targets, router, expert, moeInput, pause }, hidden: this.hidden }),
+      );
+    } finally {
+      router.weight.dispose();
+    }
   }
 
   /** Refits the kept experts to the outputs of the original block, and keeps what comes of it. */
   private async *reconstruct(
-    refitter: LayerRefitter,
+    { index, feedForward: moe }: MoeLayer,
     tensors: MoeTensors,
     plan: LayerPlan,
+    targets: LayerTargets,
   ): AsyncGenerator<CompressEvent, void> {
-    const { backend, mergedDtype, signal } = this.options;
+    const { backend, mergedDtype: dtype, refit } = this.options;
     yield this.progress("reconstruct");
     const experts: ExpertTensors[] = [];
     for (const slot of plan.keptExperts.keys()) experts.push(await this.merged(tensors, plan, slot));
     const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
-    const reduced = { router, experts, dtype: mergedDtype, moeInput: (hidden: Float32Array) => this.moeInput(hidden) };
+    const moeInput = (hidden: Float32Array) => this.moeInput(hidden);
     try {
-      const refit = yield* relay<CompressEvent, LayerRefit>((emit) =>
-        refitter.run(plan, this.hidden, reduced, async (share) => {
-          signal?.throwIfAborted();
-          emit(this.progress("reconstruct", share * this.tokens));
-          await nextTurn();
-        }),
+      const done = yield* this.told("reconstruct", (pause) =>
+        new LayerRefitter(backend, refit!, index, moe).run(
+          plan,
+          targets,
+          this.hidden,
+          { router, experts, dtype, moeInput },
+          pause,
+        ),
       );
-      yield { type: "reconstruct", ...refit };
+      yield { type: "reconstruct", ...done };
     } finally {
       router.weight.dispose();
     }
+  }
+
+  /** Does long work that tells its share and lets others work. */
+  private told<Result>(
+    phase: Phase,
+    work: (pause: (share: number) => Promise<void>) => Promise<Result>,
+  ): AsyncGenerator<CompressEvent, Result> {
+    return relay((emit) =>
+      work(async (share) => {
+        this.options.signal?.throwIfAborted();
+        emit(this.progress(phase, share * this.tokens));
+        await nextTurn();
+      }),
+    );
   }
 
   /** Does the steps to the mixer, and loads the layer with what they made of it. */
@@ -339,11 +387,11 @@ export class LayerRun {
     yield* this.changeFeedForward("shared");
     const needed = steps!.plan.need !== "nothing" && this.steps!.has("experts");
     const inputs = needed ? this.expertInputs(description, tensors, plan) : undefined;
-    const refitted = (await this.options.refit?.files.report(plan.layer))?.kept === true;
+    const refitted = await this.options.refit?.files.parts(plan.layer);
     const dtypes = (slot: number, matrix: ExpertPart) => {
       const group = groupOf(plan, plan.keptExperts[slot]!);
       const { dtype } = tensors.experts[group.members[0]!]![matrix]!;
-      const changed = isMerged(group) || (refitted && matrix === "down");
+      const changed = isMerged(group) || refitted?.has(matrix) === true;
       return changed ? (this.options.mergedDtype ?? dtype) : dtype;
     };
     yield* this.keep({ read: (slot) => this.reduced(tensors, plan, slot), dtype: dtypes, inputs });
