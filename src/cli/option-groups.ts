@@ -4,7 +4,7 @@ import { compressOptions, computeOptions } from "../pipeline/options.js";
 import type { OptionGroup } from "./schema-options.js";
 
 const MAIN = ["experts", "out", "method", "observed", "dryRun", "plan", "restart"];
-const CALIBRATION = Object.keys(calibrationOptions.shape);
+const CALIBRATION = [...Object.keys(calibrationOptions.shape), "calibrationTokens", "tolerance"];
 const SETTINGS = Object.keys(settingsSchema.shape);
 const ENGINE = Object.keys(computeOptions.shape);
 const MEMORY = "memoryLimit";

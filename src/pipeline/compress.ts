@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
-import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
+import { type Calibration, type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
+import type { OutputFolder } from "../checkpoint/output.js";
 import { refuseExisting } from "../checkpoint/output-checks.js";
 import { attentionNotes } from "../compress/attention-plan.js";
 import { checkRoom } from "../compress/group.js";
@@ -12,6 +13,7 @@ import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import type { ModelDescription } from "../model/description.js";
 import { planObserved } from "../observe/plan-observed.js";
+import { checkAuto, planUntilStable } from "./auto-calibration.js";
 import { makeBatches } from "./batches.js";
 import { checkExperts, expertLimits } from "./check-experts.js";
 import type { CompressEvent } from "./events.js";
@@ -83,6 +85,7 @@ export async function* compress(
   if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
   const refit = planRefit(options, elsewhere !== undefined);
   const guard = planGuard(options, elsewhere !== undefined);
+  checkAuto(options);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseChanges(options, opened);
@@ -123,18 +126,19 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const observed = { settings, calibration, seed: options.seed, backend };
   const { mergedDtype, requantises } = outputTarget(options, backend, model);
   return yield* writePlanned(options, opened, observed, notes, context, async function* (progress) {
-    const { finished, onPlan, steps, refit } = progress;
+    const { finished, onPlan, onCalibration, output, steps, refit } = progress;
+    const common = {
+      ...{ checkpoint, model, predictions, backend, settings, kept, seed: options.seed, signal },
+      ...{ mergedDtype, requantises },
+    };
+    if (options.calibrationTokens === "auto") {
+      const auto = yield* planUntilStable({ ...common, calibration, tolerance: options.tolerance, output });
+      onCalibration(auto.calibration);
+      return auto.plans;
+    }
     const plans = yield* planLayers({
-      checkpoint,
-      model,
-      predictions,
-      backend,
-      settings,
+      ...common,
       batches: makeBatches(calibration, settings),
-      kept,
-      seed: options.seed,
-      mergedDtype,
-      requantises,
       finished,
       // What is planned on the original model is changed afterwards.
       steps: settings.sequential ? steps : undefined,
@@ -142,7 +146,6 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
       onPlan,
-      signal,
     });
     if (options.trace !== undefined)
       await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
@@ -196,8 +199,11 @@ async function* planObservedAndWrite(
 
 /** What makes the plans of an output is told of it. */
 interface Progress {
+  readonly output: OutputFolder | undefined;
   readonly finished: readonly LayerPlan[];
   readonly onPlan: (plan: LayerPlan) => Promise<void>;
+  /** Told the calibration set that was used, where it is a part of the given one. */
+  readonly onCalibration: (used: Calibration) => void;
   readonly steps: StepWork | undefined;
   readonly refit: RefitWork | undefined;
 }
@@ -206,14 +212,15 @@ interface Progress {
 async function* writePlanned(
   options: ResolvedCompressOptions,
   opened: PreparedModel,
-  observed: NonNullable<ManifestInputs["observed"]>,
+  given: NonNullable<ManifestInputs["observed"]>,
   notes: readonly string[],
   { signal, elsewhere, steps: stepPlan, refit: refitPlan }: Context,
   makePlans: (progress: Progress, split: Split | undefined) => AsyncGenerator<CompressEvent, LayerPlan[]>,
 ) {
-  const { settings, calibration, backend } = observed;
+  const { settings, calibration, backend } = given;
   const kept = options.experts!;
-  const input = { settings, calibration: calibration.digest };
+  const auto = options.calibrationTokens === "auto";
+  const input = { settings, calibration: calibration.digest, ...(auto && { tolerance: options.tolerance }) };
   const target = outputTarget(options, backend, opened.model);
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
@@ -221,7 +228,7 @@ async function* writePlanned(
   try {
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
-      output === undefined || options.trace !== undefined ? [] : recordedPlans(output, opened.model, kept);
+      output === undefined || options.trace !== undefined || auto ? [] : recordedPlans(output, opened.model, kept);
     const recorded = output === undefined ? 0 : planEntries(output).length;
     let planned = finished.length;
     yield startEvent(options, opened, kept, calibration, backend, finished.length, stepPlan);
@@ -230,7 +237,11 @@ async function* writePlanned(
     const onPlan = async (plan: LayerPlan) => {
       if (planned++ >= recorded) await output?.append({ plan });
     };
-    const layers = yield* makePlans({ finished, onPlan, steps, refit }, split);
+    let observed = given;
+    const onCalibration = (used: Calibration) => {
+      observed = { ...given, calibration: used };
+    };
+    const layers = yield* makePlans({ output, finished, onPlan, onCalibration, steps, refit }, split);
     const plan = makePlan(options, settings, opened.model, kept, layers);
     if (steps?.plan.need === "nothing" && output !== undefined)
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
@@ -239,7 +250,7 @@ async function* writePlanned(
     const bytes = yield* writeCheckpoint({ ...target, ...made, signal });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
-    const described = describeCalibration(calibration);
+    const described = describeCalibration(observed.calibration);
     return { refits, out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
   } finally {
     await close();

@@ -2,10 +2,11 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { Aligner } from "../compress/align.js";
 import { AttentionObserver } from "../compress/attention-plan.js";
 import { mergeGroup, pickRouter, reduceBlock } from "../compress/merge.js";
-import { LayerObserver } from "../compress/observer.js";
+import { type LayerObservation, LayerObserver } from "../compress/observer.js";
 import { type BlockPlan, type Group, groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
 import { samplingError } from "../compress/sampling-error.js";
+import { changedShare, snapshot } from "../compress/stability.js";
 import type { InputSums } from "../compress/steps/input-sums.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { ExpertTensors } from "../engine/backend.js";
@@ -84,10 +85,12 @@ export class LayerRun {
       await this.load();
       if (!restored) yield* this.changeMixer();
       if (isMoe(this.description)) return yield* this.moe(this.description, attention, known, restored);
+      this.options.onLoaded?.();
       yield* this.dense(restored);
       return undefined;
     } finally {
       this.layer?.dispose();
+      this.options.buffers?.reuse();
     }
   }
 
@@ -141,8 +144,10 @@ export class LayerRun {
     known: LayerPlan | undefined,
     restored: boolean,
   ) {
-    const { checkpoint, backend, settings, onPlan } = this.options;
-    const tensors = await readMoe(checkpoint, description.feedForward, backend);
+    const { checkpoint, buffers, backend, settings, onPlan } = this.options;
+    const source = buffers === undefined ? checkpoint : checkpoint.readingInto(buffers);
+    const tensors = await readMoe(source, description.feedForward, backend);
+    this.options.onLoaded?.();
     const { sequential } = settings;
     const { targets, refits } = await this.targets(description, known);
     let plan = known;
@@ -191,7 +196,10 @@ export class LayerRun {
       samples,
       meanSample(this.options, this.description.index, block),
     );
+    const halfway = this.options.onHalf && Math.floor(batches.length / 2);
+    let half: LayerObservation | undefined;
     yield* this.eachBatch("observe", (batch, index) => {
+      if (index === halfway && index > 0) half = snapshot(observer.finish(tensors));
       const mixed = layer.mix(this.hidden[index]!, batch);
       const x = layer.feedForwardInput(mixed);
       const input = layer.moeInput(x);
@@ -206,11 +214,14 @@ export class LayerRun {
     const { pause } = this;
     const observed = observer.finish(tensors);
     const routerGroups = block.description.router.groups?.count ?? 1;
+    const how = { layer: this.description.index, kept, settings, pause, routerGroups };
     const plan = await planLayer(observed, {
-      ...{ layer: this.description.index, kept, settings, pause, trace, routerGroups },
+      ...how,
+      trace,
       aligner: () => Aligner.create(backend, block, tensors, observed.samples, settings, pause),
     });
     if (trace !== undefined) onTrace?.(trace);
+    this.options.onHalf?.(half === undefined ? 1 : await changedShare(half, plan, how));
     if (observed.sampled !== undefined) {
       const inputs = { experts: block.experts.count, gateGram: observed.gateGram };
       const error = samplingError(inputs, observed.sampled, settings, plan.groups, routerGroups);

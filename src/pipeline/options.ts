@@ -58,6 +58,19 @@ export const compressOptions = z.strictObject({
       "calibration tokens that layers are refitted on, at most, in whole sequences (default: 65,536, or fewer where their " +
         "activations would take more than 256 MB)",
     ),
+  calibrationTokens: z
+    .enum(["all", "auto"])
+    .default("all")
+    .describe(
+      "auto = begin with some of the sequences and double them until plans no longer change: until half of the tokens would " +
+        "treat at most --tolerance of the experts otherwise",
+    ),
+  tolerance: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.05)
+    .describe("calibration tokens auto: share of the experts, on average over layers, that may be treated otherwise"),
   then: z
     .array(z.string())
     .default([])

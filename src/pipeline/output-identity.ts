@@ -19,7 +19,7 @@ export type OutputIdentity = Readonly<Record<string, string>>;
 export type PlanInput =
   | Plan
   | { readonly plan: Plan; readonly calibration: string }
-  | { readonly settings: Settings; readonly calibration: string };
+  | { readonly settings: Settings; readonly calibration: string; readonly tolerance?: number };
 
 export async function outputIdentity(
   options: ResolvedCompressOptions,
