@@ -5,7 +5,7 @@ import type { MoeBlock, MoeOutput, MoeTensors } from "../model/moe.js";
 import { countedLengths, countedTokens } from "./counted-tokens.js";
 import type { MeanSample, SampledMeans } from "./mean-sample.js";
 import { notFinite } from "./not-finite.js";
-import { saliencyOf } from "./saliency.js";
+import { saliencies, saliencyOf } from "./saliency.js";
 import type { TokenSamples } from "./samples.js";
 import type { Settings } from "./settings.js";
 import { softmaxRouted } from "./softmax-routing.js";
@@ -95,6 +95,13 @@ export class LayerObserver {
     const { saliency, gateGram, meanOutputs, tokenCosines } = finished;
     this.requireFinite({ saliency, gateGram, meanOutputs, tokenCosines });
     return finished;
+  }
+
+  /** The method's own saliency by its name; where they are exact sums, then all others. */
+  saliencies(): Map<string, Float64Array> {
+    const { sums, means, settings } = this;
+    const own = [settings.saliency, means?.saliency ?? saliencyOf(sums, settings)] as const;
+    return new Map(means === undefined ? [own, ...saliencies(sums, settings.gate)] : [own]);
   }
 
   private empty(): StatisticSums {

@@ -3,6 +3,7 @@ import { ReamError } from "../errors.js";
 import type { RouterDescription } from "../model/description.js";
 import { expertCounts } from "../model/router.js";
 import { sha256 } from "../sha256.js";
+import { choiceSchema } from "./choose/choice.js";
 import { settingsSchema } from "./settings.js";
 
 const index = z.int().min(0);
@@ -21,6 +22,8 @@ const layerPlanSchema = z.object({
   /** Original indices in ascending order: the order of the experts and router rows of the compressed layer. */
   keptExperts: z.array(index).min(1),
   groups: z.array(groupSchema).min(1),
+  /** How the experts were chosen, where more was looked at than their saliency. */
+  choice: choiceSchema.optional(),
 });
 
 const planSchema = z.object({

@@ -1,17 +1,44 @@
 import { z } from "zod";
 import { ReamError } from "../errors.js";
 
+/** What experts are ranked by. Sources: docs/criteria.md. */
+export const SALIENCIES = [
+  "reap",
+  "frequency",
+  "sum",
+  "energy",
+  "mass",
+  "score-mass",
+  "mean-norm",
+  "mean-squared-norm",
+  "sum-norm",
+  "sum-squared-norm",
+] as const;
+
 /**
  * Every choice that a compression method consists of. The pieces are independent: any combination is a method. Names of
  * equations are those of the REAM paper (arXiv 2604.04356); what the official code does differently is cited as such.
  */
 export const settingsSchema = z.object({
   saliency: z
-    .enum(["reap", "frequency", "sum", "energy", "mass", "mean-norm", "mean-squared-norm"])
+    .enum(SALIENCIES)
     .describe(
       "how experts are ranked: reap = mean of gate x ||E(x)|| over routed tokens (Eq. 3), frequency = share of tokens " +
         "(Eq. 2), sum = sum of gate x ||E(x)||, energy = sum of its square, mass = sum of the weights the model combines " +
-        "with, mean-norm and mean-squared-norm = means of ||E(x)|| and its square over routed tokens",
+        "with, score-mass = sum of the router's scores over all tokens, mean-norm and mean-squared-norm = means of " +
+        "||E(x)|| and its square over routed tokens, sum-norm and sum-squared-norm = their sums",
+    ),
+  criterion: z
+    .enum(["saliency", "co-activation", "auto", "swap"])
+    .describe(
+      "how the experts that stay are chosen: saliency = those that rank highest, co-activation = greedily by the error of " +
+        "dropping them together, auto = whichever of these loses least of the layer's output on held-out calibration text, " +
+        "swap = auto, then exchanges that lower the error",
+    ),
+  protectSuperExperts: z
+    .boolean()
+    .describe(
+      "always keep experts without which the layer's output changes a hundred times more than without the median one",
     ),
   gate: z
     .enum(["combined", "scores", "scores-squared"])
@@ -83,6 +110,8 @@ export type Settings = z.infer<typeof settingsSchema>;
 
 const REAM: Settings = {
   saliency: "reap",
+  criterion: "saliency",
+  protectSuperExperts: false,
   gate: "combined",
   routing: "model",
   statistics: "sums",
@@ -174,6 +203,7 @@ export function resolveSettings(method: Method, changes: Partial<Settings> = {})
       hint: "Set --output-similarity or --gate-similarity.",
     });
   }
+  checkChoice(settings);
   const means = settings.outputSimilarity === "mean-cosine" || settings.grouping === "hierarchical";
   if (settings.meanTokens !== undefined && (settings.statistics !== "sums" || !means)) {
     throw new ReamError("SETTINGS_CONFLICT", "a sample of tokens is for exact sums of mean outputs alone", {
@@ -182,4 +212,26 @@ export function resolveSettings(method: Method, changes: Partial<Settings> = {})
     });
   }
   return settings;
+}
+
+/** Whether the choice of experts looks at the outputs of tokens, not at their sums alone. */
+export function looksAtTokens({ criterion, protectSuperExperts }: Settings): boolean {
+  return criterion !== "saliency" || protectSuperExperts;
+}
+
+function checkChoice(settings: Settings): void {
+  if (!looksAtTokens(settings)) return;
+  const where = settings.criterion === "saliency" ? "--protect-super-experts" : "--criterion";
+  if (settings.grouping === "hierarchical") {
+    throw new ReamError("SETTINGS_CONFLICT", "hierarchical clusters choose their centroids themselves", {
+      where,
+      hint: "Leave it out, or use another grouping.",
+    });
+  }
+  if (settings.statistics === "batch-means" && (settings.criterion === "auto" || settings.criterion === "swap")) {
+    throw new ReamError("SETTINGS_CONFLICT", "saliencies are compared as exact sums, not as means of batches", {
+      where,
+      hint: "Add --statistics sums.",
+    });
+  }
 }

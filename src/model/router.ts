@@ -23,12 +23,22 @@ export interface RouterOutput {
 export function route(
   backend: Backend,
   x: Float32Array,
-  { weight, bias, selectionBias, expertScale }: RouterWeights,
+  weights: RouterWeights,
   router: RouterDescription,
 ): RouterOutput {
-  const logits = backend.linear(x, weight, bias);
-  const scores = router.scores === "softmax" ? backend.softmax(logits, weight.rows) : logits.map(sigmoid);
-  const routing = chooseExperts(logits, scores, selectionBias, weight.rows, router);
+  return routeLogits(backend, backend.linear(x, weights.weight, weights.bias), weights.weight.rows, weights, router);
+}
+
+/** What a router makes of logits `[tokens, experts]`, which have its bias already. */
+export function routeLogits(
+  backend: Backend,
+  logits: Float32Array,
+  experts: number,
+  { selectionBias, expertScale }: Pick<RouterWeights, "selectionBias" | "expertScale">,
+  router: RouterDescription,
+): RouterOutput {
+  const scores = router.scores === "softmax" ? backend.softmax(logits, experts) : logits.map(sigmoid);
+  const routing = chooseExperts(logits, scores, selectionBias, experts, router);
   if (expertScale !== undefined) {
     const { selected, weights } = routing;
     for (let pair = 0; pair < weights.length; pair++) weights[pair]! *= expertScale[selected[pair]!]!;

@@ -16,6 +16,7 @@ import { MoeBlock, type MoeTensors, readMoe, routerWeights } from "../model/moe.
 import { route } from "../model/router.js";
 import type { WeightChanges } from "../model/weight-loader.js";
 import type { CompressEvent, Phase } from "./events.js";
+import { layerChooser } from "./layer-chooser.js";
 import type { LayerLoopOptions } from "./layer-loop.js";
 import { batchCount, layerSamples, meanSample } from "./layer-samples.js";
 import { LayerRefitter } from "./reconstruct/layer-refit.js";
@@ -141,12 +142,14 @@ export class LayerRun {
       samples,
       meanSample(this.options, this.description.index, block),
     );
+    const chooser = layerChooser(this.options, block);
     yield* this.eachBatch("observe", (batch, index) => {
       const mixed = layer.mix(this.hidden[index]!, batch);
       const x = layer.feedForwardInput(mixed);
       const input = layer.moeInput(x);
       const routed = block.run(input);
       observer.add(index, input.experts, routed, batches[index]!);
+      chooser?.observe(index, mixed, input, routed.router);
       refitter?.observe(index, mixed, routed.output);
       this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
     });
@@ -159,8 +162,9 @@ export class LayerRun {
     };
     const observed = observer.finish(tensors);
     const routerGroups = block.description.router.groups?.count ?? 1;
+    const chosen = await chooser?.choose(observer, pause);
     const plan = await planLayer(observed, {
-      ...{ layer: this.description.index, kept, settings, pause, trace, routerGroups },
+      ...{ layer: this.description.index, kept, settings, pause, trace, routerGroups, chosen },
       aligner: () => Aligner.create(backend, block, tensors, observed.samples, settings, pause),
     });
     if (trace !== undefined) onTrace?.(trace);

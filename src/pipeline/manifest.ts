@@ -112,6 +112,7 @@ function withoutPermutations(layer: LayerPlan) {
   return {
     layer: layer.layer,
     keptExperts: layer.keptExperts,
+    ...(layer.choice && { choice: layer.choice }),
     groups: layer.groups.map(({ members, weights, permutations }) => ({
       members,
       weights,

@@ -1,5 +1,6 @@
 import type { DType } from "../../checkpoint/tensor.js";
 import { isMerged, type LayerPlan } from "../../compress/plan.js";
+import { importanceOf } from "../../compress/reconstruct/importance.js";
 import { refit } from "../../compress/reconstruct/refit.js";
 import { Residuals } from "../../compress/reconstruct/residuals.js";
 import { splitTokens, type TokenSplit } from "../../compress/reconstruct/split.js";
@@ -72,9 +73,7 @@ export class LayerRefitter {
     const hidden = this.hiddenSize(batch, mixed);
     for (const [token, row] of split.rowOf[batch]!.entries()) {
       if (row < 0) continue;
-      let squares = 0;
-      for (let i = token * hidden; i < (token + 1) * hidden; i++) squares += mixed[i]! ** 2;
-      importance[row] = squares === 0 ? 0 : Math.sqrt(hidden / squares);
+      importance[row] = importanceOf(mixed.subarray(token * hidden, (token + 1) * hidden));
       for (let i = 0; i < size; i++) targets[row * size + i] = importance[row]! * output[token * size + i]!;
     }
   }
