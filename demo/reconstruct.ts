@@ -17,9 +17,12 @@ import { compress } from "../src/pipeline/compress.js";
 import { follow } from "../src/pipeline/follow.js";
 import type { CompressOptions } from "../src/pipeline/options.js";
 
-const METHODS: Readonly<Record<string, Pick<CompressOptions, "method" | "saliency">>> = {
+const METHODS: Readonly<Record<string, Partial<CompressOptions>>> = {
   reap: { method: "reap" },
   energy: { method: "reap", saliency: "energy" },
+  "co-activation": { method: "reap", criterion: "co-activation" },
+  auto: { method: "reap", criterion: "auto" },
+  swap: { method: "reap", criterion: "swap" },
   ream: { method: "ream" },
 };
 

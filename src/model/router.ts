@@ -127,6 +127,16 @@ export function routerNames({ weight, bias, selectionBias, expertScale }: Router
   return [weight, bias, selectionBias, expertScale].filter((name) => name !== undefined);
 }
 
+/** The tensors of a router that say which experts are chosen. */
+export type RouterPart = "router" | "routerBias" | "selectionBias";
+
+/** What of a router a tensor is; undefined: something else. */
+export function routerPart({ weight, bias, selectionBias }: RouterDescription, name: string): RouterPart | undefined {
+  if (name === weight) return "router";
+  if (name === bias) return "routerBias";
+  return name === selectionBias ? "selectionBias" : undefined;
+}
+
 /**
  * Numbers of experts that a router can work with: multiples of `step` from `least` on. Groups have equally many, enough
  * for their score, and those that a token uses have enough for its top k.

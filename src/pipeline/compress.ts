@@ -33,6 +33,8 @@ import { recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseSource } from "./refuse-source.js";
 import { relay } from "./relay.js";
+import type { RouterWork } from "./router/open-router.js";
+import { checkRouters, planRouter, type RouterPlan } from "./router/router-plan.js";
 import { planElsewhere } from "./split/plan-elsewhere.js";
 import { type CompressElsewhere, checkSplit, type Split } from "./split/split.js";
 import { checkSteps } from "./steps/check-steps.js";
@@ -77,12 +79,14 @@ export async function* compress(
   const stepPlan = planSteps(options);
   if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
   const refit = planRefit(options, elsewhere !== undefined);
+  const router = planRouter(options, elsewhere !== undefined);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
-    const context = { signal, elsewhere, steps, refit };
+    if (router !== undefined) checkRouters(prepared.model);
+    const context = { signal, elsewhere, steps, refit, router };
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, prepared, context);
     if (options.observed !== undefined)
       return yield* planObservedAndWrite(options, options.observed, prepared, context);
@@ -99,6 +103,7 @@ interface Context {
   readonly elsewhere: CompressElsewhere | undefined;
   readonly steps: StepPlan | undefined;
   readonly refit: RefitPlan | undefined;
+  readonly router: RouterPlan | undefined;
 }
 
 /** Observes, plans and writes. */
@@ -114,7 +119,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const traces: LayerTrace[] = [];
   const observed = { settings, calibration, seed: options.seed, backend };
   return yield* writePlanned(options, opened, observed, notes, context, async function* (progress) {
-    const { finished, onPlan, steps, refit } = progress;
+    const { finished, onPlan, steps, refit, router } = progress;
     const plans = yield* planLayers({
       checkpoint,
       model,
@@ -129,6 +134,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       // What is planned on the original model is changed afterwards.
       steps: settings.sequential ? steps : undefined,
       refit,
+      router,
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
       onPlan,
@@ -190,6 +196,7 @@ interface Progress {
   readonly onPlan: (plan: LayerPlan) => Promise<void>;
   readonly steps: StepWork | undefined;
   readonly refit: RefitWork | undefined;
+  readonly router: RouterWork | undefined;
 }
 
 /** Resumes or starts an output, makes its plans, records them as they come, and writes the checkpoint. */
@@ -198,7 +205,7 @@ async function* writePlanned(
   opened: PreparedModel,
   observed: NonNullable<ManifestInputs["observed"]>,
   notes: readonly string[],
-  { signal, elsewhere, steps: stepPlan, refit: refitPlan }: Context,
+  { signal, elsewhere, steps: stepPlan, refit: refitPlan, router: routerPlan }: Context,
   makePlans: (progress: Progress, split: Split | undefined) => AsyncGenerator<CompressEvent, LayerPlan[]>,
 ) {
   const { settings, calibration, backend } = observed;
@@ -206,8 +213,8 @@ async function* writePlanned(
   const input = { settings, calibration: calibration.digest };
   const target = outputTarget(options, backend);
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
-  const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
-  const { output, split, steps, refit, close } = await openOutput(options, opened, work);
+  const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
+  const { output, split, steps, refit, router, close } = await openOutput(options, opened, work);
   try {
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
@@ -220,11 +227,11 @@ async function* writePlanned(
     const onPlan = async (plan: LayerPlan) => {
       if (planned++ >= recorded) await output?.append({ plan });
     };
-    const layers = yield* makePlans({ finished, onPlan, steps, refit }, split);
+    const layers = yield* makePlans({ finished, onPlan, steps, refit, router }, split);
     const plan = makePlan(options, settings, opened.model, kept, layers);
     if (steps?.plan.need === "nothing" && output !== undefined)
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
-    const made = { opened, output, plan, backend, observed, steps, refit, split };
+    const made = { opened, output, plan, backend, observed, steps, refit, router, split };
     const bytes = yield* writeCheckpoint({ ...target, ...made, signal });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
@@ -240,17 +247,18 @@ async function* applyPlan(
   options: ResolvedCompressOptions,
   file: string | undefined,
   opened: PreparedModel,
-  { signal, elsewhere, steps: stepPlan, refit: refitPlan }: Context,
+  { signal, elsewhere, steps: stepPlan, refit: refitPlan, router: routerPlan }: Context,
 ) {
   const { plan, backend, notes: given } = await prepareGiven(options, file, opened);
   const notes = [...given, ...(stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan))];
-  const looks = refitPlan !== undefined || (stepPlan !== undefined && stepPlan.need !== "nothing");
+  const looks =
+    refitPlan !== undefined || routerPlan !== undefined || (stepPlan !== undefined && stepPlan.need !== "nothing");
   const calibration = looks ? yield* calibrate(options, opened, notes, signal) : undefined;
   const kept = plan.experts.after;
   const target = outputTarget(options, backend);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
-  const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
-  const { output, split, steps, refit, close } = await openOutput(options, opened, work);
+  const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
+  const { output, split, steps, refit, router, close } = await openOutput(options, opened, work);
   try {
     if (calibration !== undefined) yield startEvent(options, opened, kept, calibration, backend, 0, stepPlan);
     for (const message of [...notes, ...opened.notes, ...(calibration?.notes ?? [])])
@@ -262,7 +270,19 @@ async function* applyPlan(
       } else {
         const { checkpoint, model, predictions } = opened;
         yield* planLayers({
-          ...{ checkpoint, model, predictions, backend, settings, kept, steps, refit, signal, seed: options.seed },
+          ...{
+            checkpoint,
+            model,
+            predictions,
+            backend,
+            settings,
+            kept,
+            steps,
+            refit,
+            router,
+            signal,
+            seed: options.seed,
+          },
           ...{ batches: makeBatches(calibration, settings), mergedDtype: target.mergedDtype, finished: plan.layers },
           onPlan: () => Promise.reject(new TypeError("all plans are given")),
         });
@@ -271,7 +291,7 @@ async function* applyPlan(
     const observed = calibration && { settings, calibration, seed: options.seed, backend };
     const bytes = yield* writeCheckpoint({
       ...target,
-      ...{ opened, output, plan, backend, steps, refit, split, signal },
+      ...{ opened, output, plan, backend, steps, refit, router, split, signal },
       ...(observed && { observed }),
     });
     const out = options.dryRun ? undefined : options.out;

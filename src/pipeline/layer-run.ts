@@ -22,6 +22,8 @@ import { batchCount, layerSamples, meanSample } from "./layer-samples.js";
 import { LayerRefitter } from "./reconstruct/layer-refit.js";
 import type { LayerRefit } from "./reconstruct/refit-files.js";
 import { relay } from "./relay.js";
+import { LayerRouterFit } from "./router/layer-router.js";
+import type { LayerRouter } from "./router/router-files.js";
 import type { ExpertInputs } from "./steps/expert-steps.js";
 import { type LayerChange, LayerSteps, type ReducedExperts } from "./steps/layer-steps.js";
 import { RoutedRows } from "./steps/routed-rows.js";
@@ -32,12 +34,16 @@ const SHARES: Readonly<Record<Phase, readonly [begin: number, end: number]>> = {
   load: [0, 0],
   attention: [0, 0.5],
   observe: [0, 0.5],
-  plan: [0.5, 0.55],
+  plan: [0.5, 0.54],
+  router: [0.54, 0.55],
   reconstruct: [0.55, 0.6],
   steps: [0.6, 0.8],
   merge: [0.8, 0.8],
   forward: [0.8, 1],
 };
+
+/** What is told the original block's outputs while it is there. */
+type OutputWatcher = Pick<LayerRefitter, "uses" | "observe">;
 
 /** One layer of the loop: replaces the hidden states of every batch by those after the layer. */
 export class LayerRun {
@@ -98,18 +104,22 @@ export class LayerRun {
     const tensors = await readMoe(checkpoint, description.feedForward);
     const { sequential } = settings;
     const refitter = await this.refitter(description);
+    const routerFit = await this.routerFit(description);
+    const watching = [refitter, routerFit].filter((one) => one !== undefined);
     let plan = known;
-    if (plan === undefined || !sequential || refitter !== undefined) {
+    if (plan === undefined || !sequential || watching.length > 0) {
       const block = new MoeBlock(backend, description.feedForward, tensors);
       try {
         if (plan === undefined) {
-          plan = yield* this.observeAndPlan(block, tensors, refitter);
+          plan = yield* this.observeAndPlan(block, tensors, watching);
           await onPlan(plan);
         } else if (sequential) {
           yield* this.eachBatch("observe", (batch, index) => {
             const mixed = this.layer!.mix(this.hidden[index]!, batch);
             this.hidden[index] = mixed;
-            if (refitter!.uses(index)) refitter!.observe(index, mixed, block.run(this.moeInput(mixed)).output);
+            if (!watching.some((one) => one.uses(index))) return;
+            const { output } = block.run(this.moeInput(mixed));
+            for (const one of watching) one.observe(index, mixed, output);
           });
         } else {
           yield* this.eachBatch("forward", (batch, index) => {
@@ -122,6 +132,7 @@ export class LayerRun {
     } else {
       yield* this.mix();
     }
+    if (routerFit !== undefined) yield* this.fitRouter(routerFit, tensors, plan);
     if (refitter !== undefined) yield* this.reconstruct(refitter, tensors, plan);
     if (this.steps !== undefined && !restored) yield* this.changeMoe(description, tensors, plan);
     if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
@@ -130,7 +141,7 @@ export class LayerRun {
   }
 
   /** Leaves the hidden states after attention (sequential), or after the whole original layer. */
-  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, refitter: LayerRefitter | undefined) {
+  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, watching: readonly OutputWatcher[]) {
     const { backend, settings, batches, kept, onTrace } = this.options;
     const layer = this.layer!;
     const samples = await layerSamples(this.options, this.description.index);
@@ -150,7 +161,7 @@ export class LayerRun {
       const routed = block.run(input);
       observer.add(index, input.experts, routed, batches[index]!);
       chooser?.observe(index, mixed, input, routed.router);
-      refitter?.observe(index, mixed, routed.output);
+      for (const one of watching) one.observe(index, mixed, routed.output);
       this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
     });
     yield this.progress("plan");
@@ -186,7 +197,7 @@ export class LayerRun {
       experts.push(this.steps === undefined ? reduced : await this.steps.expertValues(description, slot, reduced));
       await nextTurn();
     }
-    const merged = { ...tensors, ...pickRouter(tensors, plan.keptExperts), experts };
+    const merged = { ...tensors, ...(await this.router(tensors, plan)), experts };
     const block = new MoeBlock(backend, description.feedForward, merged);
     try {
       yield* this.eachBatch("forward", (_, index) => {
@@ -210,6 +221,41 @@ export class LayerRun {
     return mergeGroup(backend, group, (expert) => tensors.experts[expert]!, rounding);
   }
 
+  /** The reduced layer's router, fitted where it is. */
+  private async router(tensors: MoeTensors, plan: LayerPlan) {
+    const picked = pickRouter(tensors, plan.keptExperts);
+    return this.options.router?.files.router(plan.layer, picked) ?? picked;
+  }
+
+  /** What fits the layer's router; undefined where that is not asked for, or done. */
+  private async routerFit(description: MoeLayer): Promise<LayerRouterFit | undefined> {
+    const { backend, batches, router, settings } = this.options;
+    if (router === undefined || (await router.files.has(description.index))) return undefined;
+    if (!settings.sequential) throw new TypeError("fits of routers need a sequential run");
+    return new LayerRouterFit(backend, router, description.index, description.feedForward, batches);
+  }
+
+  /** Fits the router of the reduced layer, and keeps what comes of it. */
+  private async *fitRouter(
+    fit: LayerRouterFit,
+    tensors: MoeTensors,
+    plan: LayerPlan,
+  ): AsyncGenerator<CompressEvent, void> {
+    yield this.progress("router");
+    const experts: ExpertTensors[] = [];
+    for (const slot of plan.keptExperts.keys()) experts.push(await this.merged(tensors, plan, slot));
+    const reduced = pickRouter(tensors, plan.keptExperts);
+    const moeInput = (hidden: Float32Array) => this.moeInput(hidden);
+    const fitted = yield* relay<CompressEvent, LayerRouter>((emit) =>
+      fit.run(plan, this.hidden, { original: tensors, reduced, experts, moeInput }, async (share) => {
+        this.options.signal?.throwIfAborted();
+        emit(this.progress("router", share * this.tokens));
+        await nextTurn();
+      }),
+    );
+    yield { type: "router", ...fitted };
+  }
+
   /** What refits the layer's experts; undefined where that is not asked for, or done. */
   private async refitter(description: MoeLayer): Promise<LayerRefitter | undefined> {
     const { backend, batches, refit, settings } = this.options;
@@ -228,7 +274,7 @@ export class LayerRun {
     yield this.progress("reconstruct");
     const experts: ExpertTensors[] = [];
     for (const slot of plan.keptExperts.keys()) experts.push(await this.merged(tensors, plan, slot));
-    const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
+    const router = routerWeights(backend, await this.router(tensors, plan));
     const reduced = { router, experts, dtype: mergedDtype, moeInput: (hidden: Float32Array) => this.moeInput(hidden) };
     try {
       const refit = yield* relay<CompressEvent, LayerRefit>((emit) =>
@@ -288,7 +334,7 @@ export class LayerRun {
     const { steps } = this.options;
     yield* this.changeFeedForward("shared");
     const needed = steps!.plan.need !== "nothing" && this.steps!.has("experts");
-    const inputs = needed ? this.expertInputs(description, tensors, plan) : undefined;
+    const inputs = needed ? await this.expertInputs(description, tensors, plan) : undefined;
     const refitted = (await this.options.refit?.files.report(plan.layer))?.kept === true;
     const dtypes = (slot: number, matrix: ExpertPart) => {
       const group = groupOf(plan, plan.keptExperts[slot]!);
@@ -300,9 +346,9 @@ export class LayerRun {
   }
 
   /** Which tokens the reduced router sends to each kept expert. */
-  private expertInputs({ feedForward }: MoeLayer, tensors: MoeTensors, plan: LayerPlan): ExpertInputs {
+  private async expertInputs({ feedForward }: MoeLayer, tensors: MoeTensors, plan: LayerPlan): Promise<ExpertInputs> {
     const { backend, batches, model } = this.options;
-    const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
+    const router = routerWeights(backend, await this.router(tensors, plan));
     const rows = new RoutedRows(plan.keptExperts.length, this.hidden, model.hiddenSize);
     try {
       for (const [index, { mask }] of batches.entries()) {

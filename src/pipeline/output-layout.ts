@@ -4,7 +4,7 @@ import { formatOf } from "../compress/steps/step.js";
 import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
 import type { ExpertOutput } from "../model/expert-storage.js";
 import { type LinearWeight, linearWeights } from "../model/linear-weights.js";
-import { routerNames } from "../model/router.js";
+import { type RouterPart, routerNames, routerPart } from "../model/router.js";
 import type { StepWork } from "./steps/layer-steps.js";
 import { steppedWeights } from "./steps/step-plan.js";
 
@@ -17,8 +17,8 @@ export type OutputTensor = {
   readonly sourceFile: string;
 } & (
   | { readonly kind: "copy" }
-  /** `axis`: that of the experts. */
-  | { readonly kind: "router"; readonly layer: number; readonly axis: number }
+  /** `axis`: that of the experts. `part`: what of the router it is, where a fit may change it. */
+  | { readonly kind: "router"; readonly layer: number; readonly axis: number; readonly part: RouterPart | undefined }
   /** `slots` and `tensor`: see `ExpertOutput`. */
   | ({ readonly kind: "expert"; readonly layer: MoeLayer } & Pick<ExpertOutput, "slots" | "tensor">)
   /** A part of a matrix as the steps have made it (`WeightFormat.stored`, or `weight`). */
@@ -84,7 +84,16 @@ export function outputTensors(
     const isSelectionBias = info.name === layer.feedForward.router.selectionBias;
     const axis = isSelectionBias ? info.shape.length - 1 : 0;
     const dtype = isSelectionBias ? info.dtype : common.dtype;
-    outputs.push({ ...common, kind: "router", dtype, layer: layer.index, axis, shape: info.shape.with(axis, kept) });
+    const part = routerPart(layer.feedForward.router, info.name);
+    outputs.push({
+      ...common,
+      kind: "router",
+      dtype,
+      layer: layer.index,
+      axis,
+      part,
+      shape: info.shape.with(axis, kept),
+    });
   }
   for (const layer of moeLayers) {
     if (quantisesExperts(steps)) {

@@ -19,6 +19,7 @@ import type { OutputTarget } from "./output-target.js";
 import type { PreparedModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import { relay } from "./relay.js";
+import type { RouterWork } from "./router/open-router.js";
 import { contentIdentity, type FileIdentity } from "./source-identity.js";
 import type { Split } from "./split/split.js";
 import { writeElsewhere } from "./split/write-elsewhere.js";
@@ -37,6 +38,8 @@ export interface WriteOptions extends OutputTarget {
   readonly steps?: StepWork | undefined;
   /** How experts were refitted, all of them. */
   readonly refit?: RefitWork | undefined;
+  /** How routers were fitted, all of them. */
+  readonly router?: RouterWork | undefined;
   /** Has the shards written by others; without it they are written here. */
   readonly split?: Split | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -52,7 +55,7 @@ export interface CheckpointBytes {
 
 /** Writes the compressed checkpoint file by file and gives the folder its name. */
 export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<CompressEvent, CheckpointBytes> {
-  const { opened, output, plan, dtype, steps, refit, split, signal } = options;
+  const { opened, output, plan, dtype, steps, refit, router, split, signal } = options;
   const { checkpoint, model, folder, omitted, predictionLayers } = opened;
   const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype, { omitted, steps });
   const before = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
@@ -101,11 +104,26 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
   await output.writeFile("README.md", modelCard(opened, model, plan, options.observed?.calibration, steps?.plan));
   const changes = steps && (await allChanges(model, steps));
   const refits = refit && (await allRefits(plan, refit));
+  const routers = router && (await allRouters(plan, router));
   const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same", predictionLayers };
-  const about = manifest({ ...facts, changes, refits, ...(options.observed && { observed: options.observed }) });
+  const about = manifest({
+    ...facts,
+    changes,
+    refits,
+    routers,
+    ...(options.observed && { observed: options.observed }),
+  });
   await output.writeFile("ream.json", `${JSON.stringify(about, null, 2)}\n`);
   await output.finish();
   return bytes;
+}
+
+/** What the fits did to every router. */
+async function allRouters(
+  { layers }: Plan,
+  { plan, files }: RouterWork,
+): Promise<NonNullable<ManifestInputs["routers"]>> {
+  return { plan, layers: await Promise.all(layers.map(({ layer }) => files.report(layer))) };
 }
 
 /** What the refits did to every layer. */

@@ -5,13 +5,13 @@ import { Random } from "../../random.js";
 import type { Share } from "../steps/step-error.js";
 
 /** Dimensions of a sketch. */
-const SKETCH = 64;
+const SKETCH = 32;
 
 /** Bytes of the sketches of a block's tokens. */
 const MOST_BYTES = 2 ** 27;
 
 /** Most tokens of a measurement. */
-const MOST_TOKENS = 4096;
+const MOST_TOKENS = 8192;
 
 /** Logit of an expert that is not there: its score is 0, and differences stay finite. */
 const ABSENT = -1e30;
@@ -35,7 +35,7 @@ export function measurableTokens({ experts }: MoeBlock): number {
 /**
  * What a block loses on some tokens when experts are dropped: the squared difference of its output to the original's, tokens
  * routed to what is left. The outputs of all experts are computed once and kept as sketches: their products with a
- * random matrix of 64 columns, whose squared lengths are those of the outputs in expectation (Johnson & Lindenstrauss 1984;
+ * random matrix of 32 columns, whose squared lengths are those of the outputs in expectation (Johnson & Lindenstrauss 1984;
  * Achlioptas 2003). Any set of experts is then a matter of sums.
  */
 export class MeasuredBlock {

@@ -74,7 +74,8 @@ export async function refit(
   return best;
 }
 
-function noDomainWorse(after: RefitErrors, before: RefitErrors): boolean {
+/** Whether no domain lost over a thousandth of its outputs more than before. */
+export function noDomainWorse(after: Pick<RefitErrors, "domains">, before: Pick<RefitErrors, "domains">): boolean {
   return Object.entries(after.domains).every(
     ([domain, share]) => relative(share) <= relative(before.domains[domain]!) + DOMAIN_TOLERANCE,
   );
