@@ -17,6 +17,8 @@ export interface LayerObservation {
   readonly saliency: Float64Array;
   /** Tokens routed to each expert. */
   readonly routed: Float64Array;
+  /** Sum of the squares of weight x ||E(x)|| of each expert; of exact sums alone. */
+  readonly energy: Float64Array;
   readonly gateGram: Float64Array | undefined;
   /** `[experts, hidden]` */
   readonly meanOutputs: Float64Array | undefined;
@@ -124,10 +126,11 @@ export function observationOf(
   settings: Settings,
   samples: TokenSamples | undefined,
 ): LayerObservation {
-  const { gateGram, routed, tokens, outputs } = sums;
+  const { gateGram, routed, energy, tokens, outputs } = sums;
   return {
     saliency: saliencyOf(sums, settings),
     routed,
+    energy: energy.combined,
     gateGram,
     meanOutputs: outputs?.map((value) => value / tokens),
     tokenCosines: sums.tokenCosines?.map((value) => value / tokens),

@@ -1,5 +1,6 @@
 import type { Aligner } from "./align.js";
 import type { KeptChoice } from "./choose/choose-kept.js";
+import { superExperts } from "./choose/super-experts.js";
 import {
   type Cluster,
   type ExpertTraits,
@@ -41,7 +42,8 @@ export async function planLayer(observation: LayerObservation, options: LayerPla
   const official = settings.statistics === "batch-means";
   const saliency = official ? replaceZeros(observation.saliency) : observation.saliency;
   const similar = similarity({ experts: saliency.length, ...observation }, settings);
-  const ranking = chosen === undefined ? saliency : rankFirst(saliency, chosen.kept);
+  const fixed = protectedExperts(observation, options);
+  const ranking = rankFirst(saliency, chosen?.kept ?? fixed ?? []);
   const traits = { saliency: ranking, similarity: similar.combined, meanOutputs: observation.meanOutputs };
   const clusters = withinRouterGroups(traits, routerGroups, kept, (some, count) => cluster(some, count, settings));
   // The official code lists members by index; only the order of summation depends on it.
@@ -65,9 +67,25 @@ export async function planLayer(observation: LayerObservation, options: LayerPla
     groups.push({ members, weights: weightsOf(members, saliency, settings), permutations });
   }
   const keptExperts = clusters.map(({ centroid }) => centroid).sort((a, b) => a - b);
-  const plan = { layer, keptExperts, groups, ...(chosen && { choice: chosen.choice }) };
+  const plan = {
+    layer,
+    keptExperts,
+    groups,
+    ...(fixed && { superExperts: fixed }),
+    ...(chosen && { choice: chosen.choice }),
+  };
   trace?.planned(plan, saliency, similar, observation);
   return plan;
+}
+
+/** The experts of a layer that stay in any case; undefined where none are protected. */
+export function protectedExperts(
+  { energy }: Pick<LayerObservation, "energy">,
+  { kept, routerGroups, settings }: Pick<LayerPlanOptions, "kept" | "routerGroups" | "settings">,
+): number[] | undefined {
+  return settings.protectSuperExperts
+    ? superExperts(energy, { experts: energy.length, kept, routerGroups })
+    : undefined;
 }
 
 /** Whether a method aligns the neurons of what it merges. */

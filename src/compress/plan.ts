@@ -22,6 +22,8 @@ const layerPlanSchema = z.object({
   /** Original indices in ascending order: the order of the experts and router rows of the compressed layer. */
   keptExperts: z.array(index).min(1),
   groups: z.array(groupSchema).min(1),
+  /** Experts that were kept whatever the criterion said, where they are protected. */
+  superExperts: z.array(index).optional(),
   /** How the experts were chosen, where more was looked at than their saliency. */
   choice: choiceSchema.optional(),
 });

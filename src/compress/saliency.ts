@@ -55,6 +55,7 @@ export function rank(saliency: Float64Array): number[] {
 
 /** Saliencies that rank some experts before all others, and within both as before. */
 export function rankFirst(saliency: Float64Array, first: readonly number[]): Float64Array {
+  if (first.length === 0) return saliency;
   const before = new Set(first);
   const order = rank(saliency);
   const ranking = new Float64Array(saliency.length);

@@ -38,7 +38,7 @@ export const settingsSchema = z.object({
   protectSuperExperts: z
     .boolean()
     .describe(
-      "always keep experts without which the layer's output changes a hundred times more than without the median one",
+      "always keep experts whose contributions to the layer's output have over a hundred times the squared size of the median expert's",
     ),
   gate: z
     .enum(["combined", "scores", "scores-squared"])
@@ -214,22 +214,17 @@ export function resolveSettings(method: Method, changes: Partial<Settings> = {})
   return settings;
 }
 
-/** Whether the choice of experts looks at the outputs of tokens, not at their sums alone. */
-export function looksAtTokens({ criterion, protectSuperExperts }: Settings): boolean {
-  return criterion !== "saliency" || protectSuperExperts;
-}
-
-function checkChoice(settings: Settings): void {
-  if (!looksAtTokens(settings)) return;
-  const where = settings.criterion === "saliency" ? "--protect-super-experts" : "--criterion";
-  if (settings.grouping === "hierarchical") {
+function checkChoice({ criterion, protectSuperExperts, grouping, statistics }: Settings): void {
+  if (criterion === "saliency" && !protectSuperExperts) return;
+  const where = criterion === "saliency" ? "--protect-super-experts" : "--criterion";
+  if (grouping === "hierarchical") {
     throw new ReamError("SETTINGS_CONFLICT", "hierarchical clusters choose their centroids themselves", {
       where,
       hint: "Leave it out, or use another grouping.",
     });
   }
-  if (settings.statistics === "batch-means" && (settings.criterion === "auto" || settings.criterion === "swap")) {
-    throw new ReamError("SETTINGS_CONFLICT", "saliencies are compared as exact sums, not as means of batches", {
+  if (statistics === "batch-means" && (criterion !== "co-activation" || protectSuperExperts)) {
+    throw new ReamError("SETTINGS_CONFLICT", "experts are compared by exact sums, not by means of batches", {
       where,
       hint: "Add --statistics sums.",
     });

@@ -16,9 +16,9 @@ export function observedSettings(method: Method, options: Parameters<typeof pick
       hint: "Leave --observed out, or --mean-tokens.",
     });
   }
-  if (changes.protectSuperExperts === true || (changes.criterion ?? "saliency") !== "saliency") {
+  if ((changes.criterion ?? "saliency") !== "saliency") {
     throw new ReamError("SETTINGS_CONFLICT", "an observation holds sums over tokens, not the tokens to measure on", {
-      where: changes.protectSuperExperts === true ? "--protect-super-experts" : "--criterion",
+      where: "--criterion",
       hint: "Leave --observed out, or choose experts by their saliency (--saliency).",
     });
   }

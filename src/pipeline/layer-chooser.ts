@@ -1,9 +1,9 @@
 import { chooseKept, type KeptChoice } from "../compress/choose/choose-kept.js";
 import { MeasuredBlock, type MeasuredTokens, measurableTokens } from "../compress/choose/measured-block.js";
-import type { LayerObserver } from "../compress/observer.js";
+import type { LayerObservation, LayerObserver } from "../compress/observer.js";
+import { protectedExperts } from "../compress/plan-layer.js";
 import { importanceOf } from "../compress/reconstruct/importance.js";
 import { splitTokens } from "../compress/reconstruct/split.js";
-import { looksAtTokens } from "../compress/settings.js";
 import { ReamError } from "../errors.js";
 import type { MoeInput } from "../model/layer.js";
 import type { MoeBlock } from "../model/moe.js";
@@ -12,7 +12,7 @@ import type { LayerLoopOptions } from "./layer-loop.js";
 
 /** What chooses a layer's experts by the outputs of tokens; undefined where the settings need none. */
 export function layerChooser(options: LayerLoopOptions, block: MoeBlock): LayerChooser | undefined {
-  return looksAtTokens(options.settings) ? new LayerChooser(options, block) : undefined;
+  return options.settings.criterion === "saliency" ? undefined : new LayerChooser(options, block);
 }
 
 /** Keeps some tokens of a layer while it is observed, and chooses by them which experts stay. */
@@ -51,13 +51,15 @@ export class LayerChooser {
   }
 
   /** Chooses, after all batches. @param pause may throw to stop */
-  async choose(observer: LayerObserver, pause: () => Promise<void>): Promise<KeptChoice> {
+  async choose(observer: LayerObserver, observed: LayerObservation, pause: () => Promise<void>): Promise<KeptChoice> {
     const { backend, settings, kept } = this.options;
+    const routerGroups = this.block.description.router.groups?.count ?? 1;
+    const fixed = protectedExperts(observed, { kept, routerGroups, settings });
     const measured = (sample: TokenSample) => MeasuredBlock.of(backend, this.block, sample.tokens, pause);
     const sides = { search: await measured(this.search), heldOut: await measured(this.heldOut) };
     return chooseKept(sides, {
-      ...{ settings, kept, pause, experts: this.block.experts.count, saliencies: observer.saliencies() },
-      routerGroups: this.block.description.router.groups?.count ?? 1,
+      ...{ criterion: settings.criterion, kept, routerGroups, pause, fixed: new Set(fixed) },
+      ...{ experts: this.block.experts.count, saliencies: observer.saliencies() },
     });
   }
 }

@@ -173,7 +173,7 @@ export class LayerRun {
     };
     const observed = observer.finish(tensors);
     const routerGroups = block.description.router.groups?.count ?? 1;
-    const chosen = await chooser?.choose(observer, pause);
+    const chosen = await chooser?.choose(observer, observed, pause);
     const plan = await planLayer(observed, {
       ...{ layer: this.description.index, kept, settings, pause, trace, routerGroups, chosen },
       aligner: () => Aligner.create(backend, block, tensors, observed.samples, settings, pause),

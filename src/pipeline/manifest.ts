@@ -138,6 +138,7 @@ function withoutPermutations(layer: LayerPlan) {
   return {
     layer: layer.layer,
     keptExperts: layer.keptExperts,
+    ...(layer.superExperts && { superExperts: layer.superExperts }),
     ...(layer.choice && { choice: layer.choice }),
     groups: layer.groups.map(({ members, weights, permutations }) => ({
       members,

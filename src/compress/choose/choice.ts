@@ -10,8 +10,6 @@ export const choiceSchema = z.object({
   errors: z.record(z.string(), z.number()),
   /** Exchanges after that; 0: none held on held-out tokens. */
   swaps: z.int().min(0).optional(),
-  /** Experts that were kept whatever the criterion said. */
-  superExperts: z.array(z.int().min(0)),
 });
 
 export type ExpertChoice = z.infer<typeof choiceSchema>;

@@ -4,7 +4,6 @@ import type { ExpertChoice } from "./choice.js";
 import { keepByCoActivation } from "./co-activation.js";
 import { droppedOf, highest, type KeptSize } from "./kept-sets.js";
 import type { MeasuredBlock } from "./measured-block.js";
-import { lostWithoutEach, superExperts } from "./super-experts.js";
 import { swapExperts } from "./swap.js";
 
 /** The same block on two sets of tokens. */
@@ -15,8 +14,8 @@ export interface MeasuredSides {
   readonly heldOut: MeasuredBlock;
 }
 
-export interface ChoiceOptions extends Omit<KeptSize, "fixed"> {
-  readonly settings: Pick<Settings, "criterion" | "protectSuperExperts">;
+export interface ChoiceOptions extends KeptSize {
+  readonly criterion: Settings["criterion"];
   /** Saliencies by name that `auto` compares, the method's own first. */
   readonly saliencies: ReadonlyMap<string, Float64Array>;
   /** Called between measurements; may throw to stop. */
@@ -32,19 +31,13 @@ export interface KeptChoice {
 /** Chooses the experts of a layer that stay by what is lost on tokens without the others. Equal ones: the first. */
 export async function chooseKept(
   { search, heldOut }: MeasuredSides,
-  { settings, saliencies, pause, ...counts }: ChoiceOptions,
+  { criterion, saliencies, pause, ...size }: ChoiceOptions,
 ): Promise<KeptChoice> {
-  const found = settings.protectSuperExperts ? superExperts(lostWithoutEach([search, heldOut]), counts) : [];
-  const size: KeptSize = { ...counts, fixed: new Set(found) };
   const sets = new Map<string, readonly number[]>();
-  const { criterion } = settings;
   if (criterion !== "co-activation") {
-    for (const [name, saliency] of saliencies) {
-      sets.set(name, highest(saliency, size));
-      if (criterion === "saliency") break;
-    }
+    for (const [name, saliency] of saliencies) sets.set(name, highest(saliency, size));
   }
-  if (criterion !== "saliency") sets.set("co-activation", keepByCoActivation(search.contributionGram(), size));
+  sets.set("co-activation", keepByCoActivation(search.contributionGram(), size));
 
   const errorOf = async (kept: readonly number[]) => {
     await pause();
@@ -55,7 +48,7 @@ export async function chooseKept(
   const best = [...sets.keys()].reduce((a, b) => (errors[b]! < errors[a]! ? b : a));
   const start = {
     kept: sets.get(best)!,
-    choice: { criterion: best, error: errors[best]!, errors, superExperts: found },
+    choice: { criterion: best, error: errors[best]!, errors },
   };
   if (criterion !== "swap") return start;
 

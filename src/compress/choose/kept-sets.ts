@@ -10,7 +10,10 @@ export interface KeptSize {
 }
 
 /** The router's group of an expert. */
-export function routerGroupOf(expert: number, { experts, routerGroups }: KeptSize): number {
+export function routerGroupOf(
+  expert: number,
+  { experts, routerGroups }: Pick<KeptSize, "experts" | "routerGroups">,
+): number {
   return Math.floor((expert * routerGroups) / experts);
 }
 
