@@ -32,6 +32,7 @@ export async function gatherCompression(
     ...{ method, experts, topK },
     sizes: await sizesOf(folder, manifest),
     layers: plan.layers,
+    routers: manifest.routerCalibration?.layers,
     ...(measured && { layerErrors: measured.layerErrors }),
     ...(observation && { observation }),
     ...(evaluation && { evaluation }),

@@ -2,12 +2,24 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { decodeUtf8, parseJson } from "../../checkpoint/json.js";
+import { choiceSchema } from "../../compress/choose/choice.js";
 import { ReamError } from "../../errors.js";
 
 /** A layer of the plan in `ream.json`. */
 export const manifestLayer = z.object({
   layer: z.int(),
+  superExperts: z.array(z.int()).optional(),
+  choice: choiceSchema.optional(),
   groups: z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) })),
+});
+
+const heldOutError = z.object({ heldOut: z.number() });
+
+const fittedRouter = z.object({
+  layer: z.int(),
+  kept: z.boolean(),
+  before: heldOutError.optional(),
+  after: heldOutError.optional(),
 });
 
 /** What reports read of `ream.json` (pipeline/manifest.ts); its other keys are not looked at. */
@@ -36,6 +48,7 @@ const manifest = z.object({
     })
     .optional(),
   observation: z.string().optional(),
+  routerCalibration: z.object({ layers: z.array(fittedRouter) }).optional(),
   engine: z.object({ backend: z.string(), precision: z.string() }).optional(),
   plan: z.object({ digest: z.string(), layers: z.array(manifestLayer) }),
 });
