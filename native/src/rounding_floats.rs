@@ -13,12 +13,13 @@ const E4M3_LARGEST: f32 = 448.0;
 const E2M1_LARGEST: f32 = 6.0;
 
 /// Rounds to E4M3: codes `[rows, columns]`, and scales in bytes of `scale_dtype`, one for each block of so many rows and
-/// columns, the last ones partial.
+/// columns, the last ones partial; with `powers_of_two` each is rounded up to one.
 pub fn e4m3(
     context: &Context,
     source: Source,
     block: (usize, usize),
     scale_dtype: DType,
+    powers_of_two: bool,
     codes: &mut [u8],
     scales: &mut [u8],
 ) {
@@ -38,6 +39,9 @@ pub fn e4m3(
             }
             for scale in &mut block_scales {
                 *scale = scale_of(*scale, E4M3_LARGEST, scale_dtype);
+                if powers_of_two {
+                    *scale = power_of_two_above(*scale);
+                }
             }
             for row in block_rows {
                 // SAFETY: each row belongs to one task.
@@ -48,6 +52,12 @@ pub fn e4m3(
             store(scale_dtype, &block_scales, unsafe { scales.range(block_row * scale_bytes, scale_bytes) });
         }
     });
+}
+
+/// The smallest power of two that is not less than a positive number; itself where it is not finite.
+fn power_of_two_above(value: f32) -> f32 {
+    let bits = value.to_bits();
+    if bits >= 0x7f80_0000 { value } else { f32::from_bits((bits + 0x007f_ffff) & 0x7f80_0000) }
 }
 
 multiversion! {

@@ -2,7 +2,7 @@ import { checkRoom } from "../compress/group.js";
 import { METHODS } from "../compress/settings.js";
 import { ReamError } from "../errors.js";
 import { parseMemorySize, parsePart } from "../memory-size.js";
-import { storedNumbers } from "../model/quantisation.js";
+import { quantisationOf, storedNumbers } from "../model/quantisation.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "../pipeline/open-model.js";
 import { compressOptions } from "../pipeline/options.js";
@@ -29,7 +29,7 @@ export interface AdviseContext extends OpenModelContext {
 /**
  * Which ways of shrinking a model fit a memory: every number of experts, method and weight format, with its exact size, and
  * with what is known of its quality, measured or predicted.
- * Errors: OPTION_MISSING, OPTION_INVALID, QUANTISED_SOURCE, FAMILY_INCOMPRESSIBLE, and those of models, results and
+ * Errors: OPTION_MISSING, OPTION_INVALID, FAMILY_INCOMPRESSIBLE, and those of models, results and
  * observations.
  */
 export async function advise(input: AdviseOptions, context: AdviseContext = {}): Promise<Advice> {
@@ -69,7 +69,7 @@ async function weigh(
   const relations = await relationsOf(measured.measurements, predictor);
 
   const infos = [...checkpoint.tensors.values()];
-  const parameters = infos.reduce((sum, info) => sum + storedNumbers(info, undefined), 0);
+  const parameters = infos.reduce((sum, info) => sum + storedNumbers(info, quantisationOf(checkpoint)), 0);
   const prepared = await prepareModel(compressOptions.parse({ model: name }), opened);
   const sizes = new CheckpointSizes(checkpoint, prepared.model);
   const cache = times(sequenceCache(model, context), sequences);

@@ -14,7 +14,7 @@ export interface ModelFormats {
 }
 
 /** Formats that can store matrices of the routed experts, which are most of a model. */
-export function formatsOf({ layers, family }: Pick<ModelDescription, "layers" | "family">): ModelFormats {
+export function formatsOf({ layers, family, quantisation }: ModelDescription): ModelFormats {
   const { experts } = layers.find(isMoe)!.feedForward;
   const usable = new Map<WeightFormatName, WeightFormat>();
   const refused: ModelFormats["refused"][number][] = [];
@@ -24,7 +24,8 @@ export function formatsOf({ layers, family }: Pick<ModelDescription, "layers" | 
     const reason = EXPERT_PARTS.map((part) => format.refusal(expertShape(experts, part))).find(
       (found) => found !== undefined,
     );
-    if (experts.biased === true) refused.push({ format: name, reason: `experts of ${family} have biases` });
+    if (quantisation !== undefined) refused.push({ format: name, reason: `it is quantised already (${quantisation})` });
+    else if (experts.biased === true) refused.push({ format: name, reason: `experts of ${family} have biases` });
     else if (experts.together === true)
       refused.push({ format: name, reason: `experts of ${family} are read in one tensor` });
     else if (reason !== undefined) refused.push({ format: name, reason });

@@ -26,26 +26,21 @@ interface Matrices {
 
 /**
  * Exact sizes of a model with fewer experts: its tensors are laid out as `ream compress` writes them, and of a format the
- * parts that it stores each matrix as. Matrices of one shape are counted, so that a hundred candidates cost no more than a
- * few. Headers of files are not in it; they take some hundred bytes a tensor.
+ * parts that it stores each matrix as. Matrices of one shape are counted together. Headers of files are not in it; they take some hundred bytes a tensor.
  */
 export class CheckpointSizes {
-  private readonly known = new Map<number, { readonly bytes: number; readonly matrices: readonly Matrices[] }>();
-  /** Dtype of the routed experts, which scales are stored in. */
-  private readonly floats: StoredDType;
+  private readonly known = new Map<number, number>();
 
   constructor(
     private readonly checkpoint: Checkpoint,
     private readonly model: ModelDescription,
-  ) {
-    const { experts } = model.layers.find(isMoe)!.feedForward;
-    this.floats = checkpoint.info(experts.names[0]!).dtype;
-  }
+  ) {}
 
   /** With `experts` kept in each layer, and the linear weights of the layers in a format, or as they are without one. */
   of(experts: number, format: FormatLayout | undefined): CheckpointSize {
-    const { bytes, matrices } = this.laidOut(experts);
+    const bytes = this.laidOut(experts);
     if (format === undefined) return { bytes, plain: [] };
+    const matrices = this.matrices(experts);
     let total = bytes;
     const plain = new Map<string, CheckpointSize["plain"][number]>();
     // Routed experts are quantised whole or not at all (pipeline/steps/step-plan.ts).
@@ -67,23 +62,33 @@ export class CheckpointSizes {
     return { bytes: total, plain: [...plain.values()] };
   }
 
-  private laidOut(experts: number) {
+  /** Dtype of the routed experts of a model that is not quantised, which scales are stored in. */
+  private get floats(): StoredDType {
+    const { experts } = this.model.layers.find(isMoe)!.feedForward;
+    return this.checkpoint.info(experts.names[0]!).dtype;
+  }
+
+  private laidOut(experts: number): number {
     const before = this.known.get(experts);
     if (before !== undefined) return before;
+    const tensors = outputTensors(this.checkpoint, this.model, experts, undefined);
+    const bytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+    this.known.set(experts, bytes);
+    return bytes;
+  }
+
+  private matrices(experts: number): readonly Matrices[] {
+    const { floats } = this;
     const matrices = new Map<string, Matrices>();
     for (const { part, name, shape, expert = 0 } of this.model.layers.flatMap(linearWeights)) {
       if (expert >= experts) continue;
       // Experts in one tensor have that tensor's dtype, which is no tensor of their own name.
-      const dtype = this.checkpoint.tensors.get(name)?.dtype ?? this.floats;
+      const dtype = this.checkpoint.tensors.get(name)?.dtype ?? floats;
       const key = `${part} ${dtype} ${shape.join()}`;
       const same = matrices.get(key);
       if (same === undefined) matrices.set(key, { part, dtype, shape, count: 1 });
       else same.count += 1;
     }
-    const tensors = outputTensors(this.checkpoint, this.model, experts, undefined);
-    const bytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
-    const laid = { bytes, matrices: [...matrices.values()] };
-    this.known.set(experts, laid);
-    return laid;
+    return [...matrices.values()];
   }
 }

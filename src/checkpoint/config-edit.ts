@@ -53,6 +53,38 @@ export function editDtype(config: string, dtype: DType): string {
   return editScalars(config, (key, value) => (isDtype(key, value) ? name : undefined)).text;
 }
 
+/**
+ * The text of config.json without a key, at the top or in nested objects such as text_config, and its value. Everything else
+ * stays as it is written.
+ */
+export function removeKey(config: string, removed: string): string {
+  const scanner = new JsonScanner(config, "config.json", true, { nonFinite: true });
+  /** Where what is before the member ends, and the depth inside its value. */
+  let found: { readonly from: number; depth: number } | undefined;
+  const cuts: { readonly from: number; readonly to: number }[] = [];
+  let before = 0;
+  for (let event = scanner.next(); event !== "end"; event = scanner.next()) {
+    if (found === undefined) {
+      if (event === "key" && scanner.value === removed) found = { from: before, depth: 0 };
+      else before = scanner.end;
+      continue;
+    }
+    if (event === "{" || event === "[") found.depth++;
+    else if (event === "}" || event === "]") found.depth--;
+    if (found.depth === 0 && event !== "key") {
+      cuts.push({ from: found.from, to: scanner.end });
+      found = undefined;
+    }
+  }
+  let text = config;
+  for (const { from, to } of cuts.reverse()) {
+    const rest = text.slice(to);
+    // The comma before it goes with it, or where it is the first member the one behind.
+    text = text.slice(0, from) + (text[from - 1] === "{" ? rest.replace(/^\s*,/, "") : rest);
+  }
+  return text;
+}
+
 /** The text of config.json with one more key at its end, indented as the file is. The key must not be there yet. */
 export function addKey(config: string, key: string, value: unknown): string {
   const end = config.lastIndexOf("}");

@@ -109,13 +109,21 @@ export class OutputFolder {
     );
   }
 
-  /** Streams tensors into a safetensors file. They are asked for their data one after the other, in the file's order. */
+  /**
+   * Streams tensors into a safetensors file. They are asked for their data one after the other, in the file's order.
+   *
+   * @param onWritten called when all are written and the file is not there yet under its name
+   */
   async writeShard(
     name: string,
     tensors: readonly ShardTensor[],
     metadata: Readonly<Record<string, string>> = { format: "pt" },
+    onWritten?: () => Promise<void>,
   ): Promise<void> {
-    await this.write(name, (handle) => writeTensors(handle, tensors, metadata));
+    await this.write(name, async (handle) => {
+      await writeTensors(handle, tensors, metadata);
+      await onWritten?.();
+    });
   }
 
   async writeFile(name: string, content: Uint8Array | string): Promise<void> {

@@ -6,8 +6,8 @@ import type { DType } from "../checkpoint/tensor.js";
 export type Rounding =
   /** Integers by `gridOfRange` and `codeOf` of each group. */
   | { readonly kind: "integers"; readonly grid: IntegerGrid; readonly scaleDtype: DType }
-  /** E4M3 with a scale for each block, the last ones partial: the largest magnitude / 448. */
-  | { readonly kind: "e4m3"; readonly block: BlockSize; readonly scaleDtype: DType }
+  /** E4M3 with a scale for each block, the last ones partial: the largest magnitude / 448, or the power of two above. */
+  | { readonly kind: "e4m3"; readonly block: BlockSize; readonly scaleDtype: DType; readonly powersOfTwo?: boolean }
   /** E2M1 with a power of two for every 32, as compressed-tensors chooses it: the largest magnitude has code 4 to 6. */
   | { readonly kind: "mxfp4" }
   /** E2M1 with an E4M3 scale for every 16: the largest magnitude / 6 * globalScale. */

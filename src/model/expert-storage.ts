@@ -1,6 +1,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { Tensor } from "../checkpoint/tensor.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
+import type { ExpertCoding } from "./expert-coding.js";
 import { expectWeight, readWeight } from "./read-weight.js";
 
 /** The matrices of an expert; some have no gate. */
@@ -10,7 +11,7 @@ export type ExpertPart = (typeof EXPERT_PARTS)[number];
 /** A tensor of the compressed checkpoint that holds routed experts, and where its content comes from. */
 export interface ExpertOutput {
   readonly name: string;
-  /** Name of the source's tensor of the same kind, for its dtype. */
+  /** Name of the source's tensor of the same kind, for its dtype and file. */
   readonly source: string;
   readonly shape: readonly number[];
   /** The kept experts whose bytes follow one another in the tensor. */
@@ -49,8 +50,15 @@ export interface ExpertStorage {
    * backend makes faster.
    */
   read(checkpoint: Checkpoint, expert: number, backend?: Backend): Promise<ExpertTensors>;
-  /** Tensors of the output for `count` kept experts. */
+  /** Tensors of the output for `count` kept experts, as floats. */
   outputs(count: number): readonly ExpertOutput[];
+  /** How the experts are quantised, of a storage that is itself a quantised one (`codingOf`). */
+  coding?(checkpoint: Checkpoint): ExpertCoding;
+}
+
+/** Whether every matrix is a tensor by itself, or where it is quantised a module. */
+export function isSeparate({ names, parts = EXPERT_PARTS, matrixName }: ExpertStorage): boolean {
+  return names.includes(matrixName(0, parts[0]!));
 }
 
 /** The shape of an expert's matrix. */

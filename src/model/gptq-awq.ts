@@ -22,8 +22,9 @@ export function readGptq(config: ConfigReader): TurnedQuantisation {
   // GPTQModel's settings for some modules; those that leave modules out need nothing here.
   for (const [pattern, settings] of Object.entries(config.object("dynamic")?.values ?? {}))
     if (!pattern.startsWith("-:")) throw unsupportedOption("dynamic", { [pattern]: settings }, PLACE);
+  const symmetric = config.boolean("sym", true);
   const zeroOffset = format === "gptq" ? 1 : 0;
-  const storage = turnedIntegers({ storage: "gptq", bits, group: readGroup(config), zeroOffset });
+  const storage = turnedIntegers({ storage: "gptq", bits, group: readGroup(config), zeroOffset, symmetric });
   return { method: "gptq", storageOf: () => storage, notes: [] };
 }
 
@@ -34,7 +35,7 @@ export function readAwq(config: ConfigReader): TurnedQuantisation {
   const version = config.string("version", "gemm");
   if (version.toLowerCase() !== "gemm") throw unsupportedOption("version", version, PLACE);
   if (!config.boolean("zero_point", true)) throw unsupportedOption("zero_point", false, PLACE);
-  const storage = turnedIntegers({ storage: "awq", bits, group: readGroup(config), zeroOffset: 0 });
+  const storage = turnedIntegers({ storage: "awq", bits, group: readGroup(config), zeroOffset: 0, symmetric: false });
   return { method: "awq", storageOf: () => storage, notes: [] };
 }
 

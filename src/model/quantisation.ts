@@ -9,7 +9,12 @@ import { readAwq, readGptq, type TurnedQuantisation } from "./gptq-awq.js";
 /** How the weights of a checkpoint are quantised, as `quantization_config` says. */
 export type Quantisation =
   /** E4M3 with a scale for each block of the matrix. */
-  | { readonly method: "fp8-blocks"; readonly block: BlockSize }
+  | {
+      readonly method: "fp8-blocks";
+      readonly block: BlockSize;
+      /** Scales are powers of two (DeepSeek-V3.1). */
+      readonly powersOfTwo: boolean;
+    }
   /** Experts in 4-bit floats with a scale for every 32. */
   | { readonly method: "mxfp4" }
   | CompressedTensors
@@ -38,7 +43,10 @@ export function readQuantisation(config: ConfigReader): Quantisation | undefined
   if (quantised === undefined) return undefined;
   const method = quantised.values.quant_method;
   if (method === "mxfp4") return { method: "mxfp4" };
-  if (method === "fp8") return { method: "fp8-blocks", block: readBlock(quantised) };
+  if (method === "fp8") {
+    const powersOfTwo = quantised.string("scale_fmt", "") === "ue8m0";
+    return { method: "fp8-blocks", block: readBlock(quantised), powersOfTwo };
+  }
   if (method === "compressed-tensors") return readCompressedTensors(quantised);
   if (method === "gptq") return readGptq(quantised);
   if (method === "awq") return readAwq(quantised);
@@ -81,7 +89,7 @@ export function storedNumbers({ name, shape }: TensorInfo, quantisation: Quantis
 
 /** Tensors of a module beside its codes. */
 export const OTHER_PARTS: ReadonlySet<string> = new Set([
-  ...["weight_scale", "weight_zero_point", "weight_shape", "weight_global_scale", "weight_g_idx"],
+  ...["weight_scale", "weight_scale_inv", "weight_zero_point", "weight_shape", "weight_global_scale", "weight_g_idx"],
   ...["qzeros", "scales", "g_idx"],
   ...["input_scale", "input_zero_point", "input_global_scale", "output_scale", "output_zero_point"],
 ]);

@@ -2,11 +2,13 @@ import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { isDType } from "../checkpoint/dtypes.js";
 import { quote } from "../checkpoint/json-scanner.js";
 import { type BlockSize, decodeFp8Blocks, scaleGrid } from "../checkpoint/quantised/fp8-blocks.js";
+import { fp8Blocks } from "../checkpoint/quantised/scaled-e4m3.js";
 import type { Tensor } from "../checkpoint/tensor.js";
 import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
-import { quantisationOf, storedNumbers } from "./quantisation.js";
-import { expectParts, partNames, partsOf, readParts } from "./weight-parts.js";
+import { OTHER_PARTS, quantisationOf, storedNumbers } from "./quantisation.js";
+import type { NamedTensor } from "./tensor-list.js";
+import { expectParts, partNames, partsOf, readParts, type StoredWeight } from "./weight-parts.js";
 
 /**
  * Reads a weight matrix, or its rows `[begin, end)`: floats as they are stored, FP8 of DeepSeek with its scales decoded to
@@ -26,7 +28,39 @@ export async function readWeight(
   const scales = scalesOf(checkpoint, name);
   const weight = await (rows === undefined ? checkpoint.read(name) : checkpoint.readRows(name, ...rows));
   if (scales === undefined) return weight;
-  return decodeFp8Blocks(weight, await checkpoint.read(scales.name), scales.block, name, rows?.[0]);
+  return decodeFp8Blocks(weight, await checkpoint.read(scales.name), scales.block, name, rows?.[0], backend);
+}
+
+/** How a weight is stored in several tensors; undefined: it is one. Errors: QUANTISED_SCALES, QUANTISED_PARTS. */
+export function storedAs(checkpoint: Checkpoint, name: string): StoredWeight | undefined {
+  const stored = partsOf(checkpoint, name);
+  if (stored !== undefined) return stored;
+  const scales = checkpoint.tensors.has(name) ? scalesOf(checkpoint, name) : undefined;
+  if (scales === undefined || !name.endsWith(".weight")) return undefined;
+  return { module: name.slice(0, -".weight".length), storage: fp8Blocks(scales.block, scales.powersOfTwo) };
+}
+
+/**
+ * The quantised weights of a checkpoint, by the name of the tensor of their codes, and the names of all other tensors that
+ * they consist of.
+ */
+export function quantisedWeights(checkpoint: Checkpoint): {
+  readonly weights: ReadonlyMap<string, NamedTensor>;
+  readonly others: ReadonlySet<string>;
+} {
+  const weights = new Map<string, NamedTensor>();
+  const others = new Set<string>();
+  if (quantisationOf(checkpoint) === undefined) return { weights, others };
+  for (const { name, shape } of checkpoint.tensors.values()) {
+    const found = /^(.*)\.(weight|weight_packed|qweight)$/.exec(name);
+    if (found === null) continue;
+    const module = found[1]!;
+    const stored = storedAs(checkpoint, `${module}.weight`);
+    if (stored === undefined || stored.storage.codes !== found[2]) continue;
+    weights.set(name, { name: `${module}.weight`, shape: stored.storage.shapeOf(shape as [number, number]) });
+    for (const suffix of OTHER_PARTS) if (checkpoint.has(`${module}.${suffix}`)) others.add(`${module}.${suffix}`);
+  }
+  return { weights, others };
 }
 
 /** Checks that a weight is there in a shape, with the scales and other parts that it needs. */
@@ -60,7 +94,10 @@ function scaleName(name: string): string {
 }
 
 /** The scales of an FP8 weight, checked; undefined where its values are those that are stored. */
-function scalesOf(checkpoint: Checkpoint, name: string): { name: string; block: BlockSize } | undefined {
+function scalesOf(
+  checkpoint: Checkpoint,
+  name: string,
+): { name: string; block: BlockSize; powersOfTwo: boolean } | undefined {
   const { dtype, shape, file } = checkpoint.info(name);
   if (!dtype.startsWith("F8_")) return undefined;
   const quantisation = quantisationOf(checkpoint);
@@ -76,7 +113,7 @@ function scalesOf(checkpoint: Checkpoint, name: string): { name: string; block: 
   const [rows, columns] = shape;
   if (rows === undefined || columns === undefined || shape.length !== 2)
     return fail(`[${shape.join(", ")}] has scales but is no matrix`);
-  const { block } = quantisation;
+  const { block, powersOfTwo } = quantisation;
   const grid = scaleGrid([rows, columns], block);
   if (scales.shape.join() !== grid.join()) {
     const found = `[${scales.shape.join(", ")}]${scaleKind(scales.shape, rows)}`;
@@ -85,7 +122,7 @@ function scalesOf(checkpoint: Checkpoint, name: string): { name: string; block: 
   }
   if (!isDType(scales.dtype) || !["F32", "BF16", "F16"].includes(scales.dtype))
     return fail(`has scales of type ${scales.dtype}, expected F32 or BF16`);
-  return { name: scales.name, block };
+  return { name: scales.name, block, powersOfTwo };
 }
 
 /** Names the kinds of scales that other methods have. */

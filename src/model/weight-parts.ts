@@ -79,10 +79,11 @@ function expectPart(checkpoint: Checkpoint, module: string, { suffix, dtype, sha
 }
 
 /** The dtype of a weight's scales if they may have it; else one that they have not, so that the check tells it. */
-function scaleDtype(checkpoint: Checkpoint, { module, storage }: StoredWeight): DType {
-  const suffix = storage.turned === true ? "scales" : "weight_scale";
-  const found = checkpoint.tensors.get(`${module}.${suffix}`)?.dtype;
-  return SCALE_DTYPES.find((dtype) => dtype === found) ?? "BF16";
+export function scaleDtype(checkpoint: Checkpoint, { module }: StoredWeight): DType {
+  const dtypes = ["weight_scale", "scales", "weight_scale_inv"].map(
+    (suffix) => checkpoint.tensors.get(`${module}.${suffix}`)?.dtype,
+  );
+  return SCALE_DTYPES.find((dtype) => dtypes.includes(dtype)) ?? "BF16";
 }
 
 /** Reads and decodes a weight, or its rows `[begin, end)`. */

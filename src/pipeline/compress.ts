@@ -29,9 +29,9 @@ import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import { planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
-import { recordedPlans } from "./recorded-plans.js";
+import { planEntries, recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
-import { refuseSource } from "./refuse-source.js";
+import { refuseChanges, refuseSource } from "./refuse-source.js";
 import { relay } from "./relay.js";
 import type { RouterWork } from "./router/open-router.js";
 import { checkRouters, planRouter, type RouterPlan } from "./router/router-plan.js";
@@ -83,6 +83,7 @@ export async function* compress(
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseSource(opened);
+    refuseChanges(options, opened);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
     if (router !== undefined) checkRouters(prepared.model);
@@ -118,6 +119,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const calibration = yield* calibrate(options, opened, notes, signal);
   const traces: LayerTrace[] = [];
   const observed = { settings, calibration, seed: options.seed, backend };
+  const { mergedDtype, requantises } = outputTarget(options, backend, model);
   return yield* writePlanned(options, opened, observed, notes, context, async function* (progress) {
     const { finished, onPlan, steps, refit, router } = progress;
     const plans = yield* planLayers({
@@ -129,7 +131,8 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       batches: makeBatches(calibration, settings),
       kept,
       seed: options.seed,
-      mergedDtype: outputTarget(options, backend).mergedDtype,
+      mergedDtype,
+      requantises,
       finished,
       // What is planned on the original model is changed afterwards.
       steps: settings.sequential ? steps : undefined,
@@ -211,7 +214,7 @@ async function* writePlanned(
   const { settings, calibration, backend } = observed;
   const kept = options.experts!;
   const input = { settings, calibration: calibration.digest };
-  const target = outputTarget(options, backend);
+  const target = outputTarget(options, backend, opened.model);
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
   const { output, split, steps, refit, router, close } = await openOutput(options, opened, work);
@@ -219,7 +222,7 @@ async function* writePlanned(
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
       output === undefined || options.trace !== undefined ? [] : recordedPlans(output, opened.model, kept);
-    const recorded = output?.journal.length ?? 0;
+    const recorded = output === undefined ? 0 : planEntries(output).length;
     let planned = finished.length;
     yield startEvent(options, opened, kept, calibration, backend, finished.length, stepPlan);
     told.unshift(...notes, ...calibration.notes, ...opened.notes);
@@ -255,7 +258,7 @@ async function* applyPlan(
     refitPlan !== undefined || routerPlan !== undefined || (stepPlan !== undefined && stepPlan.need !== "nothing");
   const calibration = looks ? yield* calibrate(options, opened, notes, signal) : undefined;
   const kept = plan.experts.after;
-  const target = outputTarget(options, backend);
+  const target = outputTarget(options, backend, opened.model);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
   const { output, split, steps, refit, router, close } = await openOutput(options, opened, work);
@@ -283,7 +286,8 @@ async function* applyPlan(
             signal,
             seed: options.seed,
           },
-          ...{ batches: makeBatches(calibration, settings), mergedDtype: target.mergedDtype, finished: plan.layers },
+          ...{ batches: makeBatches(calibration, settings), finished: plan.layers },
+          ...{ mergedDtype: target.mergedDtype, requantises: target.requantises },
           onPlan: () => Promise.reject(new TypeError("all plans are given")),
         });
       }

@@ -1,6 +1,7 @@
 import type { LayerPlan } from "../compress/plan.js";
 import type { SamplingError } from "../compress/sampling-error.js";
 import type { LayerRefit } from "./reconstruct/refit-files.js";
+import type { LayerRequantised } from "./requantise.js";
 import type { LayerRouter } from "./router/router-files.js";
 import type { LayerChange } from "./steps/layer-steps.js";
 
@@ -56,6 +57,8 @@ export type CompressEvent =
   | ({ readonly type: "sampling"; readonly layer: number } & SamplingError)
   /** The matrices of a layer after its experts: pruned, quantised. */
   | ({ readonly type: "steps" } & LayerChange)
+  /** The merged experts of a layer of a quantised source have been rounded to its form again. */
+  | ({ readonly type: "requantised" } & LayerRequantised)
   | {
       readonly type: "shard";
       readonly file: string;

@@ -34,6 +34,8 @@ export interface LayerLoopOptions {
   readonly seed: number;
   /** Dtype of merged experts when later layers see them; undefined: as stored. */
   readonly mergedDtype: DType | undefined;
+  /** Whether merged experts are rounded to the form of a quantised source again, as later layers see them. */
+  readonly requantises?: boolean;
   /** Plans of the first layers, from an interrupted run, or of all layers, where they were given. */
   readonly finished: readonly LayerPlan[];
   /** What is done to the matrices of each layer after its experts have been reduced, before the next one sees it. */

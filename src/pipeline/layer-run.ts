@@ -9,6 +9,7 @@ import type { InputSums } from "../compress/steps/input-sums.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { ExpertTensors } from "../engine/backend.js";
 import { isMoe, type LayerDescription, type MoeLayer } from "../model/description.js";
+import { codingOf, type ExpertCoding } from "../model/expert-coding.js";
 import type { ExpertPart } from "../model/expert-storage.js";
 import { Layer, type MoeInput, type TokenBatch } from "../model/layer.js";
 import type { LinearPart } from "../model/linear-weights.js";
@@ -22,6 +23,7 @@ import { batchCount, layerSamples, meanSample } from "./layer-samples.js";
 import { LayerRefitter } from "./reconstruct/layer-refit.js";
 import type { LayerRefit } from "./reconstruct/refit-files.js";
 import { relay } from "./relay.js";
+import { requantiseGroup } from "./requantise.js";
 import { LayerRouterFit } from "./router/layer-router.js";
 import type { LayerRouter } from "./router/router-files.js";
 import type { ExpertInputs } from "./steps/expert-steps.js";
@@ -101,7 +103,7 @@ export class LayerRun {
 
   private async *moe(description: MoeLayer, known: LayerPlan | undefined, restored: boolean) {
     const { checkpoint, backend, settings, onPlan } = this.options;
-    const tensors = await readMoe(checkpoint, description.feedForward);
+    const tensors = await readMoe(checkpoint, description.feedForward, backend);
     const { sequential } = settings;
     const refitter = await this.refitter(description);
     const routerFit = await this.routerFit(description);
@@ -214,11 +216,21 @@ export class LayerRun {
     return this.options.refit?.files.expert(plan.layer, slot, merged) ?? merged;
   }
 
-  private merged(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
-    const { backend, settings, mergedDtype } = this.options;
-    const rounding = { when: settings.rounding, dtype: mergedDtype };
+  /** As later layers see it: merged experts of a quantised source are rounded to its form again. */
+  private async merged(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
+    const { backend, checkpoint, settings, mergedDtype } = this.options;
     const group = groupOf(plan, plan.keptExperts[slot]!);
-    return mergeGroup(backend, group, (expert) => tensors.experts[expert]!, rounding);
+    const read = (expert: number) => tensors.experts[expert]!;
+    const coding = this.options.requantises && isMerged(group) ? this.coding : undefined;
+    if (coding === undefined) return mergeGroup(backend, group, read, { when: settings.rounding, dtype: mergedDtype });
+    const { stored } = await requantiseGroup(backend, coding, checkpoint, group, settings.rounding, read);
+    return coding.decode(stored, backend);
+  }
+
+  /** How the layer's experts are quantised. */
+  private get coding(): ExpertCoding | undefined {
+    const { feedForward } = this.description;
+    return feedForward.kind === "moe" ? codingOf(this.options.checkpoint, feedForward.experts) : undefined;
   }
 
   /** The reduced layer's router, fitted where it is. */

@@ -10,6 +10,7 @@ import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
 import type { LayerRefit } from "./reconstruct/refit-files.js";
 import type { RefitPlan } from "./reconstruct/refit-plan.js";
+import type { LayerRequantised } from "./requantise.js";
 import type { BlockErrors, LayerRouter } from "./router/router-files.js";
 import type { RouterPlan } from "./router/router-plan.js";
 import type { FileIdentity } from "./source-identity.js";
@@ -37,6 +38,8 @@ export interface ManifestInputs {
   readonly outputDtype: string;
   /** What was done to single matrices. */
   readonly changes?: { readonly plan: StepPlan; readonly layers: readonly LayerChange[] } | undefined;
+  /** What rounding the merged experts of a quantised source anew lost. */
+  readonly requantised?: readonly LayerRequantised[];
   /** What happened to layers for multi-token prediction; undefined where there are none. */
   readonly predictionLayers: "compressed" | "dropped" | "kept" | undefined;
 }
@@ -59,6 +62,7 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
     ...(routers && { routerCalibration: describeRouters(routers) }),
     ...(refits && { reconstruct: describeRefits(refits) }),
     ...(changes && describeChanges(changes)),
+    ...describeRequantised(inputs),
     ...(inputs.predictionLayers !== undefined && { predictionLayers: inputs.predictionLayers }),
     ...(observed && {
       settings: observed.settings,
@@ -130,6 +134,19 @@ function describeChanges({ plan, layers }: NonNullable<ManifestInputs["changes"]
         };
       }),
     },
+  };
+}
+
+/** How a quantised source is stored, and the relative squared errors of each layer's merged experts after rounding. */
+function describeRequantised({ model, outputDtype, requantised = [] }: ManifestInputs) {
+  if (model.quantisation === undefined) return {};
+  return {
+    quantisation: outputDtype === "same" ? model.quantisation : "none",
+    ...(requantised.length > 0 && {
+      requantised: requantised.map(({ layer, experts, error }) => ({
+        ...{ layer, experts, weightError: error.lost / error.of },
+      })),
+    }),
   };
 }
 

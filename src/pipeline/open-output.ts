@@ -44,7 +44,7 @@ export async function openOutput(
 ): Promise<OpenedOutput> {
   const { output, split } = await openFolder(options, opened, work);
   const { backend, kept } = work;
-  const { dtype } = outputTarget(options, backend);
+  const { dtype } = outputTarget(options, backend, opened.model);
   const steps = work.steps && (await openSteps(work.steps, { opened, output, backend, kept, dtype }));
   const refit = work.refit && (await openRefit(work.refit, output));
   const router = work.router && (await openRouter(work.router, output));

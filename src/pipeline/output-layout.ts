@@ -1,9 +1,13 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import { quote } from "../checkpoint/json-scanner.js";
 import type { DType, TensorInfo } from "../checkpoint/tensor.js";
 import { formatOf } from "../compress/steps/step.js";
+import { ReamError } from "../errors.js";
 import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
-import type { ExpertOutput } from "../model/expert-storage.js";
+import { codingOf, expertTensorNames, type StoredOutput } from "../model/expert-coding.js";
+import { type ExpertOutput, isSeparate } from "../model/expert-storage.js";
 import { type LinearWeight, linearWeights } from "../model/linear-weights.js";
+import { quantisedWeights, storedAs } from "../model/read-weight.js";
 import { type RouterPart, routerNames, routerPart } from "../model/router.js";
 import type { StepWork } from "./steps/layer-steps.js";
 import { steppedWeights } from "./steps/step-plan.js";
@@ -21,6 +25,10 @@ export type OutputTensor = {
   | { readonly kind: "router"; readonly layer: number; readonly axis: number; readonly part: RouterPart | undefined }
   /** `slots` and `tensor`: see `ExpertOutput`. */
   | ({ readonly kind: "expert"; readonly layer: MoeLayer } & Pick<ExpertOutput, "slots" | "tensor">)
+  /** `slots` and `part`: see `StoredOutput`. */
+  | ({ readonly kind: "stored"; readonly layer: MoeLayer } & Pick<StoredOutput, "slots" | "part">)
+  /** A matrix outside the routed experts that the source has quantised, as floats. */
+  | { readonly kind: "decoded"; readonly weight: string }
   /** A part of a matrix as the steps have made it (`WeightFormat.stored`, or `weight`). */
   | { readonly kind: "stepped"; readonly layer: number; readonly weight: LinearWeight; readonly suffix: string }
 );
@@ -37,8 +45,9 @@ const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
 /**
  * Every tensor of the output: the source's own, with the routers cut to the kept experts and the routed experts replaced
  * by the merged ones. Names, order and dtypes stay the source's (`dtype` converts the floats, but for selection biases:
- * rounding them would change which experts are chosen). Quantised matrices are replaced by the parts of their format;
- * experts that are quantised are tensors by themselves, also where the source has them in one.
+ * rounding them would change which experts are chosen; what the source has quantised becomes floats too). Matrices that the
+ * steps quantise are replaced by the parts of their format; such experts are tensors by themselves, also where the source
+ * has them in one. Errors: TENSOR_UNKNOWN.
  */
 export function outputTensors(
   checkpoint: Checkpoint,
@@ -48,7 +57,11 @@ export function outputTensors(
   { omitted, steps }: LayoutOptions = {},
 ): OutputTensor[] {
   const moeLayers = model.layers.filter(isMoe);
-  const expertNames = new Set(moeLayers.flatMap((layer) => layer.feedForward.experts.names));
+  const expertNames = new Set(
+    moeLayers.flatMap(({ feedForward: { experts } }) => expertTensorNames(checkpoint, experts)),
+  );
+  const unknown = unknownExperts(moeLayers);
+  const quantised = dtype === undefined ? NONE : quantisedWeights(checkpoint);
   const routers = new Map(
     moeLayers.flatMap((layer) => routerNames(layer.feedForward.router).map((name) => [name, layer] as const)),
   );
@@ -69,11 +82,18 @@ export function outputTensors(
     }
   };
   for (const info of checkpoint.tensors.values()) {
-    if (expertNames.has(info.name) || omitted?.has(info.name)) continue;
-    const common = { name: info.name, dtype: stored(info), sourceFile: info.file };
-    const weight = stepped.get(info.name);
+    if (expertNames.has(info.name) || omitted?.has(info.name) || quantised.others.has(info.name)) continue;
+    if (unknown(info.name)) throw unknownTensor(checkpoint, info);
+    const decoded = quantised.weights.get(info.name);
+    const name = decoded?.name ?? info.name;
+    const common = { name, dtype: decoded === undefined ? stored(info) : dtype!, sourceFile: info.file };
+    const weight = stepped.get(name);
     if (weight !== undefined) {
       put(weight, common);
+      continue;
+    }
+    if (decoded !== undefined) {
+      outputs.push({ ...common, kind: "decoded", weight: name, shape: decoded.shape });
       continue;
     }
     const layer = routers.get(info.name);
@@ -83,25 +103,18 @@ export function outputTensors(
     }
     const isSelectionBias = info.name === layer.feedForward.router.selectionBias;
     const axis = isSelectionBias ? info.shape.length - 1 : 0;
-    const dtype = isSelectionBias ? info.dtype : common.dtype;
+    const own = isSelectionBias ? info.dtype : common.dtype;
+    const shape = info.shape.with(axis, kept);
     const part = routerPart(layer.feedForward.router, info.name);
-    outputs.push({
-      ...common,
-      kind: "router",
-      dtype,
-      layer: layer.index,
-      axis,
-      part,
-      shape: info.shape.with(axis, kept),
-    });
+    outputs.push({ ...common, kind: "router", dtype: own, layer: layer.index, axis, part, shape });
   }
   for (const layer of moeLayers) {
     if (quantisesExperts(steps)) {
       const { names } = layer.feedForward.experts;
       for (const { name, shape, expert, matrix } of linearWeights(layer)) {
         if (expert === undefined || expert >= kept) continue;
-        const info = checkpoint.info(checkpoint.tensors.has(name) ? name : names[0]!);
-        const common = { name, shape, dtype: stored(info), sourceFile: info.file };
+        const info = sourceOf(checkpoint, checkpoint.tensors.has(name) ? name : names[0]!);
+        const common = { name, shape, dtype: dtype ?? info.dtype, sourceFile: info.file };
         const weight = stepped.get(name);
         if (weight !== undefined) put(weight, common);
         else
@@ -109,12 +122,47 @@ export function outputTensors(
       }
       continue;
     }
+    const coding = dtype === undefined ? codingOf(checkpoint, layer.feedForward.experts) : undefined;
+    if (coding !== undefined) {
+      for (const { source, ...output } of coding.outputs(kept))
+        outputs.push({ ...output, kind: "stored", dtype: source.dtype, sourceFile: source.file, layer });
+      continue;
+    }
     for (const { source, ...output } of layer.feedForward.experts.outputs(kept)) {
-      const info = checkpoint.info(source);
-      outputs.push({ ...output, kind: "expert", dtype: stored(info), sourceFile: info.file, layer });
+      const info = sourceOf(checkpoint, source);
+      outputs.push({ ...output, kind: "expert", dtype: dtype ?? info.dtype, sourceFile: info.file, layer });
     }
   }
   return outputs;
+}
+
+const NONE = { weights: new Map<string, never>(), others: new Set<string>() } as const;
+
+/** A tensor of the source, or that of the codes where it is a quantised weight. */
+function sourceOf(checkpoint: Checkpoint, name: string): TensorInfo {
+  const stored = checkpoint.tensors.has(name) ? undefined : storedAs(checkpoint, name);
+  return checkpoint.info(stored === undefined ? name : `${stored.module}.${stored.storage.codes}`);
+}
+
+/** Whether a tensor lies among the routed experts of a layer, under `experts.<number>.`: then it is one that nobody knows. */
+function unknownExperts(layers: readonly MoeLayer[]): (name: string) => boolean {
+  const folders = new Set(
+    layers.flatMap(({ feedForward: { experts } }) => {
+      const found = isSeparate(experts) ? /^(.*)\.0\./.exec(experts.names[0]!) : null;
+      return found === null ? [] : [found[1]!];
+    }),
+  );
+  return (name) => {
+    const found = /^(.*)\.\d+\./.exec(name);
+    return found !== null && folders.has(found[1]!);
+  };
+}
+
+function unknownTensor({ folder }: Checkpoint, { name, file }: TensorInfo): ReamError {
+  return new ReamError("TENSOR_UNKNOWN", `${quote(name)} is a tensor of an expert that the family does not have`, {
+    where: `${folder}, ${file}`,
+    hint: "What it means is not known, and with it or without it the compressed model would be wrong.",
+  });
 }
 
 type SteppedWeight = LinearWeight & { readonly layer: number };

@@ -1,3 +1,4 @@
+import type { JournalEntry } from "../checkpoint/journal.js";
 import type { OutputFolder } from "../checkpoint/output.js";
 import { type LayerPlan, parseLayerPlan } from "../compress/plan.js";
 import { ReamError } from "../errors.js";
@@ -6,15 +7,24 @@ import { isMoe, type ModelDescription } from "../model/description.js";
 /** The plans that the journal holds: those of the first MoE layers, checked. Errors: JOURNAL_DAMAGED. */
 export function recordedPlans(output: OutputFolder, model: ModelDescription, kept: number): LayerPlan[] {
   const fail = (what: string): never => {
-    throw new ReamError("JOURNAL_DAMAGED", `the journal of the interrupted run is damaged: ${what}`, {
-      where: output.partial,
-      hint: "Start anew with --restart.",
-    });
+    throw journalDamaged(output, what);
   };
   const layers = model.layers.filter(isMoe);
-  return output.journal.map((entry, i) => {
+  return planEntries(output).map((entry, i) => {
     const plan = checkRecorded(entry?.plan, model, kept, fail);
     return plan.layer === layers[i]?.index ? plan : fail(`entry ${i + 1} is of layer ${plan.layer}`);
+  });
+}
+
+/** The entries of the journal that are plans: others follow them. */
+export function planEntries({ journal }: OutputFolder): readonly JournalEntry[] {
+  return journal.filter((entry) => entry?.requantised === undefined);
+}
+
+export function journalDamaged({ partial }: OutputFolder, what: string): ReamError {
+  return new ReamError("JOURNAL_DAMAGED", `the journal of the interrupted run is damaged: ${what}`, {
+    where: partial,
+    hint: "Start anew with --restart.",
   });
 }
 

@@ -1,18 +1,24 @@
 import { decode } from "../checkpoint/dtypes.js";
+import { quote } from "../checkpoint/json-scanner.js";
 import type { ShardTensor } from "../checkpoint/shard-writer.js";
-import type { DType } from "../checkpoint/tensor.js";
+import type { DType, Tensor } from "../checkpoint/tensor.js";
 import { pickTensorRows } from "../checkpoint/tensor-rows.js";
 import { convert, encodeFinite, mergeGroup } from "../compress/merge.js";
 import { groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
 import { formatOf } from "../compress/steps/step.js";
-import type { Backend } from "../engine/backend.js";
+import type { Share } from "../compress/steps/step-error.js";
+import type { Backend, ExpertTensors } from "../engine/backend.js";
+import { ReamError } from "../errors.js";
 import type { MoeLayer } from "../model/description.js";
+import { codingOf, type ExpertCoding, type StoredExpert } from "../model/expert-coding.js";
 import type { LinearWeight } from "../model/linear-weights.js";
+import { readWeight } from "../model/read-weight.js";
 import { MergedExperts } from "./merged-experts.js";
 import type { OpenedModel } from "./open-model.js";
 import type { OutputTensor } from "./output-layout.js";
 import type { OutputTarget } from "./output-target.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
+import { requantiseGroup } from "./requantise.js";
 import type { RouterWork } from "./router/open-router.js";
 import { type StepWork, steppedExpert } from "./steps/layer-steps.js";
 import { steppedWeights } from "./steps/step-plan.js";
@@ -29,13 +35,17 @@ export interface ContentOptions {
   readonly refit?: RefitWork | undefined;
   /** How routers were fitted, all of them. */
   readonly router?: RouterWork | undefined;
+  /** Told what rounding a merged expert of a quantised source anew lost. */
+  readonly onRequantised?: ((layer: number, slot: number, error: Share) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Makes the bytes of output tensors when their turn comes. */
 export class TensorContent {
   private readonly plans: ReadonlyMap<number, LayerPlan>;
-  private readonly experts: MergedExperts;
+  private readonly experts: MergedExperts<ExpertTensors>;
+  private readonly storedExperts: MergedExperts<StoredExpert>;
+  private readonly codings = new Map<MoeLayer, ExpertCoding | undefined>();
   private readonly stepped = new Map<number, readonly LinearWeight[]>();
 
   constructor(private readonly options: ContentOptions) {
@@ -44,14 +54,37 @@ export class TensorContent {
     this.experts = new MergedExperts(async (layer, slot) => {
       const plan = this.plans.get(layer.index)!;
       const group = groupOf(plan, plan.keptExperts[slot]!);
-      const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert);
+      const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert, backend);
       const merged = await mergeGroup(backend, group, read, { when: options.plan.rounding, dtype });
       const { steps, refit } = options;
       const reduced = refit === undefined ? merged : await refit.files.expert(layer.index, slot, merged);
       // Quantised matrices are tensors by themselves and do not ask for experts.
       if (steps === undefined || formatOf(steps.plan.steps) !== undefined) return reduced;
       return steppedExpert(steps.files, this.steppedWeights(layer, steps), layer, slot, reduced);
-    });
+    }, Object.values);
+    this.storedExperts = new MergedExperts(
+      async (layer, slot) => {
+        const plan = this.plans.get(layer.index)!;
+        const group = groupOf(plan, plan.keptExperts[slot]!);
+        const coding = this.codingOf(layer);
+        const { stored, error } = await requantiseGroup(
+          backend,
+          coding,
+          opened.checkpoint,
+          group,
+          options.plan.rounding,
+        );
+        if (error !== undefined) options.onRequantised?.(layer.index, slot, error);
+        return stored;
+      },
+      (stored) => stored.values(),
+    );
+  }
+
+  private codingOf(layer: MoeLayer): ExpertCoding {
+    const known = this.codings.get(layer) ?? codingOf(this.options.opened.checkpoint, layer.feedForward.experts);
+    this.codings.set(layer, known);
+    return known!;
   }
 
   /** The matrices of a layer that the steps changed: every expert of it asks. */
@@ -82,6 +115,16 @@ export class TensorContent {
         const expert = await this.experts.take(output.layer, slot, output.slots.length > 1);
         yield convert(output.tensor(expert), output.dtype as DType).data;
       }
+    } else if (output.kind === "stored") {
+      for (const slot of output.slots) {
+        signal?.throwIfAborted();
+        const stored = await this.storedExperts.take(output.layer, slot, output.slots.length > 1);
+        yield stored.get(output.part)!.data;
+      }
+    } else if (output.kind === "decoded") {
+      const decoded = await readWeight(checkpoint, output.weight, undefined, this.options.backend);
+      expectShape(decoded, output);
+      yield convert(decoded, output.dtype as DType).data;
     } else if (output.kind === "stepped") {
       const part = (await this.options.steps!.files.read(output.layer, output.weight)).get(output.suffix)!;
       yield convert(part, output.dtype as DType).data;
@@ -101,4 +144,16 @@ export class TensorContent {
       }
     }
   }
+}
+
+/** Codes in whole words do not tell the columns of a matrix that does not fill them. */
+function expectShape({ shape }: Tensor, { name, shape: expected }: OutputTensor): void {
+  if (shape.join() === expected.join()) return;
+  throw new ReamError(
+    "QUANTISED_PARTS",
+    `${quote(name)} is [${shape.join(", ")}], its codes fill [${expected.join(", ")}]`,
+    {
+      hint: "Such a matrix cannot be written as floats: leave out --output-dtype.",
+    },
+  );
 }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { addKey, editDtype, editExpertCount, editNoPredictions } from "../checkpoint/config-edit.js";
+import { z } from "zod";
+import { addKey, editDtype, editExpertCount, editNoPredictions, removeKey } from "../checkpoint/config-edit.js";
 import { DTYPE_BITS } from "../checkpoint/dtypes.js";
 import { buildIndex, type OutputFolder } from "../checkpoint/output.js";
 import { quantizationConfig } from "../checkpoint/quantised/quantization-config.js";
@@ -18,7 +19,9 @@ import { type OutputTensor, outputTensors, shardFiles } from "./output-layout.js
 import type { OutputTarget } from "./output-target.js";
 import type { PreparedModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
+import { journalDamaged } from "./recorded-plans.js";
 import { relay } from "./relay.js";
+import { RequantisedErrors, requantisedSchema } from "./requantised-errors.js";
 import type { RouterWork } from "./router/open-router.js";
 import { contentIdentity, type FileIdentity } from "./source-identity.js";
 import type { Split } from "./split/split.js";
@@ -27,7 +30,7 @@ import type { LayerChange, StepWork } from "./steps/layer-steps.js";
 import { steppedWeights } from "./steps/step-plan.js";
 import { TensorContent } from "./tensor-content.js";
 
-export interface WriteOptions extends OutputTarget {
+export interface WriteOptions extends Omit<OutputTarget, "requantises"> {
   readonly opened: PreparedModel;
   /** Absent in a dry run: only the sizes are told. */
   readonly output: OutputFolder | undefined;
@@ -72,22 +75,29 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
     return { type: "shard", file, done, total: after };
   };
   let identities: FileIdentity[] = [];
+  const requantised = recordedErrors(output);
   if (split === undefined) {
-    const content = new TensorContent(options);
+    const made = new RequantisedErrors();
+    const content = new TensorContent({ ...options, onRequantised: made.add.bind(made) });
     for (const [file, tensors] of files) {
       signal?.throwIfAborted();
       // A file that is there is whole: an earlier run wrote it from the same plans.
-      if (!(await output.has(file)))
-        await output.writeShard(file, content.shard(tensors), Object.fromEntries(checkpoint.metadata));
+      if (!(await output.has(file))) {
+        const record = () => recordErrors(output, made);
+        await output.writeShard(file, content.shard(tensors), Object.fromEntries(checkpoint.metadata), record);
+      }
       yield written(file);
     }
+    requantised.addAll(made.entries);
     for (const file of sources) identities.push(await contentIdentity(folder, file));
   } else {
     identities = yield* relay<CompressEvent, FileIdentity[]>((emit) => {
       const onShard = (file: string) => emit(written(file));
       return writeElsewhere(split, { plan, files: [...files.keys()], sources, onShard, signal });
     });
+    for (const file of files.keys()) requantised.addAll(await split.parts.awaitRequantised(file, signal));
   }
+  for (const layer of requantised.layers) yield { type: "requantised", ...layer };
   for (const name of checkpoint.files) {
     if (name !== "README.md") await output.copyFile(join(folder, name), name);
   }
@@ -111,6 +121,7 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
     changes,
     refits,
     routers,
+    requantised: requantised.layers,
     ...(options.observed && { observed: options.observed }),
   });
   await output.writeFile("ream.json", `${JSON.stringify(about, null, 2)}\n`);
@@ -124,6 +135,24 @@ async function allRouters(
   { plan, files }: RouterWork,
 ): Promise<NonNullable<ManifestInputs["routers"]>> {
   return { plan, layers: await Promise.all(layers.map(({ layer }) => files.report(layer))) };
+}
+
+/** What earlier runs recorded of experts that they rounded anew. Errors: JOURNAL_DAMAGED. */
+function recordedErrors(output: OutputFolder): RequantisedErrors {
+  const errors = new RequantisedErrors();
+  for (const entry of output.journal) {
+    const requantised = entry?.requantised;
+    if (requantised === undefined) continue;
+    const entries = requantisedSchema.safeParse(requantised);
+    if (!entries.success) throw journalDamaged(output, z.prettifyError(entries.error));
+    errors.addAll(entries.data);
+  }
+  return errors;
+}
+
+/** Records the errors of a file's experts before the file is there: one that is there is not made again. */
+async function recordErrors(output: OutputFolder, { entries }: RequantisedErrors): Promise<void> {
+  if (entries.length > 0) await output.append({ requantised: entries });
 }
 
 /** What the refits did to every layer. */
@@ -179,5 +208,6 @@ function editConfig(
   const { before, after } = plan.experts;
   const counted = before === after ? text : editExpertCount(text, before, after, model.configPart);
   const told = predictionLayers === "dropped" ? editNoPredictions(counted) : counted;
-  return dtype === undefined ? told : editDtype(told, dtype);
+  // Of floats alone: nothing is quantised any more.
+  return dtype === undefined ? told : editDtype(removeKey(told, "quantization_config"), dtype);
 }

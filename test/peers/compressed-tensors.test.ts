@@ -20,6 +20,7 @@ import { SafetensorsFile } from "../../src/checkpoint/safetensors.js";
 import { encodeSafetensors } from "../../src/checkpoint/safetensors-encode.js";
 import type { DType, Tensor } from "../../src/checkpoint/tensor.js";
 import { createNativeBackend } from "../../src/engine/native/native-backend.js";
+import { compress } from "../../src/pipeline/compress.js";
 import { Random } from "../../src/random.js";
 import { writeQuantised } from "../support/quantised-model.js";
 import { writeSyntheticModel } from "../support/synthetic-model.js";
@@ -114,11 +115,11 @@ describe.skipIf(!existsSync(python))("compressed-tensors", () => {
     );
 
     test.each([
-      ["awq", turnedIntegers({ storage: "awq", bits: 4, group: 32, zeroOffset: 0 })],
-      ["gptq-4", turnedIntegers({ storage: "gptq", bits: 4, group: 32, zeroOffset: 1 })],
-      ["gptq-8", turnedIntegers({ storage: "gptq", bits: 8, group: 32, zeroOffset: 1 })],
-      ["gptq_v2-4", turnedIntegers({ storage: "gptq", bits: 4, group: 32, zeroOffset: 0 })],
-      ["gptq_v2-8", turnedIntegers({ storage: "gptq", bits: 8, group: 32, zeroOffset: 0 })],
+      ["awq", turnedIntegers({ storage: "awq", bits: 4, group: 32, zeroOffset: 0, symmetric: false })],
+      ["gptq-4", turnedIntegers({ storage: "gptq", bits: 4, group: 32, zeroOffset: 1, symmetric: false })],
+      ["gptq-8", turnedIntegers({ storage: "gptq", bits: 8, group: 32, zeroOffset: 1, symmetric: false })],
+      ["gptq_v2-4", turnedIntegers({ storage: "gptq", bits: 4, group: 32, zeroOffset: 0, symmetric: false })],
+      ["gptq_v2-8", turnedIntegers({ storage: "gptq", bits: 8, group: 32, zeroOffset: 0, symmetric: false })],
     ])("weights of %s have the values that these give them", async (name, storage) => {
       const turned = await SafetensorsFile.open(join(folder, "turned.safetensors"));
       const names = [...turned.tensors.keys()].filter((key) => key.startsWith(`${name}.`));
@@ -185,4 +186,32 @@ describe.skipIf(!existsSync(python))("compressed-tensors", () => {
         .split("\n"),
     ).toEqual(names.map((name) => `${name} same`));
   });
+
+  // The quantised result of a compression, and the same with all of its experts as floats.
+  test("transformers loads what REAM makes of quantised mixtures as its decoded weights", async () => {
+    const backend = createNativeBackend({ precision: "f32", threads: 2 });
+    const source = join(folder, "mixture");
+    writeSyntheticModel(source, { layers: 2, hidden: 128, width: 256, experts: 8, topK: 2, vocabulary: 50 });
+    const tokens = join(folder, "calibration.safetensors");
+    const data = new Uint8Array(Int32Array.from({ length: 64 }, (_, i) => (7 * i) % 50).buffer);
+    writeFileSync(tokens, encodeSafetensors(new Map([["input_ids", { dtype: "I32", shape: [4, 16], data }]])));
+    const names = ["int8", "int4-g32", "fp8", "mxfp4", "fp8-deepseek"];
+    for (const name of names) {
+      const target = join(folder, `${name}-reduced`);
+      await writeQuantised(source, join(target, "whole"), name, backend);
+      const common = { tokens, experts: 6, threads: 2, precision: "f32" } as const;
+      await finish(compress({ ...common, model: join(target, "whole/quantised"), out: join(target, "quantised") }));
+      const decoded = { out: join(target, "decoded"), outputDtype: "bf16" } as const;
+      await finish(compress({ ...common, model: join(target, "quantised"), ...decoded }));
+    }
+    expect(
+      run("load", ...names.map((name) => `${name}-reduced`))
+        .trim()
+        .split("\n"),
+    ).toEqual(names.map((name) => `${name}-reduced same`));
+  });
 });
+
+async function finish(running: AsyncGenerator<unknown, unknown>): Promise<void> {
+  for (let step = await running.next(); !step.done; ) step = await running.next();
+}

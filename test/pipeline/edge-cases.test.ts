@@ -221,7 +221,12 @@ test("a journal that was tampered with is not gone on from", async () => {
   await expect(async () => {
     for await (const event of events) if (event.type === "layer") controller.abort();
   }).rejects.toThrow(/abort/i);
-  for (const line of ["null", '{"plan":null}', '{"plan":{"layer":0,"keptExperts":[0],"groups":[]}}']) {
+  for (const line of [
+    "null",
+    '{"plan":null}',
+    '{"requantised":[{"layer":-1}]}',
+    '{"plan":{"layer":0,"keptExperts":[0],"groups":[]}}',
+  ]) {
     writeFileSync(`${base.out}.partial/.ream/journal.jsonl`, `${line}\n`);
     await expect(run()).rejects.toThrow(code("JOURNAL_DAMAGED"));
   }

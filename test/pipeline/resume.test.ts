@@ -93,3 +93,20 @@ describe("an interrupted compression", () => {
     expect(outcome.stderr).toContain("RESUME_MISMATCH");
   });
 });
+
+describe("an interrupted compression of a quantised model", () => {
+  test("killed at random moments and run again, it gives the same bytes, errors of rounding included", async () => {
+    const model = join(GOLDENS, "forward/qwen3_moe-fp8");
+    const command = (out: string) => [
+      ...["compress", model, "--out", out, "--experts", "6", "--backend", "reference", "--shards", "layer"],
+      ...["--tokens", join(source, "calibration.safetensors"), "--json"],
+    ];
+    const whole = join(folder, "quantised");
+    const began = performance.now();
+    expect((await ream(command(whole))).code).toBe(0);
+    const duration = performance.now() - began;
+    expect(JSON.parse(readFileSync(join(whole, "ream.json"), "utf8")).requantised).toHaveLength(2);
+    const random = new Random(7);
+    await killRounds({ folder, command, expected: folderDigest(whole), duration, random, kills: 12 });
+  }, 600_000);
+});

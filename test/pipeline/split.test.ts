@@ -3,6 +3,7 @@ import { cp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createNativeBackend } from "../../src/engine/native/native-backend.js";
 import { observe } from "../../src/observe/observe.js";
 import { compress } from "../../src/pipeline/compress.js";
 import { follow } from "../../src/pipeline/follow.js";
@@ -13,6 +14,7 @@ import type { Part } from "../../src/pipeline/split/part.js";
 import type { CompressElsewhere } from "../../src/pipeline/split/split.js";
 import { MODEL, TEXT } from "../observe/demo-text.js";
 import { folderDigest } from "../support/folder-digest.js";
+import { writeQuantised } from "../support/quantised-model.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ream-split-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -90,6 +92,23 @@ describe("what others plan and write is, to the last byte, what one process make
     await run(split, makers(split));
     expect(folderDigest(split.out)).toEqual(folderDigest(alone.out));
   });
+});
+
+test("a quantised model, with what rounding its merged experts anew lost", async () => {
+  const model = join(folder, "fp8");
+  await writeQuantised(MODEL, model, "fp8-deepseek", createNativeBackend({ precision: "f32" }));
+  const quantised = join(model, "quantised");
+  for (const name of readdirSync(MODEL))
+    if (/token/.test(name)) await cp(join(MODEL, name), join(quantised, name), { recursive: true });
+  const seen = join(folder, "observed-fp8");
+  const text = { ...TEXT, mix: [MIX], tokenCosines: true };
+  await follow(observe({ model: quantised, ...text, out: seen }), () => undefined);
+  const [alone, split] = [0, 1].map(() => options({ model: quantised, observed: seen }));
+  await run(alone!);
+  await run(split!, makers(split!));
+  expect(folderDigest(split!.out)).toEqual(folderDigest(alone!.out));
+  const { requantised } = JSON.parse(readFileSync(join(split!.out, "ream.json"), "utf8"));
+  expect(requantised).toHaveLength(4);
 });
 
 test("what cannot be split is refused before anything is done", async () => {

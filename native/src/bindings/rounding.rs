@@ -69,6 +69,7 @@ impl Engine {
         block_rows: u32,
         block_columns: u32,
         scales_dtype: String,
+        powers_of_two: bool,
         codes: Output<u8>,
         scales: Output<u8>,
     ) -> Result<()> {
@@ -82,7 +83,7 @@ impl Engine {
         check_length(codes, &[rows, columns], "codes")?;
         let lengths = [rows.div_ceil(block.0), columns.div_ceil(block.1), scales_dtype.bytes()];
         check_length(scales, &lengths, "scales")?;
-        rounding_floats::e4m3(&self.0, source, block, scales_dtype, codes, scales);
+        rounding_floats::e4m3(&self.0, source, block, scales_dtype, powers_of_two, codes, scales);
         Ok(())
     }
 

@@ -47,6 +47,7 @@ export const MXFP4: WeightFamily = {
  */
 export const NVFP4: WeightFamily = {
   storage: "nvfp4-pack-quantized",
+  joint: true,
   codes: "weight_packed",
   shapeOf: ([rows, bytes]) => [rows, 2 * bytes],
   stored: ([rows, columns]) => [

@@ -1,3 +1,6 @@
+import type { Backend } from "../../engine/backend.js";
+import { expand } from "../../engine/reference/scaled-codes.js";
+import type { ScaledCodes } from "../../engine/scaled-codes.js";
 import { ReamError } from "../../errors.js";
 import { decode } from "../dtypes.js";
 import { quote } from "../json-scanner.js";
@@ -17,33 +20,38 @@ export function scaleGrid([rows, columns]: readonly [number, number], block: Blo
  * is a `QUANTISED_VALUE` error.
  *
  * @param name of the weight, for errors
+ * @param backend makes it faster, to the same bits
  */
-export function decodeFp8Blocks(weight: Tensor, scales: Tensor, block: BlockSize, name: string, firstRow = 0): Tensor {
+export function decodeFp8Blocks(
+  weight: Tensor,
+  scales: Tensor,
+  block: BlockSize,
+  name: string,
+  firstRow = 0,
+  backend?: Backend,
+): Tensor {
   const [rows, columns] = weight.shape as [number, number];
   const [gridRows, gridColumns] = scaleGrid([firstRow + rows, columns], block);
   if (weight.dtype !== "F8_E4M3" || weight.shape.length !== 2 || scales.shape.length !== 2)
     throw new RangeError(`${weight.dtype} [${weight.shape.join(", ")}] with scales [${scales.shape.join(", ")}]`);
   if (scales.shape[0]! < gridRows || scales.shape[1] !== gridColumns)
     throw new RangeError(`scales [${scales.shape.join(", ")}] for [${weight.shape.join(", ")}] from row ${firstRow}`);
-  const values = decode(weight);
-  const factors = decode(scales);
-  for (let row = 0; row < rows; row++) {
-    const factorRow = Math.floor((firstRow + row) / block[0]) * gridColumns;
-    for (let blockColumn = 0; blockColumn < gridColumns; blockColumn++) {
-      const factor = factors[factorRow + blockColumn]!;
-      const end = row * columns + Math.min(columns, (blockColumn + 1) * block[1]);
-      for (let i = row * columns + blockColumn * block[1]; i < end; i++) {
-        const value = values[i]! * factor;
-        values[i] = value;
-        if (!Number.isFinite(values[i]!)) throw valueError(name, firstRow + row, i % columns, weight.data[i]!, factor);
-      }
-    }
-  }
-  return { dtype: "F32", shape: weight.shape, data: new Uint8Array(values.buffer) };
+  const codes = { kind: "e4m3", codes: weight.data, rows, columns, firstRow, dtype: "F32" } as const;
+  const scaled = { ...codes, block, factors: decode(scales) };
+  const { data, finite } = backend === undefined ? expand(scaled) : backend.expand(scaled);
+  if (!finite) throw valueError(name, scaled, data);
+  return { dtype: "F32", shape: weight.shape, data };
 }
 
-function valueError(name: string, row: number, column: number, code: number, scale: number): ReamError {
-  const what = `code 0x${code.toString(16).padStart(2, "0")} with the scale ${scale} is no finite number`;
+function valueError(
+  name: string,
+  { codes, columns, firstRow, block, factors }: ScaledCodes,
+  data: Uint8Array,
+): ReamError {
+  const found = decode({ dtype: "F32", data }).findIndex((value) => !Number.isFinite(value));
+  const [row, column] = [firstRow + Math.floor(found / columns), found % columns];
+  const factor = Math.floor(row / block[0]) * Math.ceil(columns / block[1]) + Math.floor(column / block[1]);
+  const what = `code 0x${codes[found]!.toString(16).padStart(2, "0")} with the scale ${factors[factor]!} is no finite number`;
   return new ReamError("QUANTISED_VALUE", `${quote(name)}, row ${row}, column ${column}: ${what}`, {
     hint: "The checkpoint is damaged; fetch it again.",
   });

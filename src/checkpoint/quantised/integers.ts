@@ -1,8 +1,9 @@
+import type { Backend } from "../../engine/backend.js";
 import type { ScaledCodes } from "../../engine/scaled-codes.js";
 import { decode, decodeIntegers, encode } from "../dtypes.js";
-import type { DType } from "../tensor.js";
+import type { DType, Tensor } from "../tensor.js";
 import type { IntegerCodes, IntegerGrid } from "./integer-grid.js";
-import { packColumns, packedWords, packRows, unpackColumns } from "./integer-packing.js";
+import { packColumns, packedWords, packRows, unpackColumns, unpackRows } from "./integer-packing.js";
 import { assemble, expanded, expectFinite, expectRows, partOf, scalesOf } from "./parts.js";
 import type { MatrixShape, QuantisedWeight, StoredPart, WeightFamily, WeightStorage } from "./weight-format.js";
 
@@ -37,10 +38,7 @@ export function packedIntegers(integers: IntegerGrid): WeightFamily {
     refusal,
     encode(backend, weight, scaleDtype) {
       const shape = weight.shape as [number, number];
-      const refused = refusal(shape);
-      if (refused !== undefined) throw new RangeError(refused);
-      const { codes, scales, zeros } = backend.round(weight, { kind: "integers", grid: integers, scaleDtype });
-      expectFinite(scaleDtype, scales);
+      const { codes, scales, zeros } = roundedIntegers(backend, weight, integers, scaleDtype);
       return assembled(shape, scaleDtype, codes, scales, zeros);
     },
     pack(given: IntegerCodes, scaleDtype) {
@@ -71,18 +69,26 @@ export function packedIntegers(integers: IntegerGrid): WeightFamily {
  * `int-quantized` and its like: int8 `weight` `[rows, columns]` as they are, scales `[rows, groups]`, zero points int8 of
  * the same shape.
  */
-export function plainIntegers({ group, symmetric }: IntegerGrid, storage: string): WeightStorage {
+export function plainIntegers(grid: IntegerGrid, storage: string): WeightStorage {
+  const { group, symmetric } = grid;
   const groupsOf = (columns: number) => (group === undefined ? 1 : columns / group);
+  const stored: WeightStorage["stored"] = ([rows, columns], scaleDtype) => [
+    { suffix: "weight", dtype: "I8", shape: [rows, columns] },
+    { suffix: "weight_scale", dtype: scaleDtype, shape: [rows, groupsOf(columns)] },
+    ...(symmetric ? [] : [{ suffix: "weight_zero_point", dtype: "I8", shape: [rows, groupsOf(columns)] } as const]),
+  ];
   return {
     storage,
     codes: "weight",
     shapeOf: (shape) => shape,
     refusal: ([, columns]) => groupRefusal(columns, group),
-    stored: ([rows, columns], scaleDtype) => [
-      { suffix: "weight", dtype: "I8", shape: [rows, columns] },
-      { suffix: "weight_scale", dtype: scaleDtype, shape: [rows, groupsOf(columns)] },
-      ...(symmetric ? [] : [{ suffix: "weight_zero_point", dtype: "I8", shape: [rows, groupsOf(columns)] } as const]),
-    ],
+    stored,
+    encode(backend, weight, scaleDtype) {
+      const [rows, columns] = weight.shape as [number, number];
+      const { codes, scales, zeros } = roundedIntegers(backend, weight, grid, scaleDtype);
+      const data = bytesOf(unpackRows(codes, rows, columns, grid.bits));
+      return assemble(stored([rows, columns], scaleDtype), [data, scales, ...(zeros ? [bytesOf(zeros)] : [])]);
+    },
     decode(parts, [rows, columns], firstRow = 0, backend) {
       const weight = partOf(parts, "weight", "I8");
       expectRows(weight, "weight", rows, columns);
@@ -94,6 +100,15 @@ export function plainIntegers({ group, symmetric }: IntegerGrid, storage: string
       return expanded({ ...codes, block: [1, columns / groups], factors: decode(scales), zeros }, backend);
     },
   };
+}
+
+/** A matrix rounded to integers, its scales checked: a group that does not fit the columns is a `RangeError`. */
+export function roundedIntegers(backend: Backend, weight: Tensor, grid: IntegerGrid, scaleDtype: DType) {
+  const refused = groupRefusal(weight.shape[1]!, grid.group);
+  if (refused !== undefined) throw new RangeError(refused);
+  const rounded = backend.round(weight, { kind: "integers", grid, scaleDtype });
+  expectFinite(scaleDtype, rounded.scales);
+  return rounded;
 }
 
 /** Why columns are no groups of this size; undefined: they are. */
@@ -136,6 +151,10 @@ function groupsOfColumns(parts: QuantisedWeight, columns: number, groups: number
   const outside = found.find((group) => group < 0 || group >= groups);
   if (outside !== undefined) throw new RangeError(`weight_g_idx says group ${outside} of ${groups}`);
   return found;
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Int8Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function signed(data: Uint8Array): Int8Array {

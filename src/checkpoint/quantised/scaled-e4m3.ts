@@ -1,5 +1,5 @@
 import { decode } from "../dtypes.js";
-import type { DType, Tensor } from "../tensor.js";
+import type { Tensor } from "../tensor.js";
 import { type BlockSize, scaleGrid } from "./fp8-blocks.js";
 import { assemble, expanded, expectFinite, expectRows, partOf, scalesOf } from "./parts.js";
 import type { MatrixShape, WeightFamily, WeightStorage } from "./weight-format.js";
@@ -12,27 +12,59 @@ export type Sharing = "tensor" | "channel" | BlockSize;
  * the last ones partial. A value is code * scale, rounded to the dtype of the scales.
  */
 export function scaledE4m3(sharing: Sharing, storage: string): WeightStorage {
+  return e4m3(sharing, { storage, suffix: "weight_scale" });
+}
+
+/**
+ * FP8 of DeepSeek-V3: as with blocks in compressed-tensors, but that the scales are called `weight_scale_inv` and values are
+ * float32 whatever the scales are. `powersOfTwo`: scales are rounded up to powers of two (`scale_fmt` "ue8m0").
+ */
+export function fp8Blocks(block: BlockSize, powersOfTwo: boolean): WeightStorage {
+  return e4m3(block, { storage: "fp8-blocks", suffix: "weight_scale_inv", values: "F32", powersOfTwo });
+}
+
+interface E4m3Options {
+  readonly storage: string;
+  /** Of the scales. */
+  readonly suffix: string;
+  /** Dtype of the values; undefined: that of the scales. */
+  readonly values?: "F32";
+  readonly powersOfTwo?: boolean;
+}
+
+function e4m3(sharing: Sharing, { storage, suffix, values, powersOfTwo = false }: E4m3Options): WeightStorage {
+  const stored: WeightStorage["stored"] = (shape, scaleDtype) => [
+    { suffix: "weight", dtype: "F8_E4M3", shape },
+    { suffix, dtype: scaleDtype, shape: sharing === "tensor" ? [1] : scaleGrid(shape, blockOf(sharing, shape)) },
+  ];
   return {
     storage,
     codes: "weight",
     shapeOf: (shape) => shape,
-    stored: (shape, scaleDtype) => [
-      { suffix: "weight", dtype: "F8_E4M3", shape },
-      {
-        suffix: "weight_scale",
-        dtype: scaleDtype,
-        shape: sharing === "tensor" ? [1] : scaleGrid(shape, blockOf(sharing, shape)),
-      },
-    ],
+    stored,
     refusal: () => undefined,
+    encode(backend, weight, scaleDtype) {
+      const shape = weight.shape as [number, number];
+      const block = blockOf(sharing, shape);
+      const { codes, scales } = backend.round(weight, { kind: "e4m3", block, scaleDtype, powersOfTwo });
+      expectFinite(scaleDtype, scales);
+      return assemble(stored(shape, scaleDtype), [codes, scales]);
+    },
     decode(parts, [rows, columns], firstRow = 0, backend) {
       const weight = partOf(parts, "weight", "F8_E4M3");
       expectRows(weight, "weight", rows, columns);
-      const found = scalesOf(parts);
+      const found = scalesOf(parts, suffix);
       const scales = sharing === "tensor" ? onlyScale(found) : found;
       const block = blockOf(sharing, [firstRow + rows, columns]);
-      expectRows(scales, "weight_scale", ...scaleGrid([firstRow + rows, columns], block));
-      const codes = { kind: "e4m3", codes: weight.data, rows, columns, firstRow, dtype: found.dtype } as const;
+      expectRows(scales, suffix, ...scaleGrid([firstRow + rows, columns], block));
+      const codes = {
+        kind: "e4m3",
+        codes: weight.data,
+        rows,
+        columns,
+        firstRow,
+        dtype: values ?? found.dtype,
+      } as const;
       return expanded({ ...codes, block, factors: decode(scales) }, backend);
     },
   };
@@ -40,17 +72,10 @@ export function scaledE4m3(sharing: Sharing, storage: string): WeightStorage {
 
 /** E4M3 to write. Without a scheme for inputs compressed-tensors calls it `naive-quantized`. */
 export function roundedE4m3(sharing: "channel" | BlockSize): WeightFamily {
-  const storage = scaledE4m3(sharing, "naive-quantized");
   const named = { num_bits: 8, type: "float", symmetric: true };
   const block = sharing !== "channel";
   return {
-    ...storage,
-    encode(backend, weight, scaleDtype: DType) {
-      const shape = weight.shape as [number, number];
-      const { codes, scales } = backend.round(weight, { kind: "e4m3", block: blockOf(sharing, shape), scaleDtype });
-      expectFinite(scaleDtype, scales);
-      return assemble(storage.stored(shape, scaleDtype), [codes, scales]);
-    },
+    ...scaledE4m3(sharing, "naive-quantized"),
     weights: {
       ...{ ...named, group_size: null, strategy: block ? "block" : "channel" },
       ...(block ? { block_structure: sharing } : {}),

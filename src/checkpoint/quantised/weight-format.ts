@@ -34,9 +34,9 @@ export interface StoredPart {
 /** The tensors of a matrix by their suffix. */
 export type QuantisedWeight = ReadonlyMap<string, Tensor>;
 
-/** A way to store matrices that compressed-tensors defines. */
+/** A way to store matrices. */
 export interface WeightStorage {
-  /** Its name there. */
+  /** Its name, in compressed-tensors where that has it. */
   readonly storage: string;
   /** The part that holds the codes: a row of it is a row of the matrix, unless `turned`. */
   readonly codes: string;
@@ -57,6 +57,17 @@ export interface WeightStorage {
    * not fit are a `RangeError`, values that are not finite `QUANTISED_VALUE`. A backend makes it faster.
    */
   decode(parts: QuantisedWeight, shape: MatrixShape, firstRow?: number, backend?: Backend): Tensor;
+  /**
+   * A matrix `[rows, columns]` of any float dtype, rounded to nearest. Values that are not finite are `NOT_FINITE`.
+   *
+   * @param largest greatest magnitude of all matrices that a server joins to one, where `joint`. Undefined: that of this one.
+   */
+  encode(backend: Backend, weight: Tensor, scaleDtype: DType, largest?: number): QuantisedWeight;
+  /**
+   * Whether a matrix has a scale of its own besides others, which servers want to be the same for what they join: gate and
+   * up; q, k and v.
+   */
+  readonly joint?: boolean;
 }
 
 /** A format that matrices can be written in. */
@@ -64,13 +75,6 @@ export interface WeightFormat extends WeightStorage {
   readonly name: WeightFormatName;
   /** For people, in a line. */
   readonly about: string;
-  /**
-   * A matrix `[rows, columns]` of any float dtype, rounded to nearest. Values that are not finite are `NOT_FINITE`.
-   *
-   * @param largest greatest magnitude of all matrices that a server joins to one (gate and up; q, k and v): NVFP4 then has
-   *   a global scale that is the same for all. Undefined: that of this matrix.
-   */
-  encode(backend: Backend, weight: Tensor, scaleDtype: DType, largest?: number): QuantisedWeight;
   /** What transformers 5.23 makes wrong of experts in this format, which it joins. */
   readonly caution?: string;
   /** The grid of a format of integers. */

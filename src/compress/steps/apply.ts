@@ -93,8 +93,7 @@ function quantise(
   }: StepOptions & { readonly scaleDtype: DType; readonly joined: readonly Tensor[] },
 ): QuantisedWeight {
   if (solver === "nearest" || inputs === undefined) {
-    // Only this format has a scale of the whole matrix, which servers want to be the same for what they join.
-    const largest = format.name === "nvfp4" ? Math.max(...joined.map((one) => backend.largest(one))) : undefined;
+    const largest = format.joint ? Math.max(...joined.map((one) => backend.largest(one))) : undefined;
     return format.encode(backend, weight, scaleDtype, largest);
   }
   const factor = inputs.factor({ damping, activationOrder });

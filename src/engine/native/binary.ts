@@ -237,6 +237,7 @@ export interface Engine {
     blockRows: number,
     blockColumns: number,
     scalesDtype: string,
+    powersOfTwo: boolean,
     codes: Uint8Array,
     scales: Uint8Array,
   ): void;

@@ -30,11 +30,11 @@ export function roundingOperations(engine: Engine): Pick<Backend, "largest" | "r
         return { codes, scales, zeros: symmetric ? undefined : zeros };
       }
       if (rounding.kind === "e4m3") {
-        const { block, scaleDtype } = rounding;
+        const { block, scaleDtype, powersOfTwo = false } = rounding;
         const [gridRows, gridColumns] = scaleGrid([rows, columns], block);
         const codes = new Uint8Array(rows * columns);
         const scales = new Uint8Array(gridRows * gridColumns * bytesPerElement(scaleDtype));
-        checked(() => engine.roundE4M3(...source, ...block, scaleDtype, codes, scales));
+        checked(() => engine.roundE4M3(...source, ...block, scaleDtype, powersOfTwo, codes, scales));
         return { codes, scales };
       }
       const globalScale = rounding.kind === "nvfp4" ? rounding.globalScale : undefined;

@@ -1,6 +1,6 @@
 import { decode, encode } from "../../checkpoint/dtypes.js";
 import { e2m1Code, NVFP4_GROUP } from "../../checkpoint/quantised/e2m1.js";
-import { type BlockSize, scaleGrid } from "../../checkpoint/quantised/fp8-blocks.js";
+import { scaleGrid } from "../../checkpoint/quantised/fp8-blocks.js";
 import { codeOf, gridOfRange, type IntegerGrid, scaleOf } from "../../checkpoint/quantised/integer-grid.js";
 import { packRows } from "../../checkpoint/quantised/integer-packing.js";
 import { MXFP4_GROUP } from "../../checkpoint/quantised/mxfp4.js";
@@ -16,7 +16,7 @@ export function round(weight: Tensor, rounding: Rounding): RoundedMatrix {
     case "integers":
       return integers(values, rows, columns, rounding.grid, rounding.scaleDtype);
     case "e4m3":
-      return e4m3(values, rows, columns, rounding.block, rounding.scaleDtype);
+      return e4m3(values, rows, columns, rounding);
     case "mxfp4":
       return halves(values, columns, MXFP4_GROUP, (largest) => {
         const exponent = mxfp4Exponent(largest);
@@ -62,15 +62,30 @@ function integers(values: Float32Array, rows: number, columns: number, grid: Int
   };
 }
 
-function e4m3(values: Float32Array, rows: number, columns: number, block: BlockSize, dtype: DType): RoundedMatrix {
+function e4m3(
+  values: Float32Array,
+  rows: number,
+  columns: number,
+  { block, scaleDtype: dtype, powersOfTwo = false }: Rounding & { readonly kind: "e4m3" },
+): RoundedMatrix {
   const [gridRows, gridColumns] = scaleGrid([rows, columns], block);
   const scales = new Float32Array(gridRows * gridColumns);
   const blockOf = (i: number) =>
     Math.floor(Math.floor(i / columns) / block[0]) * gridColumns + Math.floor((i % columns) / block[1]);
   for (const [i, value] of values.entries()) scales[blockOf(i)] = greatest(scales[blockOf(i)]!, Math.abs(value));
-  for (const [i, magnitude] of scales.entries()) scales[i] = scaleOf(magnitude, 448, dtype);
+  for (const [i, magnitude] of scales.entries()) {
+    const scale = scaleOf(magnitude, 448, dtype);
+    scales[i] = powersOfTwo ? powerOfTwoAbove(scale) : scale;
+  }
   const scaled = values.map((value, i) => Math.max(-448, Math.min(448, Math.fround(value / scales[blockOf(i)]!))));
   return { codes: encode("F8_E4M3", scaled), scales: encode(dtype, scales) };
+}
+
+/** The smallest power of two that is not less than a positive number; itself where it is not finite. */
+function powerOfTwoAbove(value: number): number {
+  if (!Number.isFinite(value)) return value;
+  const power = 2 ** Math.floor(Math.log2(value));
+  return power < value ? 2 * power : power;
 }
 
 /** E2M1 codes and a byte of scale for each group; `scaleOfGroup` makes the byte, and what it means, of a magnitude. */

@@ -16,6 +16,7 @@ import { parseOptions } from "../parse-options.js";
 import { type PreparedModel, prepareModel } from "../prediction-layers.js";
 import { refuseSource } from "../refuse-source.js";
 import { relay } from "../relay.js";
+import { RequantisedErrors } from "../requantised-errors.js";
 import { contentIdentity } from "../source-identity.js";
 import { TensorContent } from "../tensor-content.js";
 import type { Part } from "./part.js";
@@ -104,18 +105,21 @@ async function* makeShard(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<CompressEvent, void> {
   const { checkpoint, model, omitted } = opened;
-  const { dtype, mergedDtype, shards } = outputTarget(options, backend);
+  const { dtype, mergedDtype, shards } = outputTarget(options, backend, model);
   const tensors = shardFiles(outputTensors(checkpoint, model, kept, dtype, { omitted }), model, shards).get(file);
   if (tensors === undefined) throw new TypeError(`the output has no file ${file}`);
   const layers = new Set(
     tensors.flatMap((tensor) => {
-      if (tensor.kind === "copy") return [];
+      if (tensor.kind === "copy" || tensor.kind === "decoded") return [];
       return [typeof tensor.layer === "number" ? tensor.layer : tensor.layer.index];
     }),
   );
   const plans: LayerPlan[] = [];
   for (const layer of layers) plans.push((await parts.awaitPlan(layer, signal)).plan);
-  const content = new TensorContent({ opened, plan: { layers: plans, rounding }, backend, mergedDtype, signal });
+  const requantised = new RequantisedErrors();
+  const onRequantised = requantised.add.bind(requantised);
+  const plan = { layers: plans, rounding };
+  const content = new TensorContent({ opened, plan, backend, mergedDtype, onRequantised, signal });
   const total = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
   let done = 0;
   yield* relay<CompressEvent, void>((emit) => {
@@ -123,6 +127,6 @@ async function* makeShard(
       done += bytes;
       emit({ type: "shard", file, done, total });
     });
-    return parts.writeShard(file, shard, Object.fromEntries(checkpoint.metadata));
+    return parts.writeShard(file, shard, Object.fromEntries(checkpoint.metadata), requantised);
   });
 }

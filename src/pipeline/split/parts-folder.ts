@@ -14,6 +14,7 @@ import { exists } from "../../observe/partial.js";
 import { sha256 } from "../../sha256.js";
 import { fingerprintOf, type OutputIdentity } from "../output-identity.js";
 import { checkRecorded } from "../recorded-plans.js";
+import { type RequantisedEntries, type RequantisedErrors, requantisedSchema } from "../requantised-errors.js";
 import type { FileIdentity } from "../source-identity.js";
 import type { Part } from "./part.js";
 import { decodeRecord, encodeRecord } from "./record.js";
@@ -115,12 +116,28 @@ export class PartsFolder {
     for (const file of files) await mkdir(dirname(this.shardPath(file)), { recursive: true });
   }
 
+  /** @param requantised what rounding its experts anew lost, known when they have been written; recorded first */
   async writeShard(
     file: string,
     tensors: readonly ShardTensor[],
     metadata: Readonly<Record<string, string>>,
+    requantised: RequantisedErrors,
   ): Promise<void> {
-    await this.place(this.shardPath(file), (handle) => writeTensors(handle, tensors, metadata));
+    await this.place(this.shardPath(file), async (handle) => {
+      await writeTensors(handle, tensors, metadata);
+      await this.write(requantisedName(file), { entries: requantised.entries });
+    });
+  }
+
+  /** What rounding the experts of a shard anew lost, where somebody has written it. Errors: PART_DAMAGED, PART_MISSING. */
+  awaitRequantised(file: string, signal?: AbortSignal): Promise<RequantisedEntries> {
+    const name = requantisedName(file);
+    const look = () =>
+      this.read(name, (value, fail) => {
+        const found = z.object({ entries: requantisedSchema }).safeParse(value);
+        return found.success ? found.data.entries : fail(z.prettifyError(found.error));
+      });
+    return visible(look, join(this.folder, name), signal);
   }
 
   private readIdentity(file: string): Promise<FileIdentity | undefined> {
@@ -175,6 +192,11 @@ export class PartsFolder {
 
 function planName(layer: number): string {
   return `layer-${String(layer).padStart(5, "0")}.json`;
+}
+
+/** By digest, as `identityName`. */
+function requantisedName(file: string): string {
+  return `requantised-${sha256(file)}.json`;
 }
 
 /** By digest, for a name may be as long as the file system allows. */

@@ -1,0 +1,62 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import { decode } from "../checkpoint/dtypes.js";
+import { mergeGroup } from "../compress/merge.js";
+import { type Group, isMerged } from "../compress/plan.js";
+import type { Settings } from "../compress/settings.js";
+import { addShares, type Share } from "../compress/steps/step-error.js";
+import type { Backend, ExpertTensors } from "../engine/backend.js";
+import type { ExpertCoding, StoredExpert } from "../model/expert-coding.js";
+import { EXPERT_PARTS } from "../model/expert-storage.js";
+
+/** What became of a group of quantised experts. */
+export interface RequantisedExpert {
+  readonly stored: StoredExpert;
+  /** What rounding the merged weights anew lost, as a share of their squares; undefined: nothing was merged. */
+  readonly error: Share | undefined;
+}
+
+/** What rounding the merged experts of a layer anew lost. */
+export interface LayerRequantised {
+  readonly layer: number;
+  /** Experts that were merged; all others keep their bytes. */
+  readonly experts: number;
+  readonly error: Share;
+}
+
+/**
+ * A group of quantised experts as one: its centroid byte for byte where nothing is merged, else the members' values merged in
+ * float32 and rounded to nearest in the form that they were stored in.
+ *
+ * @param values those of an expert, where they are in memory
+ */
+export async function requantiseGroup(
+  backend: Backend,
+  coding: ExpertCoding,
+  checkpoint: Checkpoint,
+  group: Group,
+  when: Settings["rounding"],
+  values?: (expert: number) => ExpertTensors,
+): Promise<RequantisedExpert> {
+  const [centroid] = group.members;
+  if (!isMerged(group)) return { stored: await coding.read(checkpoint, centroid!), error: undefined };
+  const members = await Promise.all(group.members.map((expert) => coding.read(checkpoint, expert)));
+  const read = (expert: number) => values?.(expert) ?? coding.decode(members[group.members.indexOf(expert)]!, backend);
+  const merged = await mergeGroup(backend, group, read, { when, dtype: "F32" });
+  const stored = coding.encode(backend, merged, members);
+  return { stored, error: errorOf(merged, coding.decode(stored, backend)) };
+}
+
+/** Squared differences of all matrices, of the squares before. */
+function errorOf(before: ExpertTensors, after: ExpertTensors): Share {
+  const shares = EXPERT_PARTS.flatMap((part) => {
+    if (before[part] === undefined) return [];
+    const [old, now] = [decode(before[part]), decode(after[part]!)];
+    let [lost, of] = [0, 0];
+    for (let i = 0; i < old.length; i++) {
+      lost += (old[i]! - now[i]!) ** 2;
+      of += old[i]! ** 2;
+    }
+    return [{ lost, of }];
+  });
+  return shares.reduce(addShares);
+}
