@@ -55,7 +55,7 @@ export class LayerRouterFit {
     this.split = splitTokens(batches, routerTokens(moe.experts.hidden), work.plan.seed);
     const heldOut = this.split.rows - this.split.fitted;
     if (heldOut === 0) {
-      throw new ReamError("RECONSTRUCT_TOKENS", "one sequence of calibration text is too few to fit routers", {
+      throw new ReamError("ROUTER_TOKENS", "one sequence of calibration text is too few to fit routers", {
         where: "--router-calibration",
         hint: "Give more text: some sequences are held out, to tell which router is better.",
       });
