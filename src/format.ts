@@ -28,6 +28,12 @@ export function formatCount(value: number): string {
   return Math.round(value).toLocaleString("en");
 }
 
+/** Parameters as people name models by them: `30.5 billion`; below a million all digits. */
+export function formatParameters(value: number): string {
+  const [unit, name] = value >= 999.5e9 ? [1e12, "trillion"] : value >= 999.5e6 ? [1e9, "billion"] : [1e6, "million"];
+  return value < 1e6 ? formatCount(value) : `${Number((value / unit).toPrecision(3))} ${name}`;
+}
+
 /** A share from 0 to 1 as whole percent; 100 % only when nothing is left. */
 export function formatShare(share: number): string {
   return `${Math.min(share < 1 ? 99 : 100, Math.round(share * 100))} %`;

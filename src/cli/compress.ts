@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { isMerged, type Plan, planDigest } from "../compress/plan.js";
+import { type BlockPlan, blockPlans, isMerged, type Plan, planDigest } from "../compress/plan.js";
 import { METHODS } from "../compress/settings.js";
 import { formatBytes, formatDuration } from "../format.js";
 import { type CompressResult, compress } from "../pipeline/compress.js";
@@ -120,18 +120,23 @@ function outcome(model: string, result: CompressResult, seconds: number): Outcom
 
 /** Experts of all layers that changed another one, and those that are gone without a trace. */
 function countMembers(plan: Plan): { absorbed: number; dropped: number } {
-  const groups = plan.layers.flatMap((layer) => layer.groups);
+  const blocks = blockPlans(plan);
+  const groups = blocks.flatMap((block) => block.groups);
   const absorbed = groups.filter(isMerged).reduce((sum, { members }) => sum + members.length - 1, 0);
-  const gone = plan.layers.reduce((sum, { keptExperts }) => sum + plan.experts.before - keptExperts.length, 0);
+  const gone = blocks.reduce((sum, { keptExperts }) => sum + plan.experts.before - keptExperts.length, 0);
   return { absorbed, dropped: gone - absorbed };
 }
 
 /** The plan without its permutations, which are in the checkpoint already. */
 function summarise(plan: Plan) {
-  const layers = plan.layers.map(({ layer, keptExperts, groups }) => ({
-    layer,
+  const brief = ({ keptExperts, groups }: BlockPlan) => ({
     keptExperts,
     groups: groups.map(({ members, weights }) => ({ members, weights })),
+  });
+  const layers = plan.layers.map(({ layer, attention, ...feedForward }) => ({
+    layer,
+    ...brief(feedForward),
+    ...(attention && { attention: brief(attention) }),
   }));
   return { ...plan, digest: planDigest(plan.layers), layers };
 }

@@ -36,6 +36,8 @@ export interface ExpertStorage {
   readonly biased?: boolean;
   /** Whether engines read the family's experts in one tensor only, which weight formats do not have. */
   readonly together?: boolean;
+  /** How they lie in tensors, for people. */
+  readonly form: string;
   /** Names of all tensors that hold routed experts. */
   readonly names: readonly string[];
   /**
@@ -92,6 +94,7 @@ export function separateExperts(options: {
     count,
     width,
     hidden,
+    form: "one tensor for each expert and matrix",
     names: Array.from({ length: count }, (_, e) => parts.map((part) => name(e, part))).flat(),
     parts,
     matrixName: name,

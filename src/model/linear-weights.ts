@@ -32,9 +32,10 @@ export interface LinearWeight {
  * - the projections of the delta rule, Kimi Delta Attention and Mamba that make gates, decays and time steps through a small
  *   vector or one number for each head: a decay is multiplied over all tokens, so that its error grows with the context,
  *   and they are small;
- * - the stacked experts of a mixture of attention (JetMoE): no format stores them and the family is not compressed.
+ * - the stacked experts of a mixture of attention (JetMoE): no format stores them.
  *
- * Two projections that are rows of one tensor (query and gate of Qwen3-Next, keys and values of JetMoE) are one matrix. The
+ * Two projections that are rows of one tensor (query and gate of Qwen3-Next, keys and values of JetMoE, gate and up of
+ * Granite's shared expert) are one matrix. The
  * keys' and values' matrix of latent attention is one as well: some engines absorb it into query and output, but all of them
  * read it as the projection that it is stored as.
  */
@@ -58,7 +59,7 @@ function linear(part: LinearPart, { weight, shape }: Projection): LinearWeight {
 }
 
 function block(part: LinearPart, { gate, up, down }: Omit<DenseDescription, "kind">): LinearWeight[] {
-  return [...(gate === undefined ? [] : [gate]), up, down].map((one) => linear(part, one));
+  return once([...(gate === undefined ? [] : [gate]), up, down]).map((one) => linear(part, one));
 }
 
 /** The first projection of each tensor. */
@@ -75,7 +76,7 @@ function mixerProjections(mixer: MixerDescription): Projection[] {
     case "latent-attention": {
       const { query, latent, keyValue, output } = mixer;
       const queries = "weight" in query ? [query] : [query.down, query.up];
-      return [...queries, latent, keyValue, output];
+      return [...queries, latent, keyValue, ...(mixer.gate === undefined ? [] : [mixer.gate]), output];
     }
     case "mixture-of-attention":
       return [mixer.key, mixer.value];
@@ -83,7 +84,7 @@ function mixerProjections(mixer: MixerDescription): Projection[] {
     case "linear-attention":
       return [mixer.queryKeyValue, mixer.gate, mixer.output];
     case "channel-delta-rule":
-      return [mixer.query, mixer.key, mixer.value, mixer.output];
+      return [mixer.query, mixer.key, mixer.value, ...(mixer.gate.length === 1 ? mixer.gate : []), mixer.output];
     case "none":
       return [];
     case "mamba":

@@ -22,7 +22,8 @@ export type Quantisation =
 
 export type QuantisationMethod = Quantisation["method"];
 
-const DEFAULT_BLOCK = [128, 128] as const;
+/** Block size of FP8 where the config tells none. */
+export const DEFAULT_BLOCK = [128, 128] as const;
 
 const known = new WeakMap<JsonObject, Quantisation>();
 
@@ -38,8 +39,7 @@ export function quantisationOf({ config }: { readonly config: JsonObject }): Qua
  * that are not known are `QUANTISED_SOURCE`.
  */
 export function readQuantisation(config: ConfigReader): Quantisation | undefined {
-  const key = "quantization_config";
-  const quantised = config.object(key) ?? config.object("text_config")?.object(key);
+  const quantised = quantisationConfig(config);
   if (quantised === undefined) return undefined;
   const method = quantised.values.quant_method;
   if (method === "mxfp4") return { method: "mxfp4" };
@@ -60,6 +60,12 @@ export function readQuantisation(config: ConfigReader): Quantisation | undefined
   );
 }
 
+/** The object `quantization_config` of a config.json, where there is one. */
+export function quantisationConfig(config: ConfigReader): ConfigReader | undefined {
+  const key = "quantization_config";
+  return config.object(key) ?? config.object("text_config")?.object(key);
+}
+
 function readBlock(quantised: ConfigReader): BlockSize {
   const given = quantised.integers("weight_block_size");
   if (given.length === 0) return DEFAULT_BLOCK;
@@ -71,7 +77,10 @@ function readBlock(quantised: ConfigReader): BlockSize {
 }
 
 /** Numbers of the model that a stored tensor holds: scales are none, a byte of MXFP4 is two. */
-export function storedNumbers({ name, shape }: TensorInfo, quantisation: Quantisation | undefined): number {
+export function storedNumbers(
+  { name, shape }: Pick<TensorInfo, "name" | "shape">,
+  quantisation: Quantisation | undefined,
+): number {
   const elements = product(shape);
   if (quantisation === undefined) return elements;
   if (quantisation.method === "fp8-blocks") return name.endsWith("_scale_inv") ? 0 : elements;

@@ -74,12 +74,17 @@ export function expectWeight(checkpoint: Checkpoint, name: string, shape: readon
   scalesOf(checkpoint, name);
 }
 
-/** Bytes of a tensor and of its scales and other parts. */
-export function weightBytes(checkpoint: Checkpoint, name: string): number {
+/** Names of the tensors that a weight is stored as: its own, its scales and other parts. */
+export function storedNames(checkpoint: Checkpoint, name: string): string[] {
   const stored = partsOf(checkpoint, name);
   const names = stored === undefined ? [name, scaleName(name)] : partNames(checkpoint, stored);
   checkpoint.info(names[0]!);
-  return names.reduce((sum, part) => sum + (checkpoint.tensors.get(part)?.bytes ?? 0), 0);
+  return names.filter((part) => checkpoint.tensors.has(part));
+}
+
+/** Bytes of a tensor and of its scales and other parts. */
+export function weightBytes(checkpoint: Checkpoint, name: string): number {
+  return storedNames(checkpoint, name).reduce((sum, part) => sum + checkpoint.info(part).bytes, 0);
 }
 
 /** Numbers of a weight. */

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
 import { refuseExisting } from "../checkpoint/output-checks.js";
+import { attentionNotes } from "../compress/attention-plan.js";
 import { checkRoom } from "../compress/group.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";
 import { pickSettings, resolveSettings, type Settings } from "../compress/settings.js";
@@ -31,7 +32,7 @@ import type { RefitWork } from "./reconstruct/open-refit.js";
 import { planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
 import { planEntries, recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
-import { refuseChanges, refuseSource } from "./refuse-source.js";
+import { refuseChanges } from "./refuse-source.js";
 import { relay } from "./relay.js";
 import type { RouterWork } from "./router/open-router.js";
 import { checkRouters, planRouter, type RouterPlan } from "./router/router-plan.js";
@@ -82,7 +83,6 @@ export async function* compress(
   const router = planRouter(options, elsewhere !== undefined);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
-    refuseSource(opened);
     refuseChanges(options, opened);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
@@ -114,7 +114,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const settings = resolveSettings(options.method, pickSettings(options));
   const kept = checkExperts(options.experts, expertLimits(model));
   checkRoom(model.experts, kept, settings);
-  const notes: string[] = [];
+  const notes = [...attentionNotes(model, settings)];
   const backend = openBackend(options, opened, (note) => notes.push(note));
   const calibration = yield* calibrate(options, opened, notes, signal);
   const traces: LayerTrace[] = [];

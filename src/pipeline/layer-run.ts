@@ -1,14 +1,21 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Aligner } from "../compress/align.js";
-import { mergeGroup, pickRouter } from "../compress/merge.js";
+import { AttentionObserver } from "../compress/attention-plan.js";
+import { mergeGroup, pickRouter, reduceBlock } from "../compress/merge.js";
 import { LayerObserver } from "../compress/observer.js";
-import { groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
+import { type BlockPlan, groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
 import { samplingError } from "../compress/sampling-error.js";
 import type { InputSums } from "../compress/steps/input-sums.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { ExpertTensors } from "../engine/backend.js";
-import { isMoe, type LayerDescription, type MoeLayer } from "../model/description.js";
+import {
+  attentionExperts,
+  isMoe,
+  type LayerDescription,
+  type MoeLayer,
+  type RoutedExperts,
+} from "../model/description.js";
 import { codingOf, type ExpertCoding } from "../model/expert-coding.js";
 import type { ExpertPart } from "../model/expert-storage.js";
 import { Layer, type MoeInput, type TokenBatch } from "../model/layer.js";
@@ -54,6 +61,8 @@ export class LayerRun {
   /** What is done to the layer's matrices; undefined: nothing. */
   private readonly steps: LayerSteps | undefined;
   private layer: Layer | undefined;
+  /** What is left of the attention's experts, where they were reduced. */
+  private attention: MoeTensors | undefined;
 
   constructor(
     private readonly options: LayerLoopOptions,
@@ -76,9 +85,10 @@ export class LayerRun {
     try {
       const restored = this.steps !== undefined && (await this.steps.done);
       if (restored) await this.steps!.restore();
+      const attention = yield* this.reduceAttention(known);
       await this.load();
       if (!restored) yield* this.changeMixer();
-      if (isMoe(this.description)) return yield* this.moe(this.description, known, restored);
+      if (isMoe(this.description)) return yield* this.moe(this.description, attention, known, restored);
       yield* this.dense(restored);
       return undefined;
     } finally {
@@ -101,7 +111,41 @@ export class LayerRun {
     });
   }
 
-  private async *moe(description: MoeLayer, known: LayerPlan | undefined, restored: boolean) {
+  /** The plan of the attention's experts, where it has some. In sequential runs the layer has the reduced ones from now on. */
+  private async *reduceAttention(known: LayerPlan | undefined): AsyncGenerator<CompressEvent, BlockPlan | undefined> {
+    const mixture = attentionExperts(this.description);
+    if (mixture === undefined) return undefined;
+    const { checkpoint, backend, settings, mergedDtype } = this.options;
+    const plan = known?.attention ?? (yield* this.planAttention(mixture));
+    if (settings.sequential) {
+      const rounding = { when: settings.rounding, dtype: mergedDtype };
+      this.attention = await reduceBlock(backend, await readMoe(checkpoint, mixture), plan, rounding);
+    }
+    return plan;
+  }
+
+  private async *planAttention(mixture: RoutedExperts): AsyncGenerator<CompressEvent, BlockPlan> {
+    const { backend, settings, kept } = this.options;
+    const observer = new AttentionObserver(backend, mixture, settings);
+    let mask: TokenBatch["mask"];
+    const layer = await this.open({ attentionTap: (x, routed) => observer.add(x, routed, mask) });
+    try {
+      yield* this.eachBatch("attention", (batch, index) => {
+        mask = batch.mask;
+        layer.mix(this.hidden[index]!, batch);
+      });
+    } finally {
+      layer.dispose();
+    }
+    return observer.plan({ layer: this.description.index, kept, pause: this.pause });
+  }
+
+  private async *moe(
+    description: MoeLayer,
+    attention: BlockPlan | undefined,
+    known: LayerPlan | undefined,
+    restored: boolean,
+  ) {
     const { checkpoint, backend, settings, onPlan } = this.options;
     const tensors = await readMoe(checkpoint, description.feedForward, backend);
     const { sequential } = settings;
@@ -113,7 +157,8 @@ export class LayerRun {
       const block = new MoeBlock(backend, description.feedForward, tensors);
       try {
         if (plan === undefined) {
-          plan = yield* this.observeAndPlan(block, tensors, watching);
+          const own = yield* this.observeAndPlan(block, tensors, watching);
+          plan = attention === undefined ? own : { ...own, attention };
           await onPlan(plan);
         } else if (sequential) {
           yield* this.eachBatch("observe", (batch, index) => {
@@ -169,10 +214,7 @@ export class LayerRun {
     yield this.progress("plan");
     await nextTurn();
     const trace = onTrace && new LayerTrace(this.description.index, block.experts.count, settings);
-    const pause = async () => {
-      this.options.signal?.throwIfAborted();
-      await nextTurn();
-    };
+    const { pause } = this;
     const observed = observer.finish(tensors);
     const routerGroups = block.description.router.groups?.count ?? 1;
     const chosen = await chooser?.choose(observer, observed, pause);
@@ -359,9 +401,10 @@ export class LayerRun {
 
   /** Which tokens the reduced router sends to each kept expert. */
   private async expertInputs({ feedForward }: MoeLayer, tensors: MoeTensors, plan: LayerPlan): Promise<ExpertInputs> {
-    const { backend, batches, model } = this.options;
+    const { backend, batches } = this.options;
     const router = routerWeights(backend, await this.router(tensors, plan));
-    const rows = new RoutedRows(plan.keptExperts.length, this.hidden, model.hiddenSize);
+    const size = this.hidden[0]!.length / batches[0]!.ids.length;
+    const rows = new RoutedRows(plan.keptExperts.length, this.hidden, size);
     try {
       for (const [index, { mask }] of batches.entries()) {
         const { router: x } = this.moeInput(this.hidden[index]!);
@@ -405,8 +448,14 @@ export class LayerRun {
     return Layer.load(checkpoint, model, this.description.index, backend, {
       ...changes,
       replaced: this.steps?.replaced,
+      attention: this.attention,
     });
   }
+
+  private readonly pause = async () => {
+    this.options.signal?.throwIfAborted();
+    await nextTurn();
+  };
 
   private async *eachBatch(phase: Phase, work: (batch: TokenBatch, index: number) => void) {
     let done = 0;

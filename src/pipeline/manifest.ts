@@ -1,5 +1,5 @@
 import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
-import { type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
+import { type BlockPlan, type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
 import { relative } from "../compress/reconstruct/refit.js";
 import type { RefitErrors } from "../compress/reconstruct/residuals.js";
 import type { Settings } from "../compress/settings.js";
@@ -151,13 +151,16 @@ function describeRequantised({ model, outputDtype, requantised = [] }: ManifestI
 }
 
 /** Permutations are long; their digest is enough to compare two runs. */
-function withoutPermutations(layer: LayerPlan) {
+function withoutPermutations({ layer, attention, ...feedForward }: LayerPlan) {
+  return { layer, ...describeBlock(feedForward), ...(attention && { attention: describeBlock(attention) }) };
+}
+
+function describeBlock({ keptExperts, superExperts, choice, groups }: BlockPlan) {
   return {
-    layer: layer.layer,
-    keptExperts: layer.keptExperts,
-    ...(layer.superExperts && { superExperts: layer.superExperts }),
-    ...(layer.choice && { choice: layer.choice }),
-    groups: layer.groups.map(({ members, weights, permutations }) => ({
+    keptExperts,
+    ...(superExperts && { superExperts }),
+    ...(choice && { choice }),
+    groups: groups.map(({ members, weights, permutations }) => ({
       members,
       weights,
       ...(Object.keys(permutations).length > 0 && {

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { isMerged, type Plan } from "../compress/plan.js";
+import { blockPlans, isMerged, type Plan } from "../compress/plan.js";
 import type { ModelDescription } from "../model/description.js";
 import type { OpenedModel } from "./open-model.js";
 import type { StepPlan } from "./steps/step-plan.js";
@@ -16,7 +16,8 @@ export function modelCard(
 ): string {
   const { before, after } = plan.experts;
   const then = steps?.steps.map(({ text }) => text) ?? [];
-  const pruned = !plan.layers.some(({ groups }) => groups.some(isMerged));
+  const pruned = !blockPlans(plan).some(({ groups }) => groups.some(isMerged));
+  const attention = plan.layers.some((layer) => layer.attention !== undefined);
   const reduced = after !== before || steps === undefined;
   const tags = [...(reduced ? [pruned ? "pruned" : "merged", plan.method] : []), ...then];
   const mix = calibration?.domains.map(({ name, sequences }) => `${name}: ${sequences} sequences`).join(", ");
@@ -34,7 +35,7 @@ export function modelCard(
     "",
     ...(reduced
       ? [
-          `The routed experts of every Mixture-of-Experts layer were ${pruned ? "pruned" : "merged"} from ${before} to ${after} ` +
+          `The routed experts of every Mixture-of-Experts layer${attention ? ", those of its attention too," : ""} were ${pruned ? "pruned" : "merged"} from ${before} to ${after} ` +
             `by the method \`${plan.method}\` of [ream-moe](https://www.npmjs.com/package/ream-moe). Each token still uses ${model.topK} experts. ` +
             "The model loads like the original.",
           "",

@@ -28,7 +28,7 @@ export async function prepareModel(options: ResolvedCompressOptions, opened: Ope
   const { checkpoint, model } = opened;
   const names = predictionTensors(checkpoint, model);
   const common = { ...opened, predictions: [], omitted: new Set<string>(), notes: [] };
-  if (!names.some((name) => /\bexperts\b/.test(name))) return { ...common, predictionLayers: undefined };
+  if (!names.some((name) => /\b(experts|moe)\b/.test(name))) return { ...common, predictionLayers: undefined };
   const { predictionLayers: wanted } = options;
   if (wanted === "drop") {
     const notes = [`${names.length} tensors of layers for multi-token prediction are dropped.`];
@@ -79,7 +79,7 @@ async function obstacleOf(
 }
 
 /** Names of tensors of the layers: they lie behind the decoder's last one, or under `mtp.`. */
-function predictionTensors(checkpoint: Checkpoint, { layers }: ModelDescription): string[] {
+export function predictionTensors(checkpoint: Checkpoint, { layers }: ModelDescription): string[] {
   const stack = layers[0]!.prefix.slice(0, -"0.".length);
   return [...checkpoint.tensors.keys()].filter((name) => {
     if (name.startsWith("mtp.") || name.startsWith("model.mtp.")) return true;

@@ -29,7 +29,10 @@ export function renderCompressionReport(data: CompressionReport): string {
       nearness(data, name),
       observationSection(data.observation),
       decisionSection(data),
-      groupSection([{ title: name, experts: experts.before, layers: data.layers }]),
+      groupSection([
+        { title: name, experts: experts.before, layers: data.layers },
+        { title: `attention, ${name}`, experts: experts.before, layers: data.attentionLayers ?? [] },
+      ]),
       provenanceSection(data),
     ].filter((section) => section !== undefined),
   });

@@ -186,6 +186,8 @@ export interface CompressionReport {
   readonly sizes: readonly SizeChange[];
   readonly layers: readonly LayerGroups[];
   readonly routers?: readonly FittedRouter[] | undefined;
+  /** The experts of the attention, where that is a mixture of them. */
+  readonly attentionLayers?: readonly LayerGroups[];
   readonly layerErrors?: readonly LayerError[];
   readonly observation?: readonly LayerObservation[];
   readonly evaluation?: {

@@ -51,8 +51,10 @@ test("sizes with fewer experts are those that are written", async () => {
 test("prints text, or JSON with --json", async () => {
   const text = await ream(["inspect", sharded, "--layers"]);
   expect(text.stdout).toMatch(/^ {2}routed experts +393 kB +68 %$/m);
-  expect(text.stdout).toMatch(/^ {2}12 experts +475 kB +83 %$/m);
+  expect(text.stdout).toMatch(/^ {2}12 experts +-25 % +237,\d{3} parameters +475 kB +83 %$/m);
   expect(text.stdout).toMatch(/^ {2}2 +moe /m);
+  expect(text.stdout).toMatch(/^ {2}layers +3: 2 with experts, 1 dense; 3 attention$/m);
+  expect(text.stdout).toMatch(/^ {2}router +softmax, the best 4 experts, weights normalised$/m);
   expect(text.stdout).toContain("expected.safetensors is not part of the model");
   expect(text.stderr).toBe("");
   const json = JSON.parse((await ream(["inspect", sharded, "--json"])).stdout) as Inspection;

@@ -31,7 +31,8 @@ def tensors(folder):
 # Routers with their biases and routed experts, by the names of all families.
 ROUTED = re.compile(
     r"\.(mlp|block_sparse_moe|feed_forward|mixer|ffn)\.(experts|gate|router|moe_statics|expert_bias|e_score_correction_bias|"
-    r"input_linear|output_linear)\b|\.layers\.\d+\.(experts|router\.(proj|per_expert_scale))\b")
+    r"input_linear|output_linear)\b|\.self_attention\.experts\.(input_linear|output_linear|router)\b|"
+    r"\.moe\.(gate|router_bias|router|gate_proj|up_proj|down_proj)\b|\.layers\.\d+\.(experts|router\.(proj|per_expert_scale))\b")
 COUNTS = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"]
 
 

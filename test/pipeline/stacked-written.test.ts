@@ -86,7 +86,7 @@ test.each(["qwen3_moe-fp8", "deepseek_v3-fp8", "gpt_oss-mxfp4"])("%s is inspecte
   const size = inspection.compressed.find((one) => one.experts === experts);
   expect(size?.bytes).toBe([...written.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0));
   await written.close();
-  expect(inspection.quantisation).toBe(name.endsWith("fp8") ? "fp8-blocks" : "mxfp4");
+  expect(inspection.quantisation?.method).toBe(name.endsWith("fp8") ? "fp8-blocks" : "mxfp4");
 });
 
 test("parameters of a quantised model are counted as numbers, not as bytes and scales", async () => {

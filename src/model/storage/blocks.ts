@@ -21,6 +21,7 @@ export function blockExperts(options: {
     count,
     width,
     hidden,
+    form: "blocks of rows of one tensor for each matrix, down transposed",
     names: Object.values(names),
     together: true,
     matrixName: separateName(names.gate),

@@ -29,6 +29,7 @@ export function mxfp4Experts(options: Mxfp4Options): ExpertStorage {
   const sources = new Map([gateUp, down].map((name) => [name, `${name}_blocks`]));
   return {
     ...floats,
+    form: "stacked in blocks and scales of gate with up and of down, gate and up interleaved",
     names: tensors.map(({ name }) => name),
     check(checkpoint) {
       for (const { name, part, shape } of tensors) {

@@ -33,6 +33,7 @@ export async function gatherCompression(
     sizes: await sizesOf(folder, manifest),
     layers: plan.layers,
     routers: manifest.routerCalibration?.layers,
+    attentionLayers: plan.layers.flatMap(({ layer, attention }) => (attention ? [{ layer, ...attention }] : [])),
     ...(measured && { layerErrors: measured.layerErrors }),
     ...(observation && { observation }),
     ...(evaluation && { evaluation }),
@@ -116,7 +117,7 @@ async function sizesOf(folder: string, { source, experts, plan }: ReadManifest):
   const after = await Promise.all([...files].map(async (file) => (await stat(join(folder, file))).size));
   const before = source.files.filter(({ name }) => name.endsWith(".safetensors")).map(({ bytes }) => bytes);
   const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0);
-  const count = plan.layers.length;
+  const count = plan.layers.reduce((sum, { attention }) => sum + (attention === undefined ? 1 : 2), 0);
   return [
     { name: "Files with weights", before: total(before), after: total(after), unit: "bytes" },
     { name: "Routed experts", before: count * experts.before, after: count * experts.after, unit: "count" },

@@ -5,12 +5,15 @@ import { decodeUtf8, parseJson } from "../../checkpoint/json.js";
 import { choiceSchema } from "../../compress/choose/choice.js";
 import { ReamError } from "../../errors.js";
 
-/** A layer of the plan in `ream.json`. */
+const groups = z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) }));
+
+/** A layer of the plan in `ream.json`; its attention has groups where it is a mixture of experts. */
 export const manifestLayer = z.object({
   layer: z.int(),
   superExperts: z.array(z.int()).optional(),
   choice: choiceSchema.optional(),
-  groups: z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) })),
+  groups,
+  attention: z.object({ groups }).optional(),
 });
 
 const heldOutError = z.object({ heldOut: z.number() });
