@@ -8,21 +8,27 @@
  * the middle, so that memory has been touched before, as PyTorch's has. The processor's time is told too: on a busy machine it
  * says more than the time that passed. Results go to --out as JSON (docs/performance.md is made of it).
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { packageFolder } from "../src/package-folder.js";
+import { runPyTorch } from "./run-pytorch.js";
 import { machine, runReam, spread } from "./run-ream.js";
 import { LENGTH, writeSynthetic, writeTokens } from "./synthetic.js";
 
 const KEPT = 96;
 const GROUP = 16;
 
-interface Times {
-  readonly seconds: Readonly<Record<string, number>>;
-  readonly cpu: Readonly<Record<string, number>>;
+interface Work {
+  readonly name: string;
+  /** Options of `ream compress`. */
+  readonly args: readonly string[];
+  /** The method of PyTorch that does the same. */
+  readonly other?: "ream" | "reap";
+  /** How much more text. */
+  readonly more?: number;
+  /** Where they are long. */
+  readonly rounds?: number;
 }
 
 const { values: options } = parseArgs({
@@ -36,30 +42,33 @@ const { values: options } = parseArgs({
     out: { type: "string" },
   },
 });
-const [threads, sequences, rounds] = [options.threads, options.sequences, options.rounds].map(Number) as [
+const [threads, sequences, most] = [options.threads, options.sequences, options.rounds].map(Number) as [
   number,
   number,
   number,
 ];
 
-/** What is measured: a name, the options of `ream compress`, and the method of PyTorch that does the same. */
-const WORKS = [
+const WORKS: readonly Work[] = [
   { name: "ream-official", args: ["--method", "ream-official"], other: "ream" },
   { name: "reap", args: ["--method", "reap", "--no-sequential"], other: "reap" },
-  { name: "ream, all tokens", args: ["--method", "ream"], other: undefined },
-  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--mean-tokens", "2048"], other: undefined },
-] as const;
+  { name: "ream, all tokens", args: ["--method", "ream", "--mean-tokens", "0"] },
+  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--mean-tokens", "2048"] },
+  { name: "ream, all tokens", args: ["--method", "ream", "--mean-tokens", "0"], more: 3, rounds: 1 },
+  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--mean-tokens", "2048"], more: 3 },
+];
 
 const folder = options.model ?? mkdtempSync(join(tmpdir(), "ream-layer-"));
 try {
   if (!existsSync(join(folder, "model.safetensors.index.json"))) writeSynthetic(folder, 3);
-  const tokens = writeTokens(folder, sequences);
   const results = [];
-  for (const { name, args, other } of WORKS.filter(
-    (work) => options.only === undefined || work.name === options.only,
-  )) {
+  for (const work of WORKS.filter(({ name }) => options.only === undefined || name === options.only)) {
+    const { name, args, other, more = 1, rounds = most } = work;
+    const tokens = writeTokens(folder, more * sequences);
+    const asked = { ...{ model: folder, tokens, layers: [1], kept: KEPT, group: GROUP }, threads, rounds };
     const theirs =
-      other === undefined || options.python === undefined ? undefined : python(options.python, other, tokens);
+      other === undefined || options.python === undefined
+        ? undefined
+        : runPyTorch(options.python, { ...asked, method: other });
     const runs = [];
     for (let round = 0; round < rounds; round++)
       runs.push(
@@ -71,7 +80,7 @@ try {
       ...(theirs && { pytorch: spread(theirs.map((round) => total(round[times]))) }),
     });
     const result = {
-      ...{ name, tokens: sequences * LENGTH, threads, backend: runs[0]!.backend },
+      ...{ name, tokens: more * sequences * LENGTH, threads, backend: runs[0]!.backend },
       ...{ seconds: of("seconds"), cpu: of("cpu") },
       parts: { ream: middle.at(-1)!.phases, ...(theirs && { pytorch: theirs.at(-1)! }) },
       peakMemory: Math.max(...runs.map(({ peakMemory }) => peakMemory)),
@@ -83,16 +92,6 @@ try {
   }
 } finally {
   if (options.model === undefined) rmSync(folder, { recursive: true });
-}
-
-function python(path: string, method: string, tokens: string): Times[] {
-  const script = join(packageFolder(), "bench/official_layer.py");
-  const input = JSON.stringify({ model: folder, tokens, layer: 1, kept: KEPT, group: GROUP, threads, rounds, method });
-  // Freed memory stays with the process, and is not asked of the system again.
-  const env = { ...process.env, MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: "1000000000000" };
-  const child = spawnSync(path, [script], { encoding: "utf8", stdio: ["pipe", "pipe", "inherit"], input, env });
-  if (child.status !== 0) throw new Error(`PyTorch ended with ${child.status ?? child.signal}`);
-  return JSON.parse(child.stdout) as Times[];
 }
 
 function total(parts: Readonly<Record<string, number>>): number {

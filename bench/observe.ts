@@ -71,7 +71,7 @@ try {
   for (const method of METHODS) {
     const [direct, from, planning]: [number[], number[], number[]] = [[], [], []];
     for (const mix of PAPER_MIXES) {
-      const mixed = { method, mix, domain: texts(mix), sequences, length, sequential: false };
+      const mixed = { method, mix, domain: texts(mix), sequences, length, sequential: false, meanTokens: 0 };
       direct.push(await compressed("direct", mixed));
       from.push(await compressed("from", { method, mix, observed }));
       planning.push(await timed(() => follow(plan({ observed, mix, experts, method }), () => undefined)));

@@ -1,6 +1,6 @@
 """Seconds of one layer of REAM, and of REAP's observer, as the published codes compute them; see layer.ts.
 
-    MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 python official_layer.py < {model, tokens, layer, kept, group, threads, rounds}
+    MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 python official_layer.py < {model, tokens, layers, kept, group, threads, rounds, method}
 
 The work of github.com/SamsungSAILMontreal/ream in PyTorch, in bfloat16 where it uses that: an ordinary forward pass during
 which all experts run on all tokens, saliency, similarity, PCA of the neurons, costs, assignment and averages, then a forward pass of the
@@ -187,20 +187,40 @@ def ream_layer(asked, config, layer, rotary, hidden):
     return clock.parts
 
 
+def forward_layers(layers, rotary, hidden):
+    """An ordinary forward pass, as a model runs it."""
+    clock = Clock()
+    for start in range(0, len(hidden), BATCH):
+        batch = hidden[start : start + BATCH]
+        for layer in layers:
+            batch = forward(layer, rotary, batch)
+    clock("forward")
+    return clock.parts
+
+
+def reset(layer, original):
+    experts, gate = layer.mlp.experts, layer.mlp.gate
+    experts.gate_up_proj.data = original["experts.gate_up_proj"].clone()
+    experts.down_proj.data = original["experts.down_proj"].clone()
+    gate.weight.data = original["gate.weight"]
+    experts.num_experts = gate.num_experts = len(gate.weight.data)
+
+
 asked = json.load(sys.stdin)
 torch.set_num_threads(asked["threads"])
-config, layer, embedding = load_layer(asked["model"], asked["layer"])
+loaded = [load_layer(asked["model"], index) for index in asked["layers"]]
+config, layer, embedding = loaded[0]
 rotary = Qwen3MoeRotaryEmbedding(config)
 hidden = F.embedding(load_file(asked["tokens"])["input_ids"].long(), embedding)
-original = {name: value.clone() for name, value in layer.mlp.state_dict().items()}
+merges = asked["method"] == "ream"
+original = {name: value.clone() for name, value in layer.mlp.state_dict().items()} if merges else {}
 results = []
 with torch.inference_mode():
     for _ in range(asked["rounds"] + 1):
-        results.append(ream_layer(asked, config, layer, rotary, hidden))
-        if asked["method"] != "reap":
-            experts, gate = layer.mlp.experts, layer.mlp.gate
-            experts.gate_up_proj.data = original["experts.gate_up_proj"].clone()
-            experts.down_proj.data = original["experts.down_proj"].clone()
-            gate.weight.data = original["gate.weight"]
-            experts.num_experts = gate.num_experts = config.num_experts
+        if asked["method"] == "forward":
+            results.append(forward_layers([layer for _, layer, _ in loaded], rotary, hidden))
+        else:
+            results.append(ream_layer(asked, config, layer, rotary, hidden))
+        if merges:
+            reset(layer, original)
 print(json.dumps(results[1:]))

@@ -11,6 +11,7 @@ import type { Backend, ExpertTensors, Precision } from "../src/engine/backend.js
 import { createNativeBackend, nativeVariants } from "../src/engine/native/native-backend.js";
 import { createReferenceBackend } from "../src/engine/reference/reference-backend.js";
 import { Random } from "../src/random.js";
+import { measureSpeed } from "./measure.js";
 
 /** Seconds for which a product is repeated. */
 const DURATION = 0.5;
@@ -19,32 +20,11 @@ const WIDTH = 768;
 const EXPERTS = 16;
 const TOP_K = 2;
 
-interface Speed {
-  /** 10^9 operations per second. */
-  readonly wall: number;
-  readonly core: number;
-}
-
 /** A product to time, and its number of operations. */
 interface Work {
   readonly name: string;
   readonly operations: number;
   run(): void;
-}
-
-function measure(work: Work, duration: number): Speed {
-  if (duration > 0) work.run();
-  const cpu = process.cpuUsage();
-  const start = performance.now();
-  let runs = 0;
-  do {
-    work.run();
-    runs++;
-  } while (performance.now() - start < 1000 * duration);
-  const wall = performance.now() - start;
-  const { user, system } = process.cpuUsage(cpu);
-  const operations = runs * work.operations;
-  return { wall: operations / (wall * 1e6), core: operations / ((user + system) * 1e3) };
 }
 
 function uniform(random: Random, length: number): Float32Array {
@@ -123,6 +103,13 @@ function transposed(backend: Backend): Work {
   };
 }
 
+function measure(work: Work, seconds: number) {
+  return measureSpeed(seconds, () => {
+    work.run();
+    return work.operations;
+  });
+}
+
 const works: ((backend: Backend) => Work)[] = [
   (backend) => linear(backend, 96, WIDTH, HIDDEN),
   (backend) => linear(backend, 384, WIDTH, HIDDEN),
@@ -144,6 +131,7 @@ for (const precision of ["bf16", "f32"] satisfies Precision[]) {
     console.log(`\n${precision}, ${native.description}`);
     for (const make of works) {
       const work = make(native);
+      work.run();
       const { wall, core } = measure(work, DURATION);
       console.log(
         `${work.name.padEnd(44)} ${wall.toFixed(1).padStart(8)} GFLOP/s ${core.toFixed(1).padStart(8)} per core`,

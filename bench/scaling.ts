@@ -1,9 +1,9 @@
 /**
  * How time and memory grow with tokens, layers, experts and threads, `ream` on synthetic checkpoints:
  *
- *     npm run build && node dist/bench/scaling.js [--out FILE] [--experts N] [--sequences N] [--layers N]
+ *     npm run build && node dist/bench/scaling.js [--out FILE] [--experts N] [--sequences N] [--layers N] [--quick]
  *
- * Each line changes one size of the first. A layer of 128 experts takes 1.26 GB on the disk. Results go to --out as JSON
+ * Each line changes one size of the first; the last, which --quick leaves out, is a whole layer with 32,768 tokens. A layer of 128 experts takes 1.26 GB on the disk. Results go to --out as JSON
  * (docs/performance.md is made of it).
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -24,7 +24,8 @@ const { values: options } = parseArgs({
   options: {
     experts: { type: "string", default: String(LAYER.experts / 2) },
     sequences: { type: "string", default: "8" },
-    layers: { type: "string", default: "3" },
+    layers: { type: "string", default: "2" },
+    quick: { type: "boolean", default: false },
     out: { type: "string" },
   },
 });
@@ -36,9 +37,10 @@ const changes: readonly Partial<Sizes>[] = [
   {},
   { sequences: 2 * base.sequences },
   { sequences: 4 * base.sequences },
-  { layers: 2 * base.layers },
+  { layers: options.quick ? 2 * base.layers : 12 },
   { experts: 2 * base.experts },
   { threads: 1 },
+  ...(options.quick ? [] : [{ experts: LAYER.experts, sequences: 64 }]),
 ];
 
 const results = [];

@@ -25,7 +25,7 @@ use crate::packed::{Format, Packed};
 use crate::product::{Context, head_linear, linear, product};
 use crate::softmax::Sight;
 use crate::threads::Threads;
-use crate::{assignment, elementwise, memory, sums};
+use crate::{assignment, elementwise, memory, peak, sums};
 
 mod recurrent;
 mod rounding;
@@ -331,6 +331,12 @@ impl Engine {
     #[napi(catch_unwind)]
     pub fn checksum(&self, matrix: &PackedMatrix) -> Result<u32> {
         Ok(matrix.get(&self.0)?.checksum(self.0.cpu, &self.0.threads))
+    }
+
+    /// Products in the first-level cache, for measurements; returns the number of operations.
+    #[napi(catch_unwind)]
+    pub fn peak(&self, rounds: u32) -> f64 {
+        peak::peak(&self.0, rounds as usize)
     }
 
     /// No experts yet, to which `push` adds.

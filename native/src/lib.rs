@@ -25,6 +25,7 @@ mod math;
 mod memory;
 mod packed;
 mod pages;
+mod peak;
 mod product;
 mod quantise;
 mod recurrent;

@@ -141,6 +141,22 @@ export class SafetensorsFile {
     }
   }
 
+  /**
+   * Reads a tensor so that the system's cache has it; the bytes are not kept. All reads are handed out at once, because the
+   * thread that computes has no time to ask for the next one: they overwrite each other in the scratch.
+   */
+  async touch(name: string, scratch: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { offset, bytes } = this.info(name);
+    await this.pool.use(this.path, async (handle) => {
+      const reads = [];
+      for (let done = 0; done < bytes; done += scratch.length) {
+        const length = Math.min(scratch.length, bytes - done);
+        reads.push(handle.read(scratch, 0, length, this.dataStart + offset + done));
+      }
+      await Promise.all(reads);
+    });
+  }
+
   /** Closes the file, and the caller's pool where it was opened with one. */
   async close(): Promise<void> {
     await this.pool.close();

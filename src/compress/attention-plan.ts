@@ -17,10 +17,9 @@ import { addRouting, emptyStatistics, type StatisticSums, wantedBy } from "./sta
 export function attentionSettings(settings: Settings): Settings {
   const grouping = settings.grouping === "hierarchical" ? "nearest" : settings.grouping;
   const similar = settings.gateSimilarity === "none" ? "cosine" : settings.gateSimilarity;
-  const { meanTokens: _, ...others } = settings;
   return {
-    ...others,
-    ...{ routing: "model", statistics: "sums", grouping },
+    ...settings,
+    ...{ routing: "model", statistics: "sums", meanTokens: 0, grouping },
     ...{ outputSimilarity: "none", gateSimilarity: grouping === "none" ? "none" : similar },
     ...{ alignActivations: false, alignWeights: "none" },
   };

@@ -23,6 +23,24 @@ const groupSchema = z.object({
   permutations: z.record(z.string(), z.array(index)),
 });
 
+const lossSchema = z.object({
+  /** Shares of the squared outputs of the original block that the reduced one loses. */
+  heldOut: z.number(),
+  domains: z.record(z.string(), z.number()),
+});
+
+/** Which merges of a layer are better than their centroids alone, by what is lost of held-out outputs (`guard.ts`). */
+const guardSchema = z.object({
+  /** Held-out tokens. */
+  tokens: z.int().min(1),
+  /** With every centroid alone, with every group merged, and as the plan says. */
+  pruned: lossSchema,
+  merged: lossSchema,
+  after: lossSchema,
+  /** `change`: of what is lost, by the merge, given the others. What is not kept is its centroid alone. */
+  merges: z.array(z.object({ centroid: index, kept: z.boolean(), change: z.number() })),
+});
+
 const blockPlanSchema = z.object({
   /** Original indices in ascending order: the order of the experts and router rows of the compressed block. */
   keptExperts: z.array(index).min(1),
@@ -37,6 +55,8 @@ const blockPlanSchema = z.object({
 const layerPlanSchema = z.object({
   layer: index,
   ...blockPlanSchema.shape,
+  /** Absent: the plan was made without looking. */
+  guard: guardSchema.optional(),
   attention: blockPlanSchema.optional(),
 });
 
@@ -53,6 +73,7 @@ const planSchema = z.object({
 
 export type Group = z.infer<typeof groupSchema>;
 export type BlockPlan = z.infer<typeof blockPlanSchema>;
+export type LayerGuard = z.infer<typeof guardSchema>;
 export type LayerPlan = z.infer<typeof layerPlanSchema>;
 /** What to do with every MoE layer: a plain value that can be printed, saved, compared and applied later. */
 export type Plan = z.infer<typeof planSchema>;

@@ -37,8 +37,9 @@ export class PrincipalComponents {
     const features = (experts[0]!.gate === undefined ? 2 : 3) * hidden;
     const mean = new Float64Array(features);
     const scales: Float64Array[] = [];
+    const decoded = new DecodedExpert();
     for (const expert of experts) {
-      const neurons = Neurons.of(backend, expert);
+      const neurons = Neurons.of(backend, decoded.of(expert));
       scales.push(neurons.scales);
       const sums = new Float64Array(features);
       neurons.addCombinations(sums, Float32Array.from(neurons.scales), 1);
@@ -50,13 +51,14 @@ export class PrincipalComponents {
     for (let round = 0; round <= ROUNDS; round++) {
       const sums = new Float64Array(features * COMPONENTS);
       const gram = new Float64Array(COMPONENTS * COMPONENTS);
+      const axesOf = splitAxes(axes, features / hidden);
       const shift = innerWithRows(axes, mean);
       const total = new Float64Array(COMPONENTS);
       for (const [e, expert] of experts.entries()) {
-        const neurons = Neurons.of(backend, expert, scales[e]);
-        const projected = neurons.project(axes, shift);
+        const neurons = Neurons.of(backend, decoded.of(expert), scales[e]);
+        const projected = neurons.project(axesOf, shift);
         backend.addTransposedProduct(gram, projected, projected, COMPONENTS, COMPONENTS);
-        for (const [i, value] of projected.entries()) total[i % COMPONENTS]! += value;
+        for (let i = 0; i < projected.length; i++) total[i % COMPONENTS]! += projected[i]!;
         neurons.addCombinations(sums, scaledRows(projected, neurons.scales), COMPONENTS);
         await pause();
       }
@@ -75,9 +77,38 @@ export class PrincipalComponents {
 
   /** Reduced neurons of an expert, one column each: `[COMPONENTS, width]`. */
   project(expert: ExpertTensors): Float32Array {
+    const [width, hidden] = expert.up.shape as [number, number];
     const shift = innerWithRows(this.projection, this.mean);
-    return transpose(Neurons.of(this.backend, expert).project(this.projection, shift), expert.up.shape[0]!);
+    const axesOf = splitAxes(this.projection, this.mean.length / hidden);
+    const neurons = Neurons.of(this.backend, new DecodedExpert().of(expert));
+    return transpose(neurons.project(axesOf, shift), width);
   }
+}
+
+/** Matrices of an expert in float32, in arrays that the next expert gets too. */
+class DecodedExpert {
+  /** Gate, where there is one, and up `[width, hidden]`. */
+  rows: Float32Array[] = [];
+  /** `[hidden, width]` */
+  down = new Float32Array(0);
+  width = 0;
+
+  of({ gate, up, down }: ExpertTensors): this {
+    this.width = up.shape[0]!;
+    const parts = gate === undefined ? [up] : [gate, up];
+    this.rows = parts.map((part, i) => decode(part, this.rows[i]));
+    this.down = decode(down, this.down.length > 0 ? this.down : undefined) as Float32Array<ArrayBuffer>;
+    return this;
+  }
+}
+
+/** Columns of axes `[COMPONENTS, features]` by the parts of a neuron, the last one transposed: `[hidden, COMPONENTS]`. */
+function splitAxes(axes: Float32Array, parts: number): Float32Array[] {
+  const hidden = axes.length / COMPONENTS / parts;
+  return Array.from({ length: parts }, (_, part) => {
+    const columns = columnsOf(axes, parts * hidden, part * hidden, hidden);
+    return part === parts - 1 ? transpose(columns, COMPONENTS) : columns;
+  });
 }
 
 /** The neurons of one expert: rows of gate, where it has one, and up, columns of down. */
@@ -99,23 +130,23 @@ class Neurons {
   }
 
   /** @param scales where they are known */
-  static of(backend: Backend, expert: ExpertTensors, scales?: Float64Array): Neurons {
-    const rows = [expert.gate, expert.up].flatMap((part) => (part === undefined ? [] : [decode(part)]));
-    const down = decode(expert.down);
-    return new Neurons(backend, rows, down, scales ?? scalesOf(backend, rows, down, expert.up.shape[0]!));
+  static of(backend: Backend, { rows, down, width }: DecodedExpert, scales?: Float64Array): Neurons {
+    return new Neurons(backend, rows, down, scales ?? scalesOf(backend, rows, down, width));
   }
 
-  /** Unit neurons times axes `[COMPONENTS, features]`, minus shift `[COMPONENTS]`: `[width, COMPONENTS]`. */
-  project(axes: Float32Array, shift: Float64Array): Float32Array {
+  /** Unit neurons times axes (`splitAxes`), minus shift `[COMPONENTS]`: `[width, COMPONENTS]`. */
+  project(axesOf: readonly Float32Array[], shift: Float64Array): Float32Array {
     const { backend, width, hidden, scales, rows, down } = this;
-    const axesOf = (part: number) => columnsOf(axes, (rows.length + 1) * hidden, part * hidden, hidden);
     const sums = new Float64Array(width * COMPONENTS);
-    backend.addTransposedProduct(sums, down, transpose(axesOf(rows.length), COMPONENTS), width, COMPONENTS);
-    const fromRows = rows.map((values, part) => backend.product(values, axesOf(part), hidden));
-    return Float32Array.from(sums, (sum, i) => {
-      const row = Math.floor(i / COMPONENTS);
-      return scales[row]! * fromRows.reduce((total, from) => total + from[i]!, sum) - shift[i % COMPONENTS]!;
-    });
+    backend.addTransposedProduct(sums, down, axesOf[rows.length]!, width, COMPONENTS);
+    for (const [part, values] of rows.entries()) {
+      const product = backend.product(values, axesOf[part]!, hidden);
+      for (let i = 0; i < sums.length; i++) sums[i]! += product[i]!;
+    }
+    const projected = new Float32Array(sums.length);
+    for (let row = 0, i = 0; row < width; row++)
+      for (let k = 0; k < COMPONENTS; k++, i++) projected[i] = scales[row]! * sums[i]! - shift[k]!;
+    return projected;
   }
 
   /** Adds to sums `[features, count]` the neurons as stored, each times its row of factors `[width, count]`. */
@@ -146,7 +177,10 @@ function scalesOf(backend: Backend, rows: readonly Float32Array[], down: Float32
 
 /** Each row of `[neurons, COMPONENTS]` times its scale. */
 function scaledRows(rows: Float32Array, scales: Float64Array): Float32Array {
-  return rows.map((value, i) => value * scales[Math.floor(i / COMPONENTS)]!);
+  const scaled = new Float32Array(rows.length);
+  for (const [row, scale] of scales.entries())
+    for (let i = row * COMPONENTS; i < (row + 1) * COMPONENTS; i++) scaled[i] = rows[i]! * scale;
+  return scaled;
 }
 
 /** Columns `[from, from + count)` of values `[rows, columns]`. */
@@ -161,7 +195,7 @@ function columnsOf(values: Float32Array, columns: number, from: number, count: n
 function innerWithRows(rows: Float32Array, vector: Float64Array): Float64Array {
   return Float64Array.from({ length: COMPONENTS }, (_, k) => {
     let sum = 0;
-    for (const [i, value] of vector.entries()) sum += rows[k * vector.length + i]! * value;
+    for (let i = 0; i < vector.length; i++) sum += rows[k * vector.length + i]! * vector[i]!;
     return sum;
   });
 }
@@ -181,7 +215,8 @@ function solveTransposed(gram: Float64Array, rows: readonly Float64Array[]): voi
       const pivot = lower[j * count + j]!;
       const share = pivot > 0 ? sum / pivot : 0;
       lower[k * count + j] = share;
-      for (const [i, value] of rows[j]!.entries()) row[i]! -= share * value;
+      const earlier = rows[j]!;
+      for (let i = 0; i < row.length; i++) row[i]! -= share * earlier[i]!;
     }
     let left = gram[k * count + k]!;
     for (let j = 0; j < k; j++) left -= lower[k * count + j]! ** 2;

@@ -94,11 +94,10 @@ export const settingsSchema = z.object({
   samples: z.int().min(1).describe("tokens sampled for the activations"),
   meanTokens: z
     .int()
-    .min(1)
-    .optional()
+    .min(0)
     .describe(
-      "tokens of which all experts are computed for their mean outputs: a seeded sample, whose standard error is told " +
-        "(default: all, exact)",
+      "tokens of which all experts are computed for their mean outputs: all where there are no more, else a seeded sample, " +
+        "whose standard error is told; 0 = always all, exact",
     ),
   sequential: z
     .boolean()
@@ -128,6 +127,7 @@ const REAM: Settings = {
   rounding: "once",
   sampling: "shared",
   samples: 32_768,
+  meanTokens: 65_536,
   sequential: true,
   batchSequences: 0,
 };
@@ -139,6 +139,7 @@ const OFFICIAL: Settings = {
   statistics: "batch-means",
   gateSimilarity: "distance",
   alignWeights: "pca",
+  meanTokens: 0,
   rounding: "each-member",
   batchSequences: 8,
 };
@@ -154,7 +155,7 @@ const PRUNING: Partial<Settings> = {
 
 /** The methods by name. Each is a set of settings; every one of them can be changed by an option. */
 export const METHODS = {
-  ream: { settings: REAM, about: "REAM as meant: exact sums, the model's own weights, one rounding" },
+  ream: { settings: REAM, about: "REAM as meant: sums over tokens, the model's own weights, one rounding" },
   "ream-official": { settings: OFFICIAL, about: "REAM as its published code computes it" },
   "ream-paper": {
     settings: {
@@ -204,14 +205,19 @@ export function resolveSettings(method: Method, changes: Partial<Settings> = {})
     });
   }
   checkChoice(settings);
-  const means = settings.outputSimilarity === "mean-cosine" || settings.grouping === "hierarchical";
-  if (settings.meanTokens !== undefined && (settings.statistics !== "sums" || !means)) {
+  if (settings.meanTokens === 0 || hasSampledMeans(settings)) return settings;
+  if (changes.meanTokens !== undefined) {
     throw new ReamError("SETTINGS_CONFLICT", "a sample of tokens is for exact sums of mean outputs alone", {
       where: "--mean-tokens",
       hint: "Leave it out, or use --statistics sums with --output-similarity mean-cosine.",
     });
   }
-  return settings;
+  return { ...settings, meanTokens: 0 };
+}
+
+/** Whether there are mean outputs that a sample of tokens can stand for. */
+function hasSampledMeans({ outputSimilarity, grouping, statistics }: Settings): boolean {
+  return statistics === "sums" && (outputSimilarity === "mean-cosine" || grouping === "hierarchical");
 }
 
 function checkChoice({ criterion, protectSuperExperts, grouping, statistics }: Settings): void {

@@ -30,8 +30,8 @@ export interface LinearWeight {
  *   they are a thousandth of the weights;
  * - norms, biases, sinks, decays, and convolution kernels `[channels, 1, kernel]`: vectors, no matrices of a projection;
  * - the projections of the delta rule, Kimi Delta Attention and Mamba that make gates, decays and time steps through a small
- *   vector or one number for each head: a decay is multiplied over all tokens, so that its error grows with the context,
- *   and they are small;
+ *   vector or one number for each head, and that of Ling 3.0's decays: a decay is multiplied over all tokens, so that its
+ *   error grows with the context, and most of them are small;
  * - the stacked experts of a mixture of attention (JetMoE): no format stores them.
  *
  * Two projections that are rows of one tensor (query and gate of Qwen3-Next, keys and values of JetMoE, gate and up of

@@ -10,7 +10,7 @@ export function observedSettings(method: Method, options: Parameters<typeof pick
       hint: "Leave --observed out: a sequential run observes each layer behind the merged ones.",
     });
   }
-  if (changes.meanTokens !== undefined) {
+  if (changes.meanTokens !== undefined && changes.meanTokens > 0) {
     throw new ReamError("SETTINGS_CONFLICT", "an observation holds the mean outputs of all its tokens already", {
       where: "--mean-tokens",
       hint: "Leave --observed out, or --mean-tokens.",
@@ -32,7 +32,11 @@ export function observedSettings(method: Method, options: Parameters<typeof pick
       },
     );
   }
-  return resolveSettings(method, { routing: "model", statistics: "sums", ...changes, sequential: false });
+  return resolveSettings(method, {
+    ...{ routing: "model", statistics: "sums" },
+    ...changes,
+    ...{ sequential: false, meanTokens: 0 },
+  });
 }
 
 /** What a person should know where a method is not what it is without an observation. */

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
-import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
+import { type Calibration, type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
 import { loadCalibration } from "../calibration/load-calibration.js";
+import type { OutputFolder } from "../checkpoint/output.js";
 import { refuseExisting } from "../checkpoint/output-checks.js";
 import { attentionNotes } from "../compress/attention-plan.js";
 import { checkRoom } from "../compress/group.js";
@@ -12,12 +13,15 @@ import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import type { ModelDescription } from "../model/description.js";
 import { planObserved } from "../observe/plan-observed.js";
+import { checkAuto, planUntilStable } from "./auto-calibration.js";
 import { makeBatches } from "./batches.js";
 import { checkExperts, expertLimits } from "./check-experts.js";
 import type { CompressEvent } from "./events.js";
 import { prepareGiven } from "./given-plan.js";
+import { type GuardPlan, planGuard } from "./guard/guard-plan.js";
 import { memoryEstimate } from "./inspect.js";
 import { planLayers } from "./layer-loop.js";
+import { allRefits, type Refits } from "./layer-losses.js";
 import type { ManifestInputs } from "./manifest.js";
 import { checkMemory } from "./memory-limit.js";
 import { prepareObserved } from "./observed-work.js";
@@ -29,7 +33,7 @@ import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
-import { planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
+import { checkRefit, planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
 import { planEntries, recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseChanges } from "./refuse-source.js";
@@ -51,6 +55,8 @@ export interface CompressResult {
   readonly plan: Plan;
   /** What was done to single matrices afterwards. */
   readonly steps: StepPlan | undefined;
+  /** How kept experts were refitted, and what came of it in each layer. */
+  readonly refits: Refits | undefined;
   readonly settings: Settings | undefined;
   readonly calibration: DescribedCalibration | undefined;
   readonly bytes: CheckpointBytes;
@@ -81,13 +87,16 @@ export async function* compress(
   if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
   const refit = planRefit(options, elsewhere !== undefined);
   const router = planRouter(options, elsewhere !== undefined);
+  const guard = planGuard(options, elsewhere !== undefined);
+  checkAuto(options);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseChanges(options, opened);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
     if (router !== undefined) checkRouters(prepared.model);
-    const context = { signal, elsewhere, steps, refit, router };
+    if (refit !== undefined) checkRefit(refit, prepared.model);
+    const context = { signal, elsewhere, steps, refit, router, guard };
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, prepared, context);
     if (options.observed !== undefined)
       return yield* planObservedAndWrite(options, options.observed, prepared, context);
@@ -105,6 +114,7 @@ interface Context {
   readonly steps: StepPlan | undefined;
   readonly refit: RefitPlan | undefined;
   readonly router: RouterPlan | undefined;
+  readonly guard: GuardPlan | undefined;
 }
 
 /** Observes, plans and writes. */
@@ -121,27 +131,26 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const observed = { settings, calibration, seed: options.seed, backend };
   const { mergedDtype, requantises } = outputTarget(options, backend, model);
   return yield* writePlanned(options, opened, observed, notes, context, async function* (progress) {
-    const { finished, onPlan, steps, refit, router } = progress;
+    const { finished, onPlan, onCalibration, output, steps, refit, router } = progress;
+    const common = {
+      ...{ checkpoint, model, predictions, backend, settings, kept, seed: options.seed, signal },
+      ...{ mergedDtype, requantises },
+    };
+    if (options.calibrationTokens === "auto") {
+      const auto = yield* planUntilStable({ ...common, calibration, tolerance: options.tolerance, output });
+      onCalibration(auto.calibration);
+      return auto.plans;
+    }
     const plans = yield* planLayers({
-      checkpoint,
-      model,
-      predictions,
-      backend,
-      settings,
+      ...common,
       batches: makeBatches(calibration, settings),
-      kept,
-      seed: options.seed,
-      mergedDtype,
-      requantises,
       finished,
       // What is planned on the original model is changed afterwards.
       steps: settings.sequential ? steps : undefined,
-      refit,
-      router,
+      ...{ refit, router, guard: context.guard },
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
       onPlan,
-      signal,
     });
     if (options.trace !== undefined)
       await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
@@ -195,8 +204,11 @@ async function* planObservedAndWrite(
 
 /** What makes the plans of an output is told of it. */
 interface Progress {
+  readonly output: OutputFolder | undefined;
   readonly finished: readonly LayerPlan[];
   readonly onPlan: (plan: LayerPlan) => Promise<void>;
+  /** Told the calibration set that was used, where it is a part of the given one. */
+  readonly onCalibration: (used: Calibration) => void;
   readonly steps: StepWork | undefined;
   readonly refit: RefitWork | undefined;
   readonly router: RouterWork | undefined;
@@ -206,14 +218,15 @@ interface Progress {
 async function* writePlanned(
   options: ResolvedCompressOptions,
   opened: PreparedModel,
-  observed: NonNullable<ManifestInputs["observed"]>,
+  given: NonNullable<ManifestInputs["observed"]>,
   notes: readonly string[],
   { signal, elsewhere, steps: stepPlan, refit: refitPlan, router: routerPlan }: Context,
   makePlans: (progress: Progress, split: Split | undefined) => AsyncGenerator<CompressEvent, LayerPlan[]>,
 ) {
-  const { settings, calibration, backend } = observed;
+  const { settings, calibration, backend } = given;
   const kept = options.experts!;
-  const input = { settings, calibration: calibration.digest };
+  const auto = options.calibrationTokens === "auto";
+  const input = { settings, calibration: calibration.digest, ...(auto && { tolerance: options.tolerance }) };
   const target = outputTarget(options, backend, opened.model);
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
@@ -221,7 +234,7 @@ async function* writePlanned(
   try {
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
-      output === undefined || options.trace !== undefined ? [] : recordedPlans(output, opened.model, kept);
+      output === undefined || options.trace !== undefined || auto ? [] : recordedPlans(output, opened.model, kept);
     const recorded = output === undefined ? 0 : planEntries(output).length;
     let planned = finished.length;
     yield startEvent(options, opened, kept, calibration, backend, finished.length, stepPlan);
@@ -230,16 +243,21 @@ async function* writePlanned(
     const onPlan = async (plan: LayerPlan) => {
       if (planned++ >= recorded) await output?.append({ plan });
     };
-    const layers = yield* makePlans({ finished, onPlan, steps, refit, router }, split);
+    let observed = given;
+    const onCalibration = (used: Calibration) => {
+      observed = { ...given, calibration: used };
+    };
+    const layers = yield* makePlans({ output, finished, onPlan, onCalibration, steps, refit, router }, split);
     const plan = makePlan(options, settings, opened.model, kept, layers);
     if (steps?.plan.need === "nothing" && output !== undefined)
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
-    const made = { opened, output, plan, backend, observed, steps, refit, router, split };
+    const refits = refit && (await allRefits(plan, refit));
+    const made = { opened, output, plan, backend, observed, steps, refits, refit, router, split };
     const bytes = yield* writeCheckpoint({ ...target, ...made, signal });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
-    const described = describeCalibration(calibration);
-    return { out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
+    const described = describeCalibration(observed.calibration);
+    return { refits, out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
   } finally {
     await close();
   }
@@ -292,16 +310,18 @@ async function* applyPlan(
         });
       }
     }
+    // In a dry run nothing is refitted.
+    const refits = refit && output && (await allRefits(plan, refit));
     const observed = calibration && { settings, calibration, seed: options.seed, backend };
     const bytes = yield* writeCheckpoint({
       ...target,
-      ...{ opened, output, plan, backend, steps, refit, router, split, signal },
+      ...{ opened, output, plan, backend, steps, refits, refit, router, split, signal },
       ...(observed && { observed }),
     });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = calibration && describeCalibration(calibration);
-    return { out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
+    return { refits, out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
   } finally {
     await close();
   }

@@ -1,4 +1,5 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import { ReadBuffers } from "../checkpoint/read-buffers.js";
 import type { DType } from "../checkpoint/tensor.js";
 import type { LayerPlan } from "../compress/plan.js";
 import type { Settings } from "../compress/settings.js";
@@ -14,7 +15,9 @@ import { embed } from "../model/embedding.js";
 import type { TokenBatch } from "../model/layer.js";
 import { normed, predictionInput } from "../model/prediction.js";
 import type { CompressEvent } from "./events.js";
+import type { GuardPlan } from "./guard/guard-plan.js";
 import { LayerRun } from "./layer-run.js";
+import { ReadAhead } from "./read-ahead.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import type { RecordedSamples } from "./recorded-samples.js";
 import type { RouterWork } from "./router/open-router.js";
@@ -44,9 +47,17 @@ export interface LayerLoopOptions {
   readonly refit?: RefitWork | undefined;
   /** How routers are fitted, before all that. */
   readonly router?: RouterWork | undefined;
+  /** Undoes merges of new plans that held-out tokens speak against. */
+  readonly guard?: GuardPlan | undefined;
   readonly recorded?: ((layer: number) => Promise<RecordedSamples>) | undefined;
   /** Called with a layer's trace, where one is wanted. */
   readonly onTrace?: ((trace: LayerTrace) => void) | undefined;
+  /** Wants to know what share of a layer's experts half of the tokens would treat otherwise; called before `onPlan`. */
+  readonly onHalf?: ((changed: number) => void) | undefined;
+  /** What a layer's experts are read into; undefined: into arrays of their own. */
+  readonly buffers?: ReadBuffers | undefined;
+  /** Called when a layer's weights have been read. */
+  readonly onLoaded?: (() => void) | undefined;
   /** Called with every new plan, before the next layer starts. */
   readonly onPlan: (plan: LayerPlan) => Promise<void>;
   readonly signal?: AbortSignal | undefined;
@@ -62,25 +73,33 @@ export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<Com
   const last = await lastLayer(options);
   const plans = [...finished];
   if (last === undefined) return plans;
+  const ahead = new ReadAhead(checkpoint);
+  const buffers = new ReadBuffers();
   async function* planOne(own: LayerLoopOptions, layer: LayerDescription, hidden: Float32Array[]) {
     const known = finished.find((plan) => plan.layer === layer.index);
-    const plan = yield* new LayerRun(own, layer, hidden, layer.index === last).run(known);
+    const next = layer.index === last ? undefined : model.layers[layer.index + 1];
+    const onLoaded = () => next && ahead.start(next);
+    const plan = yield* new LayerRun({ ...own, onLoaded, buffers }, layer, hidden, layer.index === last).run(known);
     if (plan !== undefined && known === undefined) plans.push(plan);
   }
-  let hidden = await embed(checkpoint, model, batches);
-  const decoder = model.layers.length - predictions.length;
-  for (const layer of model.layers.slice(0, Math.min(last + 1, decoder))) yield* planOne(options, layer, hidden);
-  if (last < decoder) return plans;
-  hidden = await normed(checkpoint, backend, model.finalNorm, hidden);
-  let tokens = batches;
-  for (const prediction of predictions) {
-    const input = await predictionInput(checkpoint, model, backend, prediction, { batches: tokens, hidden });
-    tokens = input.batches;
-    hidden = [...input.hidden];
-    yield* planOne({ ...options, batches: tokens, recorded: undefined }, prediction.layer, hidden);
-    hidden = await normed(checkpoint, backend, prediction.outputNorm, hidden);
+  try {
+    let hidden = await embed(checkpoint, model, batches);
+    const decoder = model.layers.length - predictions.length;
+    for (const layer of model.layers.slice(0, Math.min(last + 1, decoder))) yield* planOne(options, layer, hidden);
+    if (last < decoder) return plans;
+    hidden = await normed(checkpoint, backend, model.finalNorm, hidden);
+    let tokens = batches;
+    for (const prediction of predictions) {
+      const input = await predictionInput(checkpoint, model, backend, prediction, { batches: tokens, hidden });
+      tokens = input.batches;
+      hidden = [...input.hidden];
+      yield* planOne({ ...options, batches: tokens, recorded: undefined }, prediction.layer, hidden);
+      hidden = await normed(checkpoint, backend, prediction.outputNorm, hidden);
+    }
+    return plans;
+  } finally {
+    await ahead.end();
   }
-  return plans;
 }
 
 /** The last layer that has something left to do; undefined: all is done. */

@@ -2,10 +2,11 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { Aligner } from "../compress/align.js";
 import { AttentionObserver } from "../compress/attention-plan.js";
 import { mergeGroup, pickRouter, reduceBlock } from "../compress/merge.js";
-import { LayerObserver } from "../compress/observer.js";
-import { type BlockPlan, groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
+import { type LayerObservation, LayerObserver } from "../compress/observer.js";
+import { type BlockPlan, type Group, groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
 import { samplingError } from "../compress/sampling-error.js";
+import { changedShare, snapshot } from "../compress/stability.js";
 import type { InputSums } from "../compress/steps/input-sums.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { ExpertTensors } from "../engine/backend.js";
@@ -24,15 +25,16 @@ import { MoeBlock, type MoeTensors, readMoe, routerWeights } from "../model/moe.
 import { route } from "../model/router.js";
 import type { WeightChanges } from "../model/weight-loader.js";
 import type { CompressEvent, Phase } from "./events.js";
+import { guardPlan } from "./guard/layer-guard.js";
 import { layerChooser } from "./layer-chooser.js";
 import type { LayerLoopOptions } from "./layer-loop.js";
 import { batchCount, layerSamples, meanSample } from "./layer-samples.js";
 import { LayerRefitter } from "./reconstruct/layer-refit.js";
-import type { LayerRefit } from "./reconstruct/refit-files.js";
+import { LayerTargets } from "./reconstruct/layer-targets.js";
+import { splitForGuard, splitForRefit } from "./reconstruct/split-layer.js";
 import { relay } from "./relay.js";
 import { requantiseGroup } from "./requantise.js";
 import { LayerRouterFit } from "./router/layer-router.js";
-import type { LayerRouter } from "./router/router-files.js";
 import type { ExpertInputs } from "./steps/expert-steps.js";
 import { type LayerChange, LayerSteps, type ReducedExperts } from "./steps/layer-steps.js";
 import { RoutedRows } from "./steps/routed-rows.js";
@@ -52,7 +54,7 @@ const SHARES: Readonly<Record<Phase, readonly [begin: number, end: number]>> = {
 };
 
 /** What is told the original block's outputs while it is there. */
-type OutputWatcher = Pick<LayerRefitter, "uses" | "observe">;
+type OutputWatcher = Pick<LayerTargets, "uses" | "observe">;
 
 /** One layer of the loop: replaces the hidden states of every batch by those after the layer. */
 export class LayerRun {
@@ -89,10 +91,12 @@ export class LayerRun {
       await this.load();
       if (!restored) yield* this.changeMixer();
       if (isMoe(this.description)) return yield* this.moe(this.description, attention, known, restored);
+      this.options.onLoaded?.();
       yield* this.dense(restored);
       return undefined;
     } finally {
       this.layer?.dispose();
+      this.options.buffers?.reuse();
     }
   }
 
@@ -146,12 +150,14 @@ export class LayerRun {
     known: LayerPlan | undefined,
     restored: boolean,
   ) {
-    const { checkpoint, backend, settings, onPlan } = this.options;
-    const tensors = await readMoe(checkpoint, description.feedForward, backend);
+    const { checkpoint, buffers, backend, settings, onPlan } = this.options;
+    const source = buffers === undefined ? checkpoint : checkpoint.readingInto(buffers);
+    const tensors = await readMoe(source, description.feedForward, backend);
+    this.options.onLoaded?.();
     const { sequential } = settings;
-    const refitter = await this.refitter(description);
+    const { targets, refits } = await this.targets(description, known);
     const routerFit = await this.routerFit(description);
-    const watching = [refitter, routerFit].filter((one) => one !== undefined);
+    const watching = [targets, routerFit].filter((one) => one !== undefined);
     let plan = known;
     if (plan === undefined || !sequential || watching.length > 0) {
       const block = new MoeBlock(backend, description.feedForward, tensors);
@@ -159,6 +165,7 @@ export class LayerRun {
         if (plan === undefined) {
           const own = yield* this.observeAndPlan(block, tensors, watching);
           plan = attention === undefined ? own : { ...own, attention };
+          if (this.options.guard !== undefined) plan = yield* this.guarded(description, tensors, plan, targets!);
           await onPlan(plan);
         } else if (sequential) {
           yield* this.eachBatch("observe", (batch, index) => {
@@ -180,7 +187,7 @@ export class LayerRun {
       yield* this.mix();
     }
     if (routerFit !== undefined) yield* this.fitRouter(routerFit, tensors, plan);
-    if (refitter !== undefined) yield* this.reconstruct(refitter, tensors, plan);
+    if (refits) yield* this.reconstruct(description, tensors, plan, targets!);
     if (this.steps !== undefined && !restored) yield* this.changeMoe(description, tensors, plan);
     if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
     if (sequential && !this.last) yield* this.handOn(description, tensors, plan);
@@ -201,7 +208,10 @@ export class LayerRun {
       meanSample(this.options, this.description.index, block),
     );
     const chooser = layerChooser(this.options, block);
+    const halfway = this.options.onHalf && Math.floor(batches.length / 2);
+    let half: LayerObservation | undefined;
     yield* this.eachBatch("observe", (batch, index) => {
+      if (index === halfway && index > 0) half = snapshot(observer.finish(tensors));
       const mixed = layer.mix(this.hidden[index]!, batch);
       const x = layer.feedForwardInput(mixed);
       const input = layer.moeInput(x);
@@ -218,11 +228,14 @@ export class LayerRun {
     const observed = observer.finish(tensors);
     const routerGroups = block.description.router.groups?.count ?? 1;
     const chosen = await chooser?.choose(observer, observed, pause);
+    const how = { layer: this.description.index, kept, settings, pause, routerGroups };
     const plan = await planLayer(observed, {
-      ...{ layer: this.description.index, kept, settings, pause, trace, routerGroups, chosen },
+      ...how,
+      ...{ trace, chosen },
       aligner: () => Aligner.create(backend, block, tensors, observed.samples, settings, pause),
     });
     if (trace !== undefined) onTrace?.(trace);
+    this.options.onHalf?.(half === undefined ? 1 : await changedShare(half, plan, how));
     if (observed.sampled !== undefined) {
       const inputs = { experts: block.experts.count, gateGram: observed.gateGram };
       const error = samplingError(inputs, observed.sampled, settings, plan.groups, routerGroups);
@@ -258,10 +271,14 @@ export class LayerRun {
     return this.options.refit?.files.expert(plan.layer, slot, merged) ?? merged;
   }
 
+  /** The expert of a slot as later layers see it, before a refit. */
+  private merged(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
+    return this.mergedGroup(tensors, groupOf(plan, plan.keptExperts[slot]!));
+  }
+
   /** As later layers see it: merged experts of a quantised source are rounded to its form again. */
-  private async merged(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
+  private async mergedGroup(tensors: MoeTensors, group: Group): Promise<ExpertTensors> {
     const { backend, checkpoint, settings, mergedDtype } = this.options;
-    const group = groupOf(plan, plan.keptExperts[slot]!);
     const read = (expert: number) => tensors.experts[expert]!;
     const coding = this.options.requantises && isMerged(group) ? this.coding : undefined;
     if (coding === undefined) return mergeGroup(backend, group, read, { when: settings.rounding, dtype: mergedDtype });
@@ -300,48 +317,85 @@ export class LayerRun {
     for (const slot of plan.keptExperts.keys()) experts.push(await this.merged(tensors, plan, slot));
     const reduced = pickRouter(tensors, plan.keptExperts);
     const moeInput = (hidden: Float32Array) => this.moeInput(hidden);
-    const fitted = yield* relay<CompressEvent, LayerRouter>((emit) =>
-      fit.run(plan, this.hidden, { original: tensors, reduced, experts, moeInput }, async (share) => {
-        this.options.signal?.throwIfAborted();
-        emit(this.progress("router", share * this.tokens));
-        await nextTurn();
-      }),
+    const fitted = yield* this.told("router", (pause) =>
+      fit.run(plan, this.hidden, { original: tensors, reduced, experts, moeInput }, pause),
     );
     yield { type: "router", ...fitted };
   }
 
-  /** What refits the layer's experts; undefined where that is not asked for, or done. */
-  private async refitter(description: MoeLayer): Promise<LayerRefitter | undefined> {
-    const { backend, batches, refit, settings } = this.options;
-    if (refit === undefined || (await refit.files.has(description.index))) return undefined;
-    if (!settings.sequential) throw new TypeError("refits need a sequential run");
-    return new LayerRefitter(backend, refit, description.index, description.feedForward, batches);
+  /** What a refit or a guard compares with, where there is one still to do, and whether that is a refit. */
+  private async targets(description: MoeLayer, known: LayerPlan | undefined) {
+    const { backend, batches, refit, guard, settings } = this.options;
+    const refits = refit !== undefined && !(await refit.files.has(description.index));
+    const guards = guard !== undefined && known === undefined;
+    if (!refits && !guards) return { targets: undefined, refits };
+    if (!settings.sequential) throw new TypeError("refits and guards need a sequential run");
+    const moe = description.feedForward;
+    const split = refit !== undefined ? splitForRefit(refit.plan, moe, batches) : splitForGuard(guard!, batches);
+    return { targets: new LayerTargets(backend, moe, split), refits };
+  }
+
+  /** The plan with the merges that are better than their centroids alone. */
+  private async *guarded(
+    { feedForward: moe }: MoeLayer,
+    tensors: MoeTensors,
+    plan: LayerPlan,
+    targets: LayerTargets,
+  ): AsyncGenerator<CompressEvent, LayerPlan> {
+    const { backend } = this.options;
+    const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
+    const expert = (group: Group) => this.mergedGroup(tensors, group);
+    const moeInput = (hidden: Float32Array) => this.moeInput(hidden);
+    try {
+      return yield* this.told("plan", (pause) =>
+        guardPlan(plan, { ...{ backend, moe, targets, router, expert, moeInput, pause }, hidden: this.hidden }),
+      );
+    } finally {
+      router.weight.dispose();
+    }
   }
 
   /** Refits the kept experts to the outputs of the original block, and keeps what comes of it. */
   private async *reconstruct(
-    refitter: LayerRefitter,
+    { index, feedForward: moe }: MoeLayer,
     tensors: MoeTensors,
     plan: LayerPlan,
+    targets: LayerTargets,
   ): AsyncGenerator<CompressEvent, void> {
-    const { backend, mergedDtype, signal } = this.options;
+    const { backend, mergedDtype: dtype, refit } = this.options;
     yield this.progress("reconstruct");
     const experts: ExpertTensors[] = [];
     for (const slot of plan.keptExperts.keys()) experts.push(await this.merged(tensors, plan, slot));
     const router = routerWeights(backend, await this.router(tensors, plan));
-    const reduced = { router, experts, dtype: mergedDtype, moeInput: (hidden: Float32Array) => this.moeInput(hidden) };
+    const moeInput = (hidden: Float32Array) => this.moeInput(hidden);
     try {
-      const refit = yield* relay<CompressEvent, LayerRefit>((emit) =>
-        refitter.run(plan, this.hidden, reduced, async (share) => {
-          signal?.throwIfAborted();
-          emit(this.progress("reconstruct", share * this.tokens));
-          await nextTurn();
-        }),
+      const done = yield* this.told("reconstruct", (pause) =>
+        new LayerRefitter(backend, refit!, index, moe).run(
+          plan,
+          targets,
+          this.hidden,
+          { router, experts, dtype, moeInput },
+          pause,
+        ),
       );
-      yield { type: "reconstruct", ...refit };
+      yield { type: "reconstruct", ...done };
     } finally {
       router.weight.dispose();
     }
+  }
+
+  /** Does long work that tells its share and lets others work. */
+  private told<Result>(
+    phase: Phase,
+    work: (pause: (share: number) => Promise<void>) => Promise<Result>,
+  ): AsyncGenerator<CompressEvent, Result> {
+    return relay((emit) =>
+      work(async (share) => {
+        this.options.signal?.throwIfAborted();
+        emit(this.progress(phase, share * this.tokens));
+        await nextTurn();
+      }),
+    );
   }
 
   /** Does the steps to the mixer, and loads the layer with what they made of it. */
@@ -389,11 +443,11 @@ export class LayerRun {
     yield* this.changeFeedForward("shared");
     const needed = steps!.plan.need !== "nothing" && this.steps!.has("experts");
     const inputs = needed ? await this.expertInputs(description, tensors, plan) : undefined;
-    const refitted = (await this.options.refit?.files.report(plan.layer))?.kept === true;
+    const refitted = await this.options.refit?.files.parts(plan.layer);
     const dtypes = (slot: number, matrix: ExpertPart) => {
       const group = groupOf(plan, plan.keptExperts[slot]!);
       const { dtype } = tensors.experts[group.members[0]!]![matrix]!;
-      const changed = isMerged(group) || (refitted && matrix === "down");
+      const changed = isMerged(group) || refitted?.has(matrix) === true;
       return changed ? (this.options.mergedDtype ?? dtype) : dtype;
     };
     yield* this.keep({ read: (slot) => this.reduced(tensors, plan, slot), dtype: dtypes, inputs });

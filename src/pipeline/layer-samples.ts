@@ -23,13 +23,14 @@ export async function layerSamples(options: LayerLoopOptions, layer: number): Pr
   return TokenSamples.shared(hidden, share(sequences), ownSeed);
 }
 
-/** What takes the tokens for the mean outputs, where they are not all tokens. */
+/** What takes the tokens for the mean outputs; undefined: they are all tokens. */
 export function meanSample(
   { settings, backend, batches, seed }: LayerLoopOptions,
   layer: number,
   block: MoeBlock,
 ): MeanSample | undefined {
-  if (settings.meanTokens === undefined) return undefined;
+  const tokens = batches.reduce((sum, { ids }) => sum + ids.length, 0);
+  if (settings.meanTokens === 0 || tokens <= settings.meanTokens) return undefined;
   const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
   const perSequence = Math.max(1, Math.floor(settings.meanTokens / sequences));
   return new MeanSample(backend, block, {

@@ -8,8 +8,7 @@ import type { Backend } from "../engine/backend.js";
 import type { ModelDescription } from "../model/description.js";
 import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
-import type { LayerRefit } from "./reconstruct/refit-files.js";
-import type { RefitPlan } from "./reconstruct/refit-plan.js";
+import type { Refits } from "./layer-losses.js";
 import type { LayerRequantised } from "./requantise.js";
 import type { BlockErrors, LayerRouter } from "./router/router-files.js";
 import type { RouterPlan } from "./router/router-plan.js";
@@ -21,7 +20,7 @@ export interface ManifestInputs {
   /** How routers were fitted. */
   readonly routers?: { readonly plan: RouterPlan; readonly layers: readonly LayerRouter[] } | undefined;
   /** How kept experts were refitted. */
-  readonly refits?: { readonly plan: RefitPlan; readonly layers: readonly LayerRefit[] } | undefined;
+  readonly refits?: Refits | undefined;
   readonly source: string;
   readonly files: readonly FileIdentity[];
   readonly model: ModelDescription;
@@ -76,14 +75,14 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
 }
 
 /** The refits, and the relative squared errors of each layer's outputs before and after. */
-function describeRefits({ plan, layers }: NonNullable<ManifestInputs["refits"]>) {
+function describeRefits({ plan, layers }: Refits) {
   const errors = ({ fitted, ...heldOut }: RefitErrors) => ({ fitted: relative(fitted), ...describeErrors(heldOut) });
   return {
     ...{ parts: plan.parts, ridge: plan.ridge ?? "auto", tokens: plan.tokens, seed: plan.seed },
     layers: layers.map(({ layer, kept, fit }) => ({
       ...{ layer, kept },
       ...(fit && {
-        ...(kept && { ridge: fit.ridge, sweeps: fit.sweeps }),
+        ...(kept && { rounds: fit.rounds.map((round) => ({ ...round, heldOut: relative(round.heldOut) })) }),
         ...{ tokens: fit.tokens, before: errors(fit.before), ...(kept && { after: errors(fit.after) }) },
       }),
     })),
@@ -151,8 +150,13 @@ function describeRequantised({ model, outputDtype, requantised = [] }: ManifestI
 }
 
 /** Permutations are long; their digest is enough to compare two runs. */
-function withoutPermutations({ layer, attention, ...feedForward }: LayerPlan) {
-  return { layer, ...describeBlock(feedForward), ...(attention && { attention: describeBlock(attention) }) };
+function withoutPermutations({ layer, guard, attention, ...feedForward }: LayerPlan) {
+  return {
+    layer,
+    ...describeBlock(feedForward),
+    ...(guard && { guard }),
+    ...(attention && { attention: describeBlock(attention) }),
+  };
 }
 
 function describeBlock({ keptExperts, superExperts, choice, groups }: BlockPlan) {

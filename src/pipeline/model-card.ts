@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { blockPlans, isMerged, type Plan } from "../compress/plan.js";
 import type { ModelDescription } from "../model/description.js";
+import { lossSentences, lossTable, type Refits } from "./layer-losses.js";
 import type { OpenedModel } from "./open-model.js";
 import type { StepPlan } from "./steps/step-plan.js";
 
@@ -12,7 +13,7 @@ export function modelCard(
   calibration:
     | { readonly domains: readonly { name: string; sequences: number }[]; readonly length: number }
     | undefined,
-  steps?: StepPlan,
+  { steps, refits }: { readonly steps?: StepPlan | undefined; readonly refits?: Refits | undefined } = {},
 ): string {
   const { before, after } = plan.experts;
   const then = steps?.steps.map(({ text }) => text) ?? [];
@@ -41,11 +42,27 @@ export function modelCard(
           "",
         ]
       : []),
+    ...describeLosses(plan, refits),
     ...(steps === undefined ? [] : [describeSteps(steps), ""]),
     ...(mix === undefined ? [] : [`Calibration: ${mix}, ${calibration!.length} tokens each.`, ""]),
     "`ream.json` holds the settings, the calibration digest, the hashes of the source and which experts were merged.",
     "",
   ].join("\n");
+}
+
+/** What the guard and the refit did, and what layers lose of their outputs on text that was held out of the calibration. */
+function describeLosses(plan: Plan, refits: Refits | undefined): string[] {
+  const table = lossTable(plan, refits);
+  if (table === undefined) return [];
+  const told = lossSentences(plan, refits).map((sentence) => `${sentence}.`);
+  return [
+    ...told,
+    "",
+    "Share of each layer's squared outputs that is lost, on held-out calibration text:",
+    "",
+    ...table,
+    "",
+  ];
 }
 
 function describeSteps({ steps, parts }: StepPlan): string {

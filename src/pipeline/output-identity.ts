@@ -20,7 +20,7 @@ export type OutputIdentity = Readonly<Record<string, string>>;
 export type PlanInput =
   | Plan
   | { readonly plan: Plan; readonly calibration: string }
-  | { readonly settings: Settings; readonly calibration: string };
+  | { readonly settings: Settings; readonly calibration: string; readonly tolerance?: number };
 
 export async function outputIdentity(
   options: ResolvedCompressOptions,
@@ -46,6 +46,7 @@ export async function outputIdentity(
     input: sha256(JSON.stringify(input)),
     target: JSON.stringify([experts, method, seed, shards, outputDtype, predictionLayers ?? "as possible"]),
     sampled: sampledTokens === undefined ? "none" : await fileDigest(sampledTokens),
+    ...(options.guard && { guard: "yes" }),
     ...(refit !== undefined && { reconstruct: JSON.stringify(refit) }),
     ...(router !== undefined && { router: JSON.stringify(router) }),
     ...(steps !== undefined && { steps: describeSteps(steps) }),

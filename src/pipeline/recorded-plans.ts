@@ -5,12 +5,17 @@ import { ReamError } from "../errors.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
 
 /** The plans that the journal holds: those of the first MoE layers, checked. Errors: JOURNAL_DAMAGED. */
-export function recordedPlans(output: OutputFolder, model: ModelDescription, kept: number): LayerPlan[] {
+export function recordedPlans(
+  output: OutputFolder,
+  model: ModelDescription,
+  kept: number,
+  entries: readonly JournalEntry[] = planEntries(output),
+): LayerPlan[] {
   const fail = (what: string): never => {
     throw journalDamaged(output, what);
   };
   const layers = model.layers.filter(isMoe);
-  return planEntries(output).map((entry, i) => {
+  return entries.map((entry, i) => {
     const plan = checkRecorded(entry?.plan, model, kept, fail);
     return plan.layer === layers[i]?.index ? plan : fail(`entry ${i + 1} is of layer ${plan.layer}`);
   });

@@ -11,6 +11,7 @@ import { decisionSection } from "./sections/decisions.js";
 import { groupSection } from "./sections/groups.js";
 import { heldOutOfModel } from "./sections/held-out.js";
 import { layerErrorFigure } from "./sections/layer-errors.js";
+import { lossSection } from "./sections/layer-losses.js";
 import { observationSection } from "./sections/observation.js";
 import { differenceFigure } from "./sections/tasks.js";
 import { provenanceSection } from "./study-report.js";
@@ -27,6 +28,7 @@ export function renderCompressionReport(data: CompressionReport): string {
       sizeSection(data),
       evaluationSection(data, name),
       nearness(data, name),
+      lossSection(data.losses),
       observationSection(data.observation),
       decisionSection(data),
       groupSection([

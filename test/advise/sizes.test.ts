@@ -77,7 +77,17 @@ describe.each(compressible)("%s", (name, path) => {
     const scaleDtype = checkpoint.info(model.layers.find(isMoe)!.feedForward.experts.names[0]!).dtype as DType;
     const usable = [...formatsOf(model).usable];
     // Nothing reads experts with biases, or those that are always in one tensor, in a weight format.
-    const together = ["aria", "dbrx", "gemma4", "gpt_oss", "granitemoe", "granitemoehybrid", "jetmoe", "qwen3_vl_moe"];
+    const together = [
+      "aria",
+      "dbrx",
+      "gemma4",
+      "gpt_oss",
+      "granitemoe",
+      "granitemoehybrid",
+      "jetmoe",
+      "step3p7",
+      "qwen3_vl_moe",
+    ];
     expect(usable.length === 0).toBe(together.includes(name));
     for (const [format, layout] of usable) {
       const plan = planSteps(parseOptions(compressOptions, { model: path, ...steps(format) }))!;

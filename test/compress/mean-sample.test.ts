@@ -19,9 +19,18 @@ async function plan(options: Partial<CompressOptions>) {
   }
 }
 
-test("a sample of all tokens makes the plan of the exact sums", async () => {
-  const exact = await plan({});
-  const sampled = await plan({ meanTokens: 1e6 });
+/** Of the 512 tokens: 31 of the 32 of each sequence. */
+const NEARLY_ALL = 511;
+
+test("where there are no more tokens than sampled ones all are taken, and nothing is told", async () => {
+  const exact = await plan({ meanTokens: 0 });
+  expect(exact.events).toEqual([]);
+  for (const all of [await plan({}), await plan({ meanTokens: 512 })]) expect(all).toEqual(exact);
+});
+
+test("a sample of nearly all tokens makes the plan of the exact sums", async () => {
+  const exact = await plan({ meanTokens: 0 });
+  const sampled = await plan({ meanTokens: NEARLY_ALL });
   expect(exact.events).toEqual([]);
   expect(sampled.layers).toEqual(exact.layers);
   expect(sampled.events.map(({ layer }) => layer)).toEqual(exact.layers.map(({ layer }) => layer));
@@ -35,7 +44,7 @@ test("fewer tokens have a larger error; saliency stays exact; the seed says whic
   const [few, again, many, exact] = [
     await plan({ meanTokens: 32 }),
     await plan({ meanTokens: 32 }),
-    await plan({ meanTokens: 1e6 }),
+    await plan({ meanTokens: NEARLY_ALL }),
     await plan({}),
   ];
   expect(few).toEqual(again);
@@ -46,12 +55,13 @@ test("fewer tokens have a larger error; saliency stays exact; the seed says whic
 
 test("gates left out, and outputs not gated", async () => {
   const exact = await plan({ gatedOutputs: false });
-  expect((await plan({ gatedOutputs: false, meanTokens: 1e6 })).layers).toEqual(exact.layers);
+  expect((await plan({ gatedOutputs: false, meanTokens: NEARLY_ALL })).layers).toEqual(exact.layers);
 });
 
 test("where there is nothing to sample it is refused", async () => {
   await expect(plan({ meanTokens: 9, method: "reap" })).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });
   await expect(plan({ meanTokens: 9, method: "ream-official" })).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });
+  await expect(plan({ meanTokens: 0, method: "reap" })).resolves.toMatchObject({ events: [] });
 });
 
 test("a memory limit is told with its plan, or refused with numbers before any layer", async () => {

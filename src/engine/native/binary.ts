@@ -50,6 +50,8 @@ export interface Engine {
   matrix(dtype: string, data: Uint8Array, rows: number, columns: number): PackedMatrix;
   /** Sum of the words of a packed weight, wrapping around: its time is that of reading the weight. */
   checksum(matrix: PackedMatrix): number;
+  /** Products in the first-level cache; returns the number of operations. */
+  peak(rounds: number): number;
   /** `gated`: whether `push` will be given gates. */
   experts(hidden: number, width: number, activation: ActivationKind, gated: boolean): PackedExperts;
   linear(x: Float32Array, matrix: PackedMatrix, bias: Float32Array | undefined, out: Float32Array): void;

@@ -7,7 +7,7 @@ import { describeDecoder, type Frame, linear, preNorm, readFrame, type TensorNam
 
 /** JetMoE: both attention and feed-forward blocks are mixtures of experts, of which one key of the config tells the number. */
 export function describeJetmoe(config: ConfigReader, tensors: TensorNames): ModelDescription {
-  const frame = readFrame(config, tensors);
+  const frame = readFrame(config, tensors, { activation: "activation_function" });
   const { experts, hidden, topK, activation } = frame;
   const width = config.count("intermediate_size");
   return describeDecoder(

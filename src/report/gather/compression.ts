@@ -7,6 +7,7 @@ import { type OpenedModel, openModel } from "../../pipeline/open-model.js";
 import { measureOnText } from "../../study/measure-held-out.js";
 import type { CompressionReport, Fact, LayerError, Scores } from "../data.js";
 import { evaluationOf } from "./evaluation.js";
+import { lossLines } from "./losses.js";
 import { type ReadManifest, readManifest } from "./manifest.js";
 import { observedLayers } from "./observation.js";
 import type { ReportOptions } from "./options.js";
@@ -27,6 +28,7 @@ export async function gatherCompression(
   const measured = options.heldOut.length === 0 ? undefined : await measure(folder, manifest, options, signal);
   const observation = options.observed === undefined ? undefined : await observedLayers(options.observed);
   const evaluation = measured === undefined ? evaluated : withHeldOut(evaluated ?? EMPTY, measured.heldOut);
+  const losses = lossLines(manifest);
   return {
     model: source.model.split(/[\\/]/).at(-1)!,
     ...{ method, experts, topK },
@@ -35,6 +37,7 @@ export async function gatherCompression(
     routers: manifest.routerCalibration?.layers,
     attentionLayers: plan.layers.flatMap(({ layer, attention }) => (attention ? [{ layer, ...attention }] : [])),
     ...(measured && { layerErrors: measured.layerErrors }),
+    ...(losses.length > 0 && { losses }),
     ...(observation && { observation }),
     ...(evaluation && { evaluation }),
     provenance: provenanceOf(manifest),
