@@ -1,7 +1,7 @@
 /**
  * Cost of refitting a layer with the shape of Qwen3-30B-A3B's, 128 experts of [768, 2048] to 96, 8 for each token:
  *
- *     npm run build && node dist/bench/reconstruct.js [--tokens N] [--use N] [--threads N]
+ *     npm run build && node dist/bench/reconstruct.js [--tokens N] [--use N] [--threads N] [--parts down+up]
  *
  * --tokens: calibration tokens there are; --use: those that the refit looks at (default: as `ream compress` does).
  * Processor time is told too: beside other programs it says more. Weights are random bfloat16, inputs have common causes. The memory is what the refit adds to what was there before.
@@ -17,7 +17,10 @@ import type { MoeDescription } from "../src/model/description.js";
 import { MoeBlock } from "../src/model/moe.js";
 import { LayerFiles } from "../src/pipeline/layer-files.js";
 import { LayerRefitter } from "../src/pipeline/reconstruct/layer-refit.js";
+import { LayerTargets } from "../src/pipeline/reconstruct/layer-targets.js";
 import { RefitFiles } from "../src/pipeline/reconstruct/refit-files.js";
+import type { RefitPlan } from "../src/pipeline/reconstruct/refit-plan.js";
+import { splitForRefit } from "../src/pipeline/reconstruct/split-layer.js";
 import { Random } from "../src/random.js";
 
 const [HIDDEN, WIDTH, EXPERTS, KEPT, LENGTH, SEQUENCES] = [2048, 768, 128, 96, 512, 8];
@@ -26,6 +29,7 @@ const { values: options } = parseArgs({
   options: {
     tokens: { type: "string", default: "131072" },
     use: { type: "string" },
+    parts: { type: "string", default: "down" },
     threads: { type: "string", default: String(availableParallelism()) },
   },
 });
@@ -67,11 +71,11 @@ const tokens = options.use === undefined ? undefined : Number(options.use);
 const memory = () => process.memoryUsage.rss();
 const before = memory();
 let most = before;
-const plan = { parts: "down", ridge: undefined, tokens, seed: 0 } as const;
-const refitter = new LayerRefitter(backend, { plan, files }, 0, moe, batches);
+const plan = { parts: options.parts as RefitPlan["parts"], ridge: undefined, tokens, seed: 0 };
+const targets = new LayerTargets(backend, moe, splitForRefit(plan, moe, batches));
 const block = new MoeBlock(backend, moe, { router, experts });
 for (const [index, mixed] of hidden.entries()) {
-  if (refitter.uses(index)) refitter.observe(index, mixed, block.run({ router: mixed, experts: mixed }).output);
+  if (targets.uses(index)) targets.observe(index, mixed, block.run({ router: mixed, experts: mixed }).output);
 }
 block.dispose();
 const keptExperts = Array.from({ length: KEPT }, (_, expert) => expert);
@@ -85,7 +89,8 @@ console.log(backend.description);
 const began = performance.now();
 const used = process.cpuUsage();
 let steps = 0;
-const { fit } = await refitter.run({ layer: 0, keptExperts, groups }, hidden, reduced, async () => {
+const refitter = new LayerRefitter(backend, { plan, files }, 0, moe);
+const { fit } = await refitter.run({ layer: 0, keptExperts, groups }, targets, hidden, reduced, async () => {
   most = Math.max(most, memory());
   if (++steps % KEPT > 0) return;
   const { user, system } = process.cpuUsage(used);

@@ -2,7 +2,7 @@
  * What the reconstruction of layers wins on the demo model: methods with and without it, on the demo world's 14 tasks in full
  * (docs/quality.md):
  *
- *     npm run build && node dist/demo/reconstruct.js OUT [--experts 48,32] [--tokens 65536] [--seed 0] [--limit N]
+ *     npm run build && node dist/demo/reconstruct.js OUT [--experts 48,32] [--tokens 65536] [--parts down+up] [--seed 0] [--limit N]
  *
  * Models that are in OUT already are taken as they are. With several numbers of tokens, each is a row of its own.
  */
@@ -29,6 +29,7 @@ const { values: options, positionals } = parseArgs({
     experts: { type: "string", default: "48,32" },
     methods: { type: "string", default: "reap,energy,ream" },
     tokens: { type: "string", default: "65536" },
+    parts: { type: "string", default: "down" },
     seed: { type: "string", default: "0" },
     limit: { type: "string" },
   },
@@ -43,7 +44,7 @@ const models = [`original=${join(demo, "model")}`];
 for (const experts of options.experts.split(",").map(Number)) {
   for (const name of options.methods.split(",")) {
     for (const tokens of ["0", ...options.tokens.split(",")].map(Number)) {
-      const label = `${name}-${experts}${tokens === 0 ? "" : `-refit-${tokens}`}`;
+      const label = `${name}-${experts}${tokens === 0 ? "" : `-refit-${options.parts}-${tokens}`}`;
       const folder = join(out, label);
       if (!existsSync(folder)) await make(folder, { ...METHODS[name]!, experts }, tokens);
       models.push(`${label}=${folder}`);
@@ -74,7 +75,8 @@ async function make(folder: string, method: Partial<CompressOptions>, tokens: nu
     domain: ["general", "math", "code"].map((name) => `${name}=${join(demo, "data/calibration", `${name}.jsonl`)}`),
     ...{ mix: "general=0.34,math=0.33,code=0.33", sequences: 512, length: 128, seed },
   };
-  const refit = tokens === 0 ? {} : ({ reconstruct: "down", reconstructTokens: tokens } as const);
+  const refit =
+    tokens === 0 ? {} : ({ reconstruct: options.parts as "down" | "down+up", reconstructTokens: tokens } as const);
   const target = { model: join(demo, "model"), out: folder, restart: true };
   await follow(compress({ ...target, ...calibration, ...method, ...refit }), () => undefined);
   console.error(`${folder}: ${((performance.now() - began) / 1000).toFixed(0)} s`);

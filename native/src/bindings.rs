@@ -120,7 +120,7 @@ fn check_segments(cache: &Cache, segments: &[u32]) -> Result<Vec<Segment>> {
     Ok(segments)
 }
 
-/// How JavaScript names an activation; `alpha` and `limit` belong to `clamped_swiglu`.
+/// How JavaScript names an activation; `alpha` belongs to `clamped_swiglu`, `limit` to it and to `clamped_silu`.
 #[napi(object, object_to_js = false)]
 pub struct ActivationKind {
     /// Its name.
@@ -138,6 +138,11 @@ fn activation_of(activation: &ActivationKind) -> Result<Activation> {
         let fits = alpha.is_finite() && limit >= 0.0;
         check(fits, || format!("alpha {alpha} and limit {limit} are not those of an activation"))?;
         return Ok(Activation::ClampedSwiglu { alpha: alpha as f32, limit: limit as f32 });
+    }
+    if kind == "clamped_silu" {
+        let limit = limit.unwrap_or(f64::NAN);
+        check(limit >= 0.0, || format!("limit {limit} is not that of an activation"))?;
+        return Ok(Activation::ClampedSilu { limit: limit as f32 });
     }
     Activation::from_name(kind).ok_or_else(|| invalid(format!("there is no activation \"{kind}\"")))
 }

@@ -1,7 +1,7 @@
 //! Operations on each row or number by itself.
 
 use crate::dispatch::multiversion;
-use crate::math::{Activation, clamped_swiglu, exp, gelu, gelu_tanh, relu, sigmoid, silu};
+use crate::math::{Activation, clamped_silu, clamped_swiglu, exp, gelu, gelu_tanh, relu, sigmoid, silu};
 use crate::memory::Disjoint;
 use crate::product::Context;
 
@@ -163,6 +163,7 @@ fn gate_values_body(gate: &[f32], up: &[f32], activation: Activation, out: &mut 
         Activation::ClampedSwiglu { alpha, limit } => {
             gate_each(gate, up, out, |gate, up| clamped_swiglu(gate, up, alpha, limit));
         }
+        Activation::ClampedSilu { limit } => gate_each(gate, up, out, |gate, up| clamped_silu(gate, up, limit)),
     }
 }
 

@@ -53,6 +53,11 @@ pub enum Activation {
         /// Bound of both values, not negative.
         limit: f32,
     },
+    /// See `clamped_silu`.
+    ClampedSilu {
+        /// Bound of what the function makes of gates, and of up values; not negative.
+        limit: f32,
+    },
 }
 
 impl Activation {
@@ -88,6 +93,14 @@ pub fn clamped_swiglu(gate: f32, up: f32, alpha: f32, limit: f32) -> f32 {
     let g = if gate > limit { limit } else { gate };
     let u = up.clamp(-limit, limit);
     (u + 1.0) * g / (1.0 + exp(-alpha * g))
+}
+
+/// min(silu(gate), limit) u for u = up clamped to -limit..limit (Step 3.5).
+#[inline(always)]
+pub fn clamped_silu(gate: f32, up: f32, limit: f32) -> f32 {
+    let g = silu(gate);
+    // `min` would replace NaN by the limit.
+    (if g > limit { limit } else { g }) * up.clamp(-limit, limit)
 }
 
 /// x σ(x)
@@ -145,7 +158,7 @@ pub fn from_bfloat16(bits: u16) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{clamped_swiglu, exp, from_bfloat16, gelu, gelu_tanh, sigmoid, silu, to_bfloat16};
+    use super::{clamped_silu, clamped_swiglu, exp, from_bfloat16, gelu, gelu_tanh, sigmoid, silu, to_bfloat16};
 
     fn worst(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, low: f32, high: f32) -> f64 {
         let error = |x: f32| {
@@ -189,6 +202,15 @@ mod tests {
         }
         assert!(clamped_swiglu(f32::NAN, 1.0, 1.702, 7.0).is_nan());
         assert!(clamped_swiglu(1.0, f32::NAN, 1.702, 7.0).is_nan());
+    }
+
+    #[test]
+    #[allow(clippy::float_cmp)] // the same operations
+    fn clamped_silu_is_silu_up_to_its_limit() {
+        assert!(worst(|x| clamped_silu(x, -0.25, 7.0), |x| -0.25 * x / (1.0 + (-x).exp()), -40.0, 7.0) < 5e-7);
+        assert_eq!((clamped_silu(9.0, 1.0, 7.0), clamped_silu(2.0, -8.0, 7.0)), (7.0, -7.0 * silu(2.0)));
+        assert!(clamped_silu(f32::NAN, 1.0, 7.0).is_nan());
+        assert!(clamped_silu(1.0, f32::NAN, 7.0).is_nan());
     }
 
     #[test]

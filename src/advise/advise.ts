@@ -8,7 +8,6 @@ import { type OpenedModel, type OpenModelContext, openModel } from "../pipeline/
 import { compressOptions } from "../pipeline/options.js";
 import { parseOptions } from "../pipeline/parse-options.js";
 import { prepareModel } from "../pipeline/prediction-layers.js";
-import { refuseSource } from "../pipeline/refuse-source.js";
 import type { Advice, Option, Quality } from "./advice.js";
 import { type CacheSize, sequenceCache } from "./cache.js";
 import { type Candidate, candidateCommand, candidateKey, candidateOptions, candidatesOf } from "./candidates.js";
@@ -29,8 +28,7 @@ export interface AdviseContext extends OpenModelContext {
 /**
  * Which ways of shrinking a model fit a memory: every number of experts, method and weight format, with its exact size, and
  * with what is known of its quality, measured or predicted.
- * Errors: OPTION_MISSING, OPTION_INVALID, FAMILY_INCOMPRESSIBLE, and those of models, results and
- * observations.
+ * Errors: OPTION_MISSING, OPTION_INVALID, and those of models, results and observations.
  */
 export async function advise(input: AdviseOptions, context: AdviseContext = {}): Promise<Advice> {
   const options = parseOptions(adviseOptions, input);
@@ -41,7 +39,6 @@ export async function advise(input: AdviseOptions, context: AdviseContext = {}):
   const allowance = parsePart(options.allowance, fit, "--allowance");
   const opened = await openModel(options.model, context);
   try {
-    refuseSource(opened);
     return await weigh(opened, options, { fit, allowance }, context);
   } finally {
     await opened.checkpoint.close();

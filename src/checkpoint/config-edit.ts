@@ -15,8 +15,8 @@ interface Edit {
 
 /**
  * The text of config.json with another number of experts: under every key of `EXPERT_COUNT_KEYS`, at the top or in nested
- * objects such as text_config, that holds `before`. Everything else stays as it is written. Throws
- * `CONFIG_EXPERT_COUNT` where no such key holds `before`.
+ * objects such as text_config, that holds `before`, or a list of it for each layer. Everything else stays as it is written.
+ * Throws `CONFIG_EXPERT_COUNT` where no such key holds `before`.
  *
  * @param part keys that lead to the only object whose numbers are meant, where another part has experts too
  */
@@ -97,7 +97,8 @@ export function addKey(config: string, key: string, value: unknown): string {
 
 /**
  * Replaces values in JSON text in place. `replace` is asked for each scalar that stands under a key of an object that no
- * list contains, and gives the new value, or undefined to keep it. `path`: the keys of the objects around that one.
+ * list contains, or in a list under such a key, and gives the new value, or undefined to keep it. `path`: the keys of the
+ * objects around that one.
  */
 function editScalars(
   json: string,
@@ -109,18 +110,24 @@ function editScalars(
 ): { text: string; edits: number } {
   const scanner = new JsonScanner(json, "config.json", true, { nonFinite: true });
   const edits: Edit[] = [];
-  let lists = 0;
-  let key = "";
+  /** Open lists, and objects within them. */
+  let [lists, inner] = [0, 0];
+  let [key, listKey] = ["", ""];
   /** Keys of the open objects; the outermost has none. */
   const path: string[] = [];
   for (let event = scanner.next(); event !== "end"; event = scanner.next()) {
-    if (event === "[") lists++;
-    else if (event === "]") lists--;
-    else if (event === "{") path.push(key);
-    else if (event === "}") path.pop();
-    else if (event === "key") key = scanner.value as string;
-    else if (lists === 0 && (event === "string" || event === "number" || event === "literal")) {
-      const value = replace(key, scanner.value, path.slice(1));
+    if (event === "[") {
+      if (lists++ === 0) listKey = key;
+    } else if (event === "]") lists--;
+    else if (event === "{") {
+      path.push(key);
+      if (lists > 0) inner++;
+    } else if (event === "}") {
+      path.pop();
+      if (lists > 0) inner--;
+    } else if (event === "key") key = scanner.value as string;
+    else if ((lists === 0 || (lists === 1 && inner === 0)) && path.length > 0) {
+      const value = replace(lists === 0 ? key : listKey, scanner.value, path.slice(1));
       if (value !== undefined) edits.push({ start: scanner.start, end: scanner.end, text: JSON.stringify(value) });
     }
   }

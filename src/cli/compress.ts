@@ -1,9 +1,10 @@
 import { Command } from "commander";
-import { isMerged, type Plan, planDigest } from "../compress/plan.js";
+import { type BlockPlan, blockPlans, isMerged, type Plan, planDigest } from "../compress/plan.js";
 import { METHODS } from "../compress/settings.js";
 import { formatBytes, formatDuration } from "../format.js";
 import { type CompressResult, compress } from "../pipeline/compress.js";
 import { follow } from "../pipeline/follow.js";
+import { layerLosses, lossSentences } from "../pipeline/layer-losses.js";
 import { type CompressOptions, compressOptions } from "../pipeline/options.js";
 import { readOptions } from "./config-file.js";
 import { COMPRESS_GROUPS } from "./option-groups.js";
@@ -77,13 +78,15 @@ export function peakMemory(): number {
 }
 
 function outcome(model: string, result: CompressResult, seconds: number): Outcome {
-  const { out, plan, steps, settings, calibration, bytes, predictionLayers } = result;
+  const { out, plan, steps, refits, settings, calibration, bytes, predictionLayers } = result;
+  const losses = layerLosses(plan, refits);
   const common = {
     model,
     out: out ?? null,
     method: plan.method,
     experts: plan.experts,
     steps: steps?.steps.map(({ text }) => text) ?? [],
+    ...(losses.length > 0 && { losses }),
     bytes,
     seconds,
     peakMemory: peakMemory(),
@@ -103,6 +106,7 @@ function outcome(model: string, result: CompressResult, seconds: number): Outcom
           `${plan.method}: ${before} -> ${after} experts in ${plan.layers.length} layers${rest.length > 0 ? `, ${rest.join(", ")}` : ""}`,
         ]
       : []),
+    ...lossSentences(plan, refits),
     ...(steps === undefined
       ? []
       : [`${steps.steps.map(({ text }) => text).join(", then ")}: ${[...steps.parts].join(", ")}`]),
@@ -120,18 +124,23 @@ function outcome(model: string, result: CompressResult, seconds: number): Outcom
 
 /** Experts of all layers that changed another one, and those that are gone without a trace. */
 function countMembers(plan: Plan): { absorbed: number; dropped: number } {
-  const groups = plan.layers.flatMap((layer) => layer.groups);
+  const blocks = blockPlans(plan);
+  const groups = blocks.flatMap((block) => block.groups);
   const absorbed = groups.filter(isMerged).reduce((sum, { members }) => sum + members.length - 1, 0);
-  const gone = plan.layers.reduce((sum, { keptExperts }) => sum + plan.experts.before - keptExperts.length, 0);
+  const gone = blocks.reduce((sum, { keptExperts }) => sum + plan.experts.before - keptExperts.length, 0);
   return { absorbed, dropped: gone - absorbed };
 }
 
 /** The plan without its permutations, which are in the checkpoint already. */
 function summarise(plan: Plan) {
-  const layers = plan.layers.map(({ layer, keptExperts, groups }) => ({
-    layer,
+  const brief = ({ keptExperts, groups }: BlockPlan) => ({
     keptExperts,
     groups: groups.map(({ members, weights }) => ({ members, weights })),
+  });
+  const layers = plan.layers.map(({ attention, ...layer }) => ({
+    ...layer,
+    ...brief(layer),
+    ...(attention && { attention: brief(attention) }),
   }));
   return { ...plan, digest: planDigest(plan.layers), layers };
 }

@@ -4,14 +4,14 @@ import type { Inspection } from "../pipeline/inspect.js";
 
 /** An inspection for the terminal. */
 export function describeInspection(found: Inspection, withLayers: boolean): string {
-  const { compressed, refused, warnings } = found;
+  const { compressed, warnings } = found;
   const sections = [
     `${found.model}: ${found.family}, ${formatParameters(found.parameters)} parameters, ${formatBytes(found.bytes)}\n${indent(
       formatFacts(facts(found)),
     )}`,
     `Where the bytes are\n${indent(formatTable(shares(found)))}`,
     ...(compressed.length === 0 ? [] : [`Size with fewer experts\n${indent(formatTable(sizes(found)))}`]),
-    ...(refused === undefined ? [memory(found)] : [`This checkpoint can be run, not compressed\n${indent(refused)}`]),
+    memory(found),
     ...(withLayers ? [`Layers\n${indent(formatTable(layers(found)))}`] : []),
     ...(warnings.length === 0 ? [] : [`Warnings\n${indent(warnings.join("\n"))}`]),
   ];

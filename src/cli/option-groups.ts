@@ -8,7 +8,7 @@ const CALIBRATION = [...Object.keys(calibrationOptions.shape), "calibrationToken
 const SETTINGS = Object.keys(settingsSchema.shape);
 const ENGINE = Object.keys(computeOptions.shape);
 const MEMORY = "memoryLimit";
-const REFIT = ["reconstruct", "ridge", "reconstructTokens"];
+const REFIT = ["guard", "reconstruct", "ridge", "reconstructTokens"];
 const STEPS = ["then", "parts", "activations", "damping", "activationOrder", "leastTokens"];
 const rest = Object.keys(compressOptions.shape).filter(
   (key) => ![...MAIN, ...CALIBRATION, ...SETTINGS, ...ENGINE, ...REFIT, ...STEPS, MEMORY, "model"].includes(key),
@@ -17,7 +17,7 @@ const rest = Object.keys(compressOptions.shape).filter(
 /** How the help of `compress` is ordered. New options of the schema appear by themselves. */
 export const COMPRESS_GROUPS: readonly OptionGroup[] = [
   { heading: "Main options:", keys: MAIN },
-  { heading: "Reconstruction of layers:", keys: REFIT },
+  { heading: "Layers judged and refitted on calibration text:", keys: REFIT },
   { heading: "Weights after the experts:", keys: STEPS },
   { heading: "Calibration:", keys: CALIBRATION },
   { heading: "Method settings (default: those of the method):", keys: SETTINGS },

@@ -1,6 +1,6 @@
 import type { Routing } from "../engine/backend.js";
 import type { TokenBatch } from "../model/layer.js";
-import type { MoeOutput } from "../model/moe.js";
+import type { RoutedNorms } from "../model/moe.js";
 import { pickRows } from "./rows.js";
 
 /** A batch as statistics see it: only the tokens that count. */
@@ -18,7 +18,7 @@ export interface CountedTokens {
 /** The rows of a batch that are tokens, not padding. Without a mask all are. */
 export function countedTokens(
   x: Float32Array,
-  result: MoeOutput,
+  result: RoutedNorms,
   mask: Uint8Array | undefined,
   experts: number,
 ): CountedTokens {

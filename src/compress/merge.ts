@@ -6,7 +6,7 @@ import { ReamError } from "../errors.js";
 import { EXPERT_PARTS } from "../model/expert-storage.js";
 import type { MoeTensors } from "../model/moe.js";
 import { notFinite } from "./not-finite.js";
-import { type Group, isMerged } from "./plan.js";
+import { type BlockPlan, type Group, groupOf, isMerged } from "./plan.js";
 import type { Settings } from "./settings.js";
 
 /** Neurons are rows of gate and up, and columns of down; a bias counts as a matrix of one row. */
@@ -72,6 +72,19 @@ export async function mergeGroup(
     ...(centroid.upBias && { upBias: result("upBias") }),
     ...(centroid.downBias && { downBias: result("downBias") }),
   };
+}
+
+/** A block whose experts are those that a plan leaves. Like `mergeGroup` it gives back to the byte what merges nothing. */
+export async function reduceBlock(
+  backend: Backend,
+  tensors: MoeTensors,
+  plan: BlockPlan,
+  rounding: Rounding,
+): Promise<MoeTensors> {
+  const experts: ExpertTensors[] = [];
+  for (const kept of plan.keptExperts)
+    experts.push(await mergeGroup(backend, groupOf(plan, kept), (expert) => tensors.experts[expert]!, rounding));
+  return { ...tensors, ...pickRouter(tensors, plan.keptExperts), experts };
 }
 
 /** A tensor in another float dtype; itself where the dtype is its own. */

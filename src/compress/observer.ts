@@ -4,7 +4,7 @@ import type { TokenBatch } from "../model/layer.js";
 import type { MoeBlock, MoeOutput, MoeTensors } from "../model/moe.js";
 import { countedLengths, countedTokens } from "./counted-tokens.js";
 import type { MeanSample, SampledMeans } from "./mean-sample.js";
-import { notFinite } from "./not-finite.js";
+import { requireFinite, type Statistics } from "./not-finite.js";
 import { saliencyOf } from "./saliency.js";
 import type { TokenSamples } from "./samples.js";
 import type { Settings } from "./settings.js";
@@ -103,11 +103,8 @@ export class LayerObserver {
     return emptyStatistics(count, width, this.meanSample ? { ...wanted, activations: "none" } : wanted);
   }
 
-  private requireFinite(statistics: Record<string, Float32Array | Float64Array | undefined>): void {
-    for (const [what, values] of Object.entries(statistics)) {
-      if (values === undefined || values.every(Number.isFinite)) continue;
-      throw notFinite(`${what} of the block with router ${this.block.description.router.weight}`);
-    }
+  private requireFinite(statistics: Statistics): void {
+    requireFinite(statistics, this.block.description.router);
   }
 }
 

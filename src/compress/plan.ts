@@ -1,6 +1,12 @@
 import { z } from "zod";
 import { ReamError } from "../errors.js";
-import type { RouterDescription } from "../model/description.js";
+import {
+  attentionExperts,
+  isMoe,
+  type ModelDescription,
+  type RoutedExperts,
+  type RouterDescription,
+} from "../model/description.js";
 import { expertCounts } from "../model/router.js";
 import { sha256 } from "../sha256.js";
 import { settingsSchema } from "./settings.js";
@@ -16,11 +22,37 @@ const groupSchema = z.object({
   permutations: z.record(z.string(), z.array(index)),
 });
 
-const layerPlanSchema = z.object({
-  layer: index,
-  /** Original indices in ascending order: the order of the experts and router rows of the compressed layer. */
+const lossSchema = z.object({
+  /** Shares of the squared outputs of the original block that the reduced one loses. */
+  heldOut: z.number(),
+  domains: z.record(z.string(), z.number()),
+});
+
+/** Which merges of a layer are better than their centroids alone, by what is lost of held-out outputs (`guard.ts`). */
+const guardSchema = z.object({
+  /** Held-out tokens. */
+  tokens: z.int().min(1),
+  /** With every centroid alone, with every group merged, and as the plan says. */
+  pruned: lossSchema,
+  merged: lossSchema,
+  after: lossSchema,
+  /** `change`: of what is lost, by the merge, given the others. What is not kept is its centroid alone. */
+  merges: z.array(z.object({ centroid: index, kept: z.boolean(), change: z.number() })),
+});
+
+const blockPlanSchema = z.object({
+  /** Original indices in ascending order: the order of the experts and router rows of the compressed block. */
   keptExperts: z.array(index).min(1),
   groups: z.array(groupSchema).min(1),
+});
+
+/** The feed-forward block's plan, and that of the attention where it is a mixture of experts too. */
+const layerPlanSchema = z.object({
+  layer: index,
+  ...blockPlanSchema.shape,
+  /** Absent: the plan was made without looking. */
+  guard: guardSchema.optional(),
+  attention: blockPlanSchema.optional(),
 });
 
 const planSchema = z.object({
@@ -35,6 +67,8 @@ const planSchema = z.object({
 });
 
 export type Group = z.infer<typeof groupSchema>;
+export type BlockPlan = z.infer<typeof blockPlanSchema>;
+export type LayerGuard = z.infer<typeof guardSchema>;
 export type LayerPlan = z.infer<typeof layerPlanSchema>;
 /** What to do with every MoE layer: a plain value that can be printed, saved, compared and applied later. */
 export type Plan = z.infer<typeof planSchema>;
@@ -47,22 +81,43 @@ export function isMerged(group: Group): boolean {
   return group.weights.slice(1).some((weight) => weight > 0);
 }
 
+/** The plans of all blocks with experts, those of a layer in the order of the computation. */
+export function blockPlans({ layers }: Pick<Plan, "layers">): BlockPlan[] {
+  return layers.flatMap((layer) => [...(layer.attention === undefined ? [] : [layer.attention]), layer]);
+}
+
 /** The group of a kept expert. */
-export function groupOf(plan: LayerPlan, kept: number): Group {
+export function groupOf(plan: BlockPlan, kept: number): Group {
   return plan.groups.find(({ members }) => members[0] === kept)!;
 }
 
-/** What a layer's plan has to fit. */
+/** What a block's plan has to fit. */
 export interface PlannedBlock {
   /** Neurons of an expert. */
   readonly width: number;
   readonly router: Pick<RouterDescription, "topK" | "groups">;
 }
 
+/** What a layer's plan has to fit: its feed-forward block, and its attention where that has experts. */
+export interface PlannedLayer extends PlannedBlock {
+  readonly attention?: PlannedBlock | undefined;
+}
+
+/** What the plans of a model have to fit: its MoE layers are alike. */
+export function plannedLayer({ layers }: Pick<ModelDescription, "layers">): PlannedLayer {
+  const layer = layers.find(isMoe)!;
+  const attention = attentionExperts(layer);
+  return { ...plannedBlock(layer.feedForward), attention: attention && plannedBlock(attention) };
+}
+
+function plannedBlock({ experts, router }: RoutedExperts): PlannedBlock {
+  return { width: experts.width, router };
+}
+
 /** Checks a plan that was read from a file, for a model with the given MoE layers. */
 export function parsePlan(
   value: unknown,
-  model: PlannedBlock & { layers: readonly number[]; experts: number },
+  model: PlannedLayer & { layers: readonly number[]; experts: number },
   where: string,
 ): Plan {
   const fail = (what: string): never => {
@@ -87,23 +142,38 @@ export function parsePlan(
 export function parseLayerPlan(
   value: unknown,
   experts: Plan["experts"],
-  block: PlannedBlock,
+  layer: PlannedLayer,
   fail: (what: string) => never,
 ): LayerPlan {
   const parsed = layerPlanSchema.safeParse(value);
   if (!parsed.success) return fail(z.prettifyError(parsed.error));
-  checkLayer(parsed.data, experts, block, fail);
+  checkLayer(parsed.data, experts, layer, fail);
   return parsed.data;
 }
 
 function checkLayer(
-  layer: LayerPlan,
+  { layer, attention, ...feedForward }: LayerPlan,
+  experts: Plan["experts"],
+  model: PlannedLayer,
+  fail: (what: string) => never,
+): void {
+  const name = `layer ${layer}`;
+  checkBlock(name, feedForward, experts, model, fail);
+  if ((attention === undefined) !== (model.attention === undefined)) {
+    const says = attention === undefined ? "says nothing of" : "has a plan of";
+    fail(`${name} ${says} experts of the attention, which the model has${attention === undefined ? "" : " not"}`);
+  }
+  if (attention !== undefined) checkBlock(`the attention of ${name}`, attention, experts, model.attention!, fail);
+}
+
+function checkBlock(
+  name: string,
+  plan: BlockPlan,
   experts: Plan["experts"],
   { width, router }: PlannedBlock,
   fail: (what: string) => never,
 ): void {
-  const name = `layer ${layer.layer}`;
-  const { keptExperts, groups } = layer;
+  const { keptExperts, groups } = plan;
   if (keptExperts.length !== experts.after)
     fail(`${name} keeps ${keptExperts.length} experts instead of ${experts.after}`);
   if (keptExperts.some((e, i) => e >= experts.before || (i > 0 && e <= keptExperts[i - 1]!))) {
@@ -115,7 +185,7 @@ function checkLayer(
   if (new Set(members).size !== members.length || members.some((e) => e >= experts.before)) {
     fail(`${name}: an expert is in two groups, or outside the layer`);
   }
-  checkRouterGroups(layer, experts, router.groups?.count ?? 1, fail);
+  checkRouterGroups(name, plan, experts, router.groups?.count ?? 1, fail);
   for (const group of groups) {
     if (group.weights.length !== group.members.length) fail(`${name}: a group has not one weight for each member`);
     if (Math.abs(group.weights.reduce((a, b) => a + b) - 1) > 1e-3)
@@ -128,7 +198,8 @@ function checkLayer(
 
 /** Checks that the router's groups, equal blocks of experts, stay equally large and that no group of the plan joins two. */
 function checkRouterGroups(
-  { layer, keptExperts, groups }: LayerPlan,
+  name: string,
+  { keptExperts, groups }: BlockPlan,
   { before, after }: Plan["experts"],
   count: number,
   fail: (what: string) => void,
@@ -136,11 +207,11 @@ function checkRouterGroups(
   const routerGroup = (expert: number) => Math.floor((expert * count) / before);
   for (let g = 0; g < count; g++) {
     const kept = keptExperts.filter((expert) => routerGroup(expert) === g).length;
-    if (kept !== after / count) fail(`layer ${layer} keeps ${kept} experts of the router's group ${g}`);
+    if (kept !== after / count) fail(`${name} keeps ${kept} experts of the router's group ${g}`);
   }
   for (const { members } of groups) {
     if (members.some((expert) => routerGroup(expert) !== routerGroup(members[0]!))) {
-      fail(`layer ${layer}: a group has members in several of the router's groups`);
+      fail(`${name}: a group has members in several of the router's groups`);
     }
   }
 }

@@ -105,12 +105,9 @@ export function addTokens(
   tokens: CountedTokens,
   gated: boolean,
 ): void {
-  const { x, logits, scores, routing } = tokens;
+  const { x, scores, routing } = tokens;
   const experts = block.experts.count;
-  sums.tokens += routing.tokens;
-  addRouted(sums, tokens, experts);
-  for (const [i, score] of scores.entries()) sums.mass[i % experts]! += score;
-  if (sums.gateGram) backend.addTransposedProduct(sums.gateGram, logits, logits, experts, experts);
+  addRouting(sums, backend, tokens, experts);
   if (sums.activations) {
     backend.addGatedActivations(sums.activations, x, block.experts, gated ? scores : undefined);
     for (let e = 0; e < experts; e++) if (!gated) sums.factors[e]! += routing.tokens;
@@ -119,7 +116,21 @@ export function addTokens(
   if (sums.tokenCosines) backend.addOutputCosines(sums.tokenCosines, x, block.experts);
 }
 
-function addRouted(sums: StatisticSums, { routing, norms, scores }: CountedTokens, experts: number): void {
+/** Adds what the router did with a batch of tokens, and what the chosen experts made of them. */
+export function addRouting(
+  sums: StatisticSums,
+  backend: Backend,
+  tokens: Omit<CountedTokens, "x">,
+  experts: number,
+): void {
+  const { logits, scores, routing } = tokens;
+  sums.tokens += routing.tokens;
+  addRouted(sums, tokens, experts);
+  for (const [i, score] of scores.entries()) sums.mass[i % experts]! += score;
+  if (sums.gateGram) backend.addTransposedProduct(sums.gateGram, logits, logits, experts, experts);
+}
+
+function addRouted(sums: StatisticSums, { routing, norms, scores }: Omit<CountedTokens, "x">, experts: number): void {
   const { topK, selected, weights, scalesInputs } = routing;
   const contributions = new Float64Array(topK);
   for (let token = 0; token < routing.tokens; token++) {

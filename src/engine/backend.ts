@@ -17,12 +17,19 @@ export interface Matrix {
 }
 
 /** What a gated unit makes of gate and up: a name means that function of the gate, times up. */
-export type Activation = "silu" | "gelu" | "gelu_tanh" | "sigmoid" | "relu" | ClampedSwiglu;
+export type Activation = "silu" | "gelu" | "gelu_tanh" | "sigmoid" | "relu" | ClampedSwiglu | ClampedSilu;
 
 /** (u + 1) * g * sigmoid(alpha * g) for g = min(gate, limit), u = up clamped to -limit .. limit (gpt-oss). */
 export interface ClampedSwiglu {
   readonly kind: "clamped_swiglu";
   readonly alpha: number;
+  /** Not negative. */
+  readonly limit: number;
+}
+
+/** min(silu(gate), limit) * u for u = up clamped to -limit .. limit (Step 3.5). */
+export interface ClampedSilu {
+  readonly kind: "clamped_silu";
   /** Not negative. */
   readonly limit: number;
 }

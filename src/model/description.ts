@@ -94,11 +94,15 @@ export interface SharedExpert extends Omit<DenseDescription, "kind"> {
   readonly weighting?: Projection;
 }
 
-/** A Mixture-of-Experts block. */
-export interface MoeDescription {
-  readonly kind: "moe";
+/** Experts and what chooses among them. */
+export interface RoutedExperts {
   readonly experts: ExpertStorage;
   readonly router: RouterDescription;
+}
+
+/** A Mixture-of-Experts block. */
+export interface MoeDescription extends RoutedExperts {
+  readonly kind: "moe";
   readonly activation: Activation;
   /** What the block's input passes on its way to the routed experts; undefined: nothing. */
   readonly expertInput?: Norm | Projection;
@@ -128,6 +132,8 @@ export interface LayerDescription {
   readonly aroundMixer: Sublayer;
   readonly feedForward: DenseDescription | MoeDescription | NoBlockDescription;
   readonly aroundFeedForward: Sublayer;
+  /** The feed-forward block sees the layer's input, as the mixer does; both outputs are added to it (Cohere 2). */
+  readonly parallel?: boolean;
   /** Name of a factor `[1]` on the layer's output (Gemma 4). */
   readonly outputScale?: string;
 }
@@ -172,8 +178,6 @@ export interface ModelDescription {
   readonly exactPositions?: number;
   /** Layers for multi-token prediction whose layout is known. They are no part of the model's own pass. */
   readonly predictions?: readonly PredictionDescription[];
-  /** Why the number of experts cannot be changed, where it cannot. */
-  readonly incompressible?: string;
   /** How the checkpoint's weights are quantised; undefined: they are not. */
   readonly quantisation?: QuantisationMethod;
 }
@@ -183,4 +187,9 @@ export type MoeLayer = LayerDescription & { readonly feedForward: MoeDescription
 
 export function isMoe(layer: LayerDescription): layer is MoeLayer {
   return layer.feedForward.kind === "moe";
+}
+
+/** The experts of a layer's attention, where that is a mixture; they are as many as those of its feed-forward block. */
+export function attentionExperts({ mixer }: LayerDescription): RoutedExperts | undefined {
+  return mixer.kind === "mixture-of-attention" ? mixer : undefined;
 }

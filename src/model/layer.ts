@@ -4,6 +4,7 @@ import type { DenseDescription, LayerDescription, ModelDescription, SharedExpert
 import type { ContinuedTokens, LayerState } from "./layer-state.js";
 import { loadMixer } from "./mixers/kinds.js";
 import type { Mixer } from "./mixers/mixer.js";
+import { pairRows, splitPairs } from "./row-pairs.js";
 import { type Operation, type WeightChanges, WeightLoader } from "./weight-loader.js";
 
 /** Some sequences of one length, padded where `mask` is 0. */
@@ -56,6 +57,7 @@ export class Layer {
     private readonly aroundExperts: MoeSurroundings,
     /** Factor on the layer's output. */
     private readonly outputScale: number,
+    private readonly hiddenSize: number,
   ) {}
 
   /** Reads mixer, norms, and the dense feed-forward block or shared expert; routed experts are read apart (`loadMoe`). */
@@ -93,6 +95,7 @@ export class Layer {
           output: await loader.optional(moe?.expertOutput),
         },
         outputScale === undefined ? 1 : (await loader.vector(outputScale))[0]!,
+        model.hiddenSize,
       );
     } catch (error) {
       loader.dispose();
@@ -106,26 +109,31 @@ export class Layer {
     this.loader.dispose();
   }
 
-  /** hidden `[tokens, hidden]` after the first half of the layer: mixer, norms and residual. */
+  /**
+   * hidden `[tokens, hidden]` after the first half of the layer: mixer, norms and residual. Of a parallel layer, whose second
+   * half needs both, each row is the layer's input and the mixer's output side by side, `[tokens, 2 hidden]`.
+   */
   mix(hidden: Float32Array, batch: TokenBatch): Float32Array {
-    const { input } = this.aroundMixer;
-    const x = input(hidden);
-    const result = this.mixer.mix(x, batch);
-    return close(this.aroundMixer, hidden, x, result, result);
+    return this.mixed(hidden, (x) => this.mixer.mix(x, batch));
   }
 
   /** As `mix`, for the next tokens of sequences, which the state remembers from now on. */
   mixNext(hidden: Float32Array, tokens: ContinuedTokens, state: LayerState): Float32Array {
-    const { input } = this.aroundMixer;
+    return this.mixed(hidden, (x) => this.mixer.mixNext(x, tokens, state));
+  }
+
+  private mixed(hidden: Float32Array, mix: Operation): Float32Array {
+    const { input, output } = this.aroundMixer;
     const x = input(hidden);
-    const result = this.mixer.mixNext(x, tokens, state);
+    const result = mix(x);
+    if (this.description.parallel) return pairRows(hidden, output(result), this.hiddenSize);
     return close(this.aroundMixer, hidden, x, result, result);
   }
 
   /** What the feed-forward block sees of hidden states after `mix`. */
   feedForwardInput(mixed: Float32Array): Float32Array {
     const { input } = this.aroundFeedForward;
-    return input(mixed);
+    return input(this.description.parallel ? splitPairs(mixed, this.hiddenSize)[0] : mixed);
   }
 
   /** What a MoE block makes of its input x before anything else. */
@@ -154,8 +162,14 @@ export class Layer {
 
   /** Hidden states after the layer, of those after `mix` (which may be changed), the block's input and its output. */
   finish(mixed: Float32Array, x: Float32Array, output: Float32Array): Float32Array {
-    const { outputScale } = this;
-    const hidden = close(this.aroundFeedForward, mixed, x, output, mixed);
+    const { outputScale, aroundFeedForward } = this;
+    let hidden: Float32Array;
+    if (this.description.parallel) {
+      const [before, mixer] = splitPairs(mixed, this.hiddenSize);
+      hidden = add(close(aroundFeedForward, before, x, output, before), mixer);
+    } else {
+      hidden = close(aroundFeedForward, mixed, x, output, mixed);
+    }
     if (outputScale !== 1) for (let i = 0; i < hidden.length; i++) hidden[i]! *= outputScale;
     return hidden;
   }

@@ -30,9 +30,9 @@ export interface LinearWeight {
  *   they are a thousandth of the weights;
  * - norms, biases, sinks, decays, and convolution kernels `[channels, 1, kernel]`: vectors, no matrices of a projection;
  * - the projections of the delta rule, Kimi Delta Attention and Mamba that make gates, decays and time steps through a small
- *   vector or one number for each head: a decay is multiplied over all tokens, so that its error grows with the context,
- *   and they are small;
- * - the stacked experts of a mixture of attention (JetMoE): no format stores them and the family is not compressed.
+ *   vector or one number for each head, and that of Ling 3.0's decays: a decay is multiplied over all tokens, so that its
+ *   error grows with the context, and most of them are small;
+ * - the stacked experts of a mixture of attention (JetMoE): no format stores them.
  *
  * Two projections that are rows of one tensor (query and gate of Qwen3-Next, keys and values of JetMoE, gate and up of
  * Granite's shared expert) are one matrix. The
@@ -76,7 +76,7 @@ function mixerProjections(mixer: MixerDescription): Projection[] {
     case "latent-attention": {
       const { query, latent, keyValue, output } = mixer;
       const queries = "weight" in query ? [query] : [query.down, query.up];
-      return [...queries, latent, keyValue, output];
+      return [...queries, latent, keyValue, ...(mixer.gate === undefined ? [] : [mixer.gate]), output];
     }
     case "mixture-of-attention":
       return [mixer.key, mixer.value];
@@ -84,7 +84,7 @@ function mixerProjections(mixer: MixerDescription): Projection[] {
     case "linear-attention":
       return [mixer.queryKeyValue, mixer.gate, mixer.output];
     case "channel-delta-rule":
-      return [mixer.query, mixer.key, mixer.value, mixer.output];
+      return [mixer.query, mixer.key, mixer.value, ...(mixer.gate.length === 1 ? mixer.gate : []), mixer.output];
     case "none":
       return [];
     case "mamba":

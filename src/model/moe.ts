@@ -2,7 +2,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { decode } from "../checkpoint/dtypes.js";
 import type { Tensor } from "../checkpoint/tensor.js";
 import type { Backend, Experts, ExpertTensors } from "../engine/backend.js";
-import type { MoeDescription } from "./description.js";
+import type { MoeDescription, RoutedExperts } from "./description.js";
 import type { MoeInput } from "./layer.js";
 import { readWeight } from "./read-weight.js";
 import { type RouterOutput, type RouterWeights, route } from "./router.js";
@@ -20,16 +20,20 @@ export interface MoeTensors {
   readonly experts: readonly ExpertTensors[];
 }
 
-export interface MoeOutput {
+/** What is told of a router's choices, and of what the chosen experts made. */
+export interface RoutedNorms {
   readonly router: RouterOutput;
-  /** `[tokens, hidden]`, before what else the block does with it. */
-  readonly output: Float32Array;
   /** `[tokens, topK]`: the norm of each routed expert's output, not weighted. */
   readonly norms: Float32Array;
 }
 
+export interface MoeOutput extends RoutedNorms {
+  /** `[tokens, hidden]`, before what else the block does with it. */
+  readonly output: Float32Array;
+}
+
 /** Reads router and experts; a backend decodes those that are quantised faster. */
-export async function readMoe(checkpoint: Checkpoint, moe: MoeDescription, backend?: Backend): Promise<MoeTensors> {
+export async function readMoe(checkpoint: Checkpoint, moe: RoutedExperts, backend?: Backend): Promise<MoeTensors> {
   const experts: ExpertTensors[] = [];
   for (let e = 0; e < moe.experts.count; e++) experts.push(await moe.experts.read(checkpoint, e, backend));
   const { weight, bias, selectionBias, expertScale } = moe.router;

@@ -43,7 +43,7 @@ export function expertParameters({ width, hidden, parts = EXPERT_PARTS, biased =
 function idleHeads({ mixer }: LayerDescription, hidden: number): number {
   if (mixer.kind !== "mixture-of-attention") return 0;
   const { experts, router, keyValueHeads, headSize } = mixer;
-  return (experts - router.topK) * 2 * keyValueHeads * headSize * hidden;
+  return (experts.count - router.topK) * 2 * keyValueHeads * headSize * hidden;
 }
 
 function product(shape: readonly number[]): number {

@@ -4,6 +4,7 @@ import type { Tensor } from "../checkpoint/tensor.js";
 import { pickRanges } from "../checkpoint/tensor-rows.js";
 import type { Backend, Matrix } from "../engine/backend.js";
 import type { Norm, Projection } from "./description.js";
+import type { MoeTensors, RoutedNorms } from "./moe.js";
 import { readWeight } from "./read-weight.js";
 
 /** A loaded projection or norm: x `[tokens, in]` -> `[tokens, out]`. */
@@ -15,6 +16,10 @@ export interface WeightChanges {
   readonly replaced?: ReadonlyMap<string, Tensor> | undefined;
   /** Told the inputs `[tokens, in]` of projections, with the weight's name, before each product. */
   readonly tap?: ((weight: string, x: Float32Array) => void) | undefined;
+  /** Experts and router of a mixture of attention that stand in for the checkpoint's. */
+  readonly attention?: MoeTensors | undefined;
+  /** Told what such a mixture makes of x `[tokens, hidden]`. */
+  readonly attentionTap?: ((x: Float32Array, routed: RoutedNorms) => void) | undefined;
 }
 
 /** Reads weights, makes them ready for products, and remembers what has to be freed. */
@@ -26,7 +31,7 @@ export class WeightLoader {
   constructor(
     readonly checkpoint: Checkpoint,
     readonly backend: Backend,
-    private readonly changes: WeightChanges = {},
+    readonly changes: WeightChanges = {},
   ) {}
 
   async projection(projection: Projection): Promise<Operation> {

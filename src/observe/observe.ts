@@ -12,7 +12,7 @@ import type { CompressEvent } from "../pipeline/events.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, openModel } from "../pipeline/open-model.js";
 import { parseOptions } from "../pipeline/parse-options.js";
-import { refuseSource } from "../pipeline/refuse-source.js";
+import { refuseObservation } from "../pipeline/refuse-source.js";
 import { relay } from "../pipeline/relay.js";
 import { modelIdentity } from "../pipeline/source-identity.js";
 import { VERSION } from "../version.js";
@@ -104,7 +104,7 @@ async function* openSource(
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(model, { onEvent, signal }));
   try {
     // What is observed is to be compressed.
-    refuseSource(opened);
+    refuseObservation(opened);
     return opened;
   } catch (error) {
     await opened.checkpoint.close();

@@ -3,6 +3,7 @@ import { type Calibration, type DescribedCalibration, describeCalibration } from
 import { loadCalibration } from "../calibration/load-calibration.js";
 import type { OutputFolder } from "../checkpoint/output.js";
 import { refuseExisting } from "../checkpoint/output-checks.js";
+import { attentionNotes } from "../compress/attention-plan.js";
 import { checkRoom } from "../compress/group.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";
 import { pickSettings, resolveSettings, type Settings } from "../compress/settings.js";
@@ -17,8 +18,10 @@ import { makeBatches } from "./batches.js";
 import { checkExperts, expertLimits } from "./check-experts.js";
 import type { CompressEvent } from "./events.js";
 import { prepareGiven } from "./given-plan.js";
+import { type GuardPlan, planGuard } from "./guard/guard-plan.js";
 import { memoryEstimate } from "./inspect.js";
 import { planLayers } from "./layer-loop.js";
+import { allRefits, type Refits } from "./layer-losses.js";
 import type { ManifestInputs } from "./manifest.js";
 import { checkMemory } from "./memory-limit.js";
 import { prepareObserved } from "./observed-work.js";
@@ -30,10 +33,10 @@ import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
-import { planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
+import { checkRefit, planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
 import { planEntries, recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
-import { refuseChanges, refuseSource } from "./refuse-source.js";
+import { refuseChanges } from "./refuse-source.js";
 import { relay } from "./relay.js";
 import { planElsewhere } from "./split/plan-elsewhere.js";
 import { type CompressElsewhere, checkSplit, type Split } from "./split/split.js";
@@ -50,6 +53,8 @@ export interface CompressResult {
   readonly plan: Plan;
   /** What was done to single matrices afterwards. */
   readonly steps: StepPlan | undefined;
+  /** How kept experts were refitted, and what came of it in each layer. */
+  readonly refits: Refits | undefined;
   readonly settings: Settings | undefined;
   readonly calibration: DescribedCalibration | undefined;
   readonly bytes: CheckpointBytes;
@@ -80,13 +85,14 @@ export async function* compress(
   if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
   const refit = planRefit(options, elsewhere !== undefined);
   checkAuto(options);
+  const guard = planGuard(options, elsewhere !== undefined);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
-    refuseSource(opened);
     refuseChanges(options, opened);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
-    const context = { signal, elsewhere, steps, refit };
+    if (refit !== undefined) checkRefit(refit, prepared.model);
+    const context = { signal, elsewhere, steps, refit, guard };
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, prepared, context);
     if (options.observed !== undefined)
       return yield* planObservedAndWrite(options, options.observed, prepared, context);
@@ -103,6 +109,7 @@ interface Context {
   readonly elsewhere: CompressElsewhere | undefined;
   readonly steps: StepPlan | undefined;
   readonly refit: RefitPlan | undefined;
+  readonly guard: GuardPlan | undefined;
 }
 
 /** Observes, plans and writes. */
@@ -112,7 +119,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const settings = resolveSettings(options.method, pickSettings(options));
   const kept = checkExperts(options.experts, expertLimits(model));
   checkRoom(model.experts, kept, settings);
-  const notes: string[] = [];
+  const notes = [...attentionNotes(model, settings)];
   const backend = openBackend(options, opened, (note) => notes.push(note));
   const calibration = yield* calibrate(options, opened, notes, signal);
   const traces: LayerTrace[] = [];
@@ -122,7 +129,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
     const { finished, onPlan, onCalibration, output, steps, refit } = progress;
     const common = {
       ...{ checkpoint, model, predictions, backend, settings, kept, seed: options.seed, signal },
-      ...{ mergedDtype, requantises },
+      ...{ mergedDtype, requantises, guard: context.guard },
     };
     if (options.calibrationTokens === "auto") {
       const auto = yield* planUntilStable({ ...common, calibration, tolerance: options.tolerance, output });
@@ -238,12 +245,13 @@ async function* writePlanned(
     const plan = makePlan(options, settings, opened.model, kept, layers);
     if (steps?.plan.need === "nothing" && output !== undefined)
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
-    const made = { opened, output, plan, backend, observed, steps, refit, split };
+    const refits = refit && (await allRefits(plan, refit));
+    const made = { opened, output, plan, backend, observed, steps, refits, refit, split };
     const bytes = yield* writeCheckpoint({ ...target, ...made, signal });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = describeCalibration(observed.calibration);
-    return { out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
+    return { refits, out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
   } finally {
     await close();
   }
@@ -283,16 +291,18 @@ async function* applyPlan(
         });
       }
     }
+    // In a dry run nothing is refitted.
+    const refits = refit && output && (await allRefits(plan, refit));
     const observed = calibration && { settings, calibration, seed: options.seed, backend };
     const bytes = yield* writeCheckpoint({
       ...target,
-      ...{ opened, output, plan, backend, steps, refit, split, signal },
+      ...{ opened, output, plan, backend, steps, refits, refit, split, signal },
       ...(observed && { observed }),
     });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = calibration && describeCalibration(calibration);
-    return { out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
+    return { refits, out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
   } finally {
     await close();
   }

@@ -1,7 +1,7 @@
 import { KEEP_ALL, type Plan } from "../compress/plan.js";
 import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
-import { isMoe, type ModelDescription } from "../model/description.js";
+import { attentionExperts, isMoe, type ModelDescription } from "../model/description.js";
 import { openBackend } from "./open-backend.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
@@ -21,7 +21,10 @@ export function keepAll({ experts, layers }: ModelDescription): Plan {
   return {
     ...{ format: "ream-plan", version: 1, method: KEEP_ALL, rounding: "once" },
     experts: { before: experts, after: experts },
-    layers: layers.filter(isMoe).map(({ index }) => ({ layer: index, keptExperts, groups })),
+    layers: layers.filter(isMoe).map((layer) => ({
+      ...{ layer: layer.index, keptExperts, groups },
+      ...(attentionExperts(layer) && { attention: { keptExperts, groups } }),
+    })),
   };
 }
 

@@ -1,7 +1,6 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { TensorInfo } from "../checkpoint/tensor.js";
 import { METHODS } from "../compress/settings.js";
-import { ReamError } from "../errors.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
 import { countParameters, type ParameterCount } from "../model/parameters.js";
 import { type Quantisation, quantisationOf, storedNumbers } from "../model/quantisation.js";
@@ -13,7 +12,6 @@ import { type RouterRule, routerRule } from "./inspect/router-rule.js";
 import { type Share, type Shares, shareOut, TENSOR_PARTS, type TensorPart } from "./inspect/tensor-parts.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
 import { compressedModel, predictionTensors } from "./prediction-layers.js";
-import { refuseSource } from "./refuse-source.js";
 
 export interface LayerSizes {
   readonly layer: number;
@@ -59,9 +57,7 @@ export interface Inspection {
   readonly perLayer: readonly LayerSizes[];
   /** Undefined: the weights are plain floats. */
   readonly quantisation: QuantisedParts | undefined;
-  /** Why the model cannot be compressed; undefined: it can. */
-  readonly refused: string | undefined;
-  /** Sizes after compression in the source's own format, exact. None where the model cannot be compressed. */
+  /** Sizes after compression in the source's own format, exact. */
   readonly compressed: readonly ReducedSize[];
   readonly memory: MemoryEstimate;
   readonly warnings: readonly string[];
@@ -117,7 +113,6 @@ function describe(opened: OpenedModel, sequences: number, length: number): Inspe
   const { experts, router, shared } = moeLayers[0]!.feedForward;
   const { parts, others } = shareOut(checkpoint, model);
   const perLayer = layerSizes(checkpoint, model);
-  const refused = refusalOf(opened);
   return {
     model: name,
     folder,
@@ -145,8 +140,7 @@ function describe(opened: OpenedModel, sequences: number, length: number): Inspe
     where: Object.fromEntries(TENSOR_PARTS.map((part) => [part, parts[part].bytes])) as Inspection["where"],
     perLayer,
     quantisation: quantisedParts(checkpoint, model),
-    refused,
-    compressed: refused === undefined ? reducedSizes(checkpoint, model) : [],
+    compressed: reducedSizes(checkpoint, model),
     memory: estimateMemory(model, perLayer, sequences, length),
     warnings: [
       ...checkpoint.warnings,
@@ -168,16 +162,6 @@ function textParameters(model: ModelDescription, parts: Shares["parts"]): Parame
   const stored = sum(own.map((part) => parts[part].parameters));
   const { total, active } = countParameters(model);
   return { total: stored, active: stored - (total - active) };
-}
-
-function refusalOf(opened: OpenedModel): string | undefined {
-  try {
-    refuseSource(opened);
-    return undefined;
-  } catch (error) {
-    if (error instanceof ReamError) return error.message;
-    throw error;
-  }
 }
 
 function sizeOf(checkpoint: Checkpoint, names: Iterable<string>): number {
@@ -224,7 +208,9 @@ function estimateMemory(
   const tokens = sequences * length;
   const { width } = model.layers.find(isMoe)!.feedForward.experts;
   const layerWeights = 3 * Math.max(...perLayer.map(({ readBytes }) => readBytes));
-  const hiddenStates = 4 * tokens * model.hiddenSize;
+  // Between the halves of a parallel layer there are two for each token.
+  const each = model.layers.some(({ parallel }) => parallel) ? 2 : 1;
+  const hiddenStates = 4 * tokens * each * model.hiddenSize;
   const samples = 4 * Math.min(tokens, METHODS.ream.settings.samples) * (model.hiddenSize + 2 * width);
   const bytes = layerWeights + hiddenStates + samples + PROGRAM_BYTES;
   return { sequences, length, bytes, layerWeights, hiddenStates, samples, program: PROGRAM_BYTES };

@@ -15,6 +15,7 @@ import { embed } from "../model/embedding.js";
 import type { TokenBatch } from "../model/layer.js";
 import { normed, predictionInput } from "../model/prediction.js";
 import type { CompressEvent } from "./events.js";
+import type { GuardPlan } from "./guard/guard-plan.js";
 import { LayerRun } from "./layer-run.js";
 import { ReadAhead } from "./read-ahead.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
@@ -43,6 +44,8 @@ export interface LayerLoopOptions {
   readonly steps?: StepWork | undefined;
   /** How kept experts are refitted, before the steps. */
   readonly refit?: RefitWork | undefined;
+  /** Undoes merges of new plans that held-out tokens speak against. */
+  readonly guard?: GuardPlan | undefined;
   readonly recorded?: ((layer: number) => Promise<RecordedSamples>) | undefined;
   /** Called with a layer's trace, where one is wanted. */
   readonly onTrace?: ((trace: LayerTrace) => void) | undefined;

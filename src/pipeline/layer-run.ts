@@ -1,15 +1,22 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Aligner } from "../compress/align.js";
-import { mergeGroup, pickRouter } from "../compress/merge.js";
+import { AttentionObserver } from "../compress/attention-plan.js";
+import { mergeGroup, pickRouter, reduceBlock } from "../compress/merge.js";
 import { type LayerObservation, LayerObserver } from "../compress/observer.js";
-import { groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
+import { type BlockPlan, type Group, groupOf, isMerged, type LayerPlan } from "../compress/plan.js";
 import { planLayer } from "../compress/plan-layer.js";
 import { samplingError } from "../compress/sampling-error.js";
 import { changedShare, snapshot } from "../compress/stability.js";
 import type { InputSums } from "../compress/steps/input-sums.js";
 import { LayerTrace } from "../compress/trace.js";
 import type { ExpertTensors } from "../engine/backend.js";
-import { isMoe, type LayerDescription, type MoeLayer } from "../model/description.js";
+import {
+  attentionExperts,
+  isMoe,
+  type LayerDescription,
+  type MoeLayer,
+  type RoutedExperts,
+} from "../model/description.js";
 import { codingOf, type ExpertCoding } from "../model/expert-coding.js";
 import type { ExpertPart } from "../model/expert-storage.js";
 import { Layer, type MoeInput, type TokenBatch } from "../model/layer.js";
@@ -18,10 +25,12 @@ import { MoeBlock, type MoeTensors, readMoe, routerWeights } from "../model/moe.
 import { route } from "../model/router.js";
 import type { WeightChanges } from "../model/weight-loader.js";
 import type { CompressEvent, Phase } from "./events.js";
+import { guardPlan } from "./guard/layer-guard.js";
 import type { LayerLoopOptions } from "./layer-loop.js";
 import { batchCount, layerSamples, meanSample } from "./layer-samples.js";
 import { LayerRefitter } from "./reconstruct/layer-refit.js";
-import type { LayerRefit } from "./reconstruct/refit-files.js";
+import { LayerTargets } from "./reconstruct/layer-targets.js";
+import { splitForGuard, splitForRefit } from "./reconstruct/split-layer.js";
 import { relay } from "./relay.js";
 import { requantiseGroup } from "./requantise.js";
 import type { ExpertInputs } from "./steps/expert-steps.js";
@@ -48,6 +57,8 @@ export class LayerRun {
   /** What is done to the layer's matrices; undefined: nothing. */
   private readonly steps: LayerSteps | undefined;
   private layer: Layer | undefined;
+  /** What is left of the attention's experts, where they were reduced. */
+  private attention: MoeTensors | undefined;
 
   constructor(
     private readonly options: LayerLoopOptions,
@@ -70,9 +81,10 @@ export class LayerRun {
     try {
       const restored = this.steps !== undefined && (await this.steps.done);
       if (restored) await this.steps!.restore();
+      const attention = yield* this.reduceAttention(known);
       await this.load();
       if (!restored) yield* this.changeMixer();
-      if (isMoe(this.description)) return yield* this.moe(this.description, known, restored);
+      if (isMoe(this.description)) return yield* this.moe(this.description, attention, known, restored);
       this.options.onLoaded?.();
       yield* this.dense(restored);
       return undefined;
@@ -97,25 +109,61 @@ export class LayerRun {
     });
   }
 
-  private async *moe(description: MoeLayer, known: LayerPlan | undefined, restored: boolean) {
+  /** The plan of the attention's experts, where it has some. In sequential runs the layer has the reduced ones from now on. */
+  private async *reduceAttention(known: LayerPlan | undefined): AsyncGenerator<CompressEvent, BlockPlan | undefined> {
+    const mixture = attentionExperts(this.description);
+    if (mixture === undefined) return undefined;
+    const { checkpoint, backend, settings, mergedDtype } = this.options;
+    const plan = known?.attention ?? (yield* this.planAttention(mixture));
+    if (settings.sequential) {
+      const rounding = { when: settings.rounding, dtype: mergedDtype };
+      this.attention = await reduceBlock(backend, await readMoe(checkpoint, mixture), plan, rounding);
+    }
+    return plan;
+  }
+
+  private async *planAttention(mixture: RoutedExperts): AsyncGenerator<CompressEvent, BlockPlan> {
+    const { backend, settings, kept } = this.options;
+    const observer = new AttentionObserver(backend, mixture, settings);
+    let mask: TokenBatch["mask"];
+    const layer = await this.open({ attentionTap: (x, routed) => observer.add(x, routed, mask) });
+    try {
+      yield* this.eachBatch("attention", (batch, index) => {
+        mask = batch.mask;
+        layer.mix(this.hidden[index]!, batch);
+      });
+    } finally {
+      layer.dispose();
+    }
+    return observer.plan({ layer: this.description.index, kept, pause: this.pause });
+  }
+
+  private async *moe(
+    description: MoeLayer,
+    attention: BlockPlan | undefined,
+    known: LayerPlan | undefined,
+    restored: boolean,
+  ) {
     const { checkpoint, buffers, backend, settings, onPlan } = this.options;
     const source = buffers === undefined ? checkpoint : checkpoint.readingInto(buffers);
     const tensors = await readMoe(source, description.feedForward, backend);
     this.options.onLoaded?.();
     const { sequential } = settings;
-    const refitter = await this.refitter(description);
+    const { targets, refits } = await this.targets(description, known);
     let plan = known;
-    if (plan === undefined || !sequential || refitter !== undefined) {
+    if (plan === undefined || !sequential || targets !== undefined) {
       const block = new MoeBlock(backend, description.feedForward, tensors);
       try {
         if (plan === undefined) {
-          plan = yield* this.observeAndPlan(block, tensors, refitter);
+          const own = yield* this.observeAndPlan(block, tensors, targets);
+          plan = attention === undefined ? own : { ...own, attention };
+          if (this.options.guard !== undefined) plan = yield* this.guarded(description, tensors, plan, targets!);
           await onPlan(plan);
         } else if (sequential) {
           yield* this.eachBatch("observe", (batch, index) => {
             const mixed = this.layer!.mix(this.hidden[index]!, batch);
             this.hidden[index] = mixed;
-            if (refitter!.uses(index)) refitter!.observe(index, mixed, block.run(this.moeInput(mixed)).output);
+            if (targets!.uses(index)) targets!.observe(index, mixed, block.run(this.moeInput(mixed)).output);
           });
         } else {
           yield* this.eachBatch("forward", (batch, index) => {
@@ -128,7 +176,7 @@ export class LayerRun {
     } else {
       yield* this.mix();
     }
-    if (refitter !== undefined) yield* this.reconstruct(refitter, tensors, plan);
+    if (refits) yield* this.reconstruct(description, tensors, plan, targets!);
     if (this.steps !== undefined && !restored) yield* this.changeMoe(description, tensors, plan);
     if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
     if (sequential && !this.last) yield* this.handOn(description, tensors, plan);
@@ -136,7 +184,7 @@ export class LayerRun {
   }
 
   /** Leaves the hidden states after attention (sequential), or after the whole original layer. */
-  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, refitter: LayerRefitter | undefined) {
+  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, targets: LayerTargets | undefined) {
     const { backend, settings, batches, kept, onTrace } = this.options;
     const layer = this.layer!;
     const samples = await layerSamples(this.options, this.description.index);
@@ -157,16 +205,13 @@ export class LayerRun {
       const input = layer.moeInput(x);
       const routed = block.run(input);
       observer.add(index, input.experts, routed, batches[index]!);
-      refitter?.observe(index, mixed, routed.output);
+      targets?.observe(index, mixed, routed.output);
       this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
     });
     yield this.progress("plan");
     await nextTurn();
     const trace = onTrace && new LayerTrace(this.description.index, block.experts.count, settings);
-    const pause = async () => {
-      this.options.signal?.throwIfAborted();
-      await nextTurn();
-    };
+    const { pause } = this;
     const observed = observer.finish(tensors);
     const routerGroups = block.description.router.groups?.count ?? 1;
     const how = { layer: this.description.index, kept, settings, pause, routerGroups };
@@ -212,10 +257,14 @@ export class LayerRun {
     return this.options.refit?.files.expert(plan.layer, slot, merged) ?? merged;
   }
 
+  /** The expert of a slot as later layers see it, before a refit. */
+  private merged(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
+    return this.mergedGroup(tensors, groupOf(plan, plan.keptExperts[slot]!));
+  }
+
   /** As later layers see it: merged experts of a quantised source are rounded to its form again. */
-  private async merged(tensors: MoeTensors, plan: LayerPlan, slot: number): Promise<ExpertTensors> {
+  private async mergedGroup(tensors: MoeTensors, group: Group): Promise<ExpertTensors> {
     const { backend, checkpoint, settings, mergedDtype } = this.options;
-    const group = groupOf(plan, plan.keptExperts[slot]!);
     const read = (expert: number) => tensors.experts[expert]!;
     const coding = this.options.requantises && isMerged(group) ? this.coding : undefined;
     if (coding === undefined) return mergeGroup(backend, group, read, { when: settings.rounding, dtype: mergedDtype });
@@ -229,38 +278,79 @@ export class LayerRun {
     return feedForward.kind === "moe" ? codingOf(this.options.checkpoint, feedForward.experts) : undefined;
   }
 
-  /** What refits the layer's experts; undefined where that is not asked for, or done. */
-  private async refitter(description: MoeLayer): Promise<LayerRefitter | undefined> {
-    const { backend, batches, refit, settings } = this.options;
-    if (refit === undefined || (await refit.files.has(description.index))) return undefined;
-    if (!settings.sequential) throw new TypeError("refits need a sequential run");
-    return new LayerRefitter(backend, refit, description.index, description.feedForward, batches);
+  /** What a refit or a guard compares with, where there is one still to do, and whether that is a refit. */
+  private async targets(description: MoeLayer, known: LayerPlan | undefined) {
+    const { backend, batches, refit, guard, settings } = this.options;
+    const refits = refit !== undefined && !(await refit.files.has(description.index));
+    const guards = guard !== undefined && known === undefined;
+    if (!refits && !guards) return { targets: undefined, refits };
+    if (!settings.sequential) throw new TypeError("refits and guards need a sequential run");
+    const moe = description.feedForward;
+    const split = refit !== undefined ? splitForRefit(refit.plan, moe, batches) : splitForGuard(guard!, batches);
+    return { targets: new LayerTargets(backend, moe, split), refits };
+  }
+
+  /** The plan with the merges that are better than their centroids alone. */
+  private async *guarded(
+    { feedForward: moe }: MoeLayer,
+    tensors: MoeTensors,
+    plan: LayerPlan,
+    targets: LayerTargets,
+  ): AsyncGenerator<CompressEvent, LayerPlan> {
+    const { backend } = this.options;
+    const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
+    const expert = (group: Group) => this.mergedGroup(tensors, group);
+    const moeInput = (hidden: Float32Array) => this.moeInput(hidden);
+    try {
+      return yield* this.told("plan", (pause) =>
+        guardPlan(plan, { ...{ backend, moe, targets, router, expert, moeInput, pause }, hidden: this.hidden }),
+      );
+    } finally {
+      router.weight.dispose();
+    }
   }
 
   /** Refits the kept experts to the outputs of the original block, and keeps what comes of it. */
   private async *reconstruct(
-    refitter: LayerRefitter,
+    { index, feedForward: moe }: MoeLayer,
     tensors: MoeTensors,
     plan: LayerPlan,
+    targets: LayerTargets,
   ): AsyncGenerator<CompressEvent, void> {
-    const { backend, mergedDtype, signal } = this.options;
+    const { backend, mergedDtype: dtype, refit } = this.options;
     yield this.progress("reconstruct");
     const experts: ExpertTensors[] = [];
     for (const slot of plan.keptExperts.keys()) experts.push(await this.merged(tensors, plan, slot));
     const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
-    const reduced = { router, experts, dtype: mergedDtype, moeInput: (hidden: Float32Array) => this.moeInput(hidden) };
+    const moeInput = (hidden: Float32Array) => this.moeInput(hidden);
     try {
-      const refit = yield* relay<CompressEvent, LayerRefit>((emit) =>
-        refitter.run(plan, this.hidden, reduced, async (share) => {
-          signal?.throwIfAborted();
-          emit(this.progress("reconstruct", share * this.tokens));
-          await nextTurn();
-        }),
+      const done = yield* this.told("reconstruct", (pause) =>
+        new LayerRefitter(backend, refit!, index, moe).run(
+          plan,
+          targets,
+          this.hidden,
+          { router, experts, dtype, moeInput },
+          pause,
+        ),
       );
-      yield { type: "reconstruct", ...refit };
+      yield { type: "reconstruct", ...done };
     } finally {
       router.weight.dispose();
     }
+  }
+
+  /** Does long work that tells its share and lets others work. */
+  private told<Result>(
+    phase: Phase,
+    work: (pause: (share: number) => Promise<void>) => Promise<Result>,
+  ): AsyncGenerator<CompressEvent, Result> {
+    return relay((emit) =>
+      work(async (share) => {
+        this.options.signal?.throwIfAborted();
+        emit(this.progress(phase, share * this.tokens));
+        await nextTurn();
+      }),
+    );
   }
 
   /** Does the steps to the mixer, and loads the layer with what they made of it. */
@@ -308,11 +398,11 @@ export class LayerRun {
     yield* this.changeFeedForward("shared");
     const needed = steps!.plan.need !== "nothing" && this.steps!.has("experts");
     const inputs = needed ? this.expertInputs(description, tensors, plan) : undefined;
-    const refitted = (await this.options.refit?.files.report(plan.layer))?.kept === true;
+    const refitted = await this.options.refit?.files.parts(plan.layer);
     const dtypes = (slot: number, matrix: ExpertPart) => {
       const group = groupOf(plan, plan.keptExperts[slot]!);
       const { dtype } = tensors.experts[group.members[0]!]![matrix]!;
-      const changed = isMerged(group) || (refitted && matrix === "down");
+      const changed = isMerged(group) || refitted?.has(matrix) === true;
       return changed ? (this.options.mergedDtype ?? dtype) : dtype;
     };
     yield* this.keep({ read: (slot) => this.reduced(tensors, plan, slot), dtype: dtypes, inputs });
@@ -320,9 +410,10 @@ export class LayerRun {
 
   /** Which tokens the reduced router sends to each kept expert. */
   private expertInputs({ feedForward }: MoeLayer, tensors: MoeTensors, plan: LayerPlan): ExpertInputs {
-    const { backend, batches, model } = this.options;
+    const { backend, batches } = this.options;
     const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
-    const rows = new RoutedRows(plan.keptExperts.length, this.hidden, model.hiddenSize);
+    const size = this.hidden[0]!.length / batches[0]!.ids.length;
+    const rows = new RoutedRows(plan.keptExperts.length, this.hidden, size);
     try {
       for (const [index, { mask }] of batches.entries()) {
         const { router: x } = this.moeInput(this.hidden[index]!);
@@ -366,8 +457,14 @@ export class LayerRun {
     return Layer.load(checkpoint, model, this.description.index, backend, {
       ...changes,
       replaced: this.steps?.replaced,
+      attention: this.attention,
     });
   }
+
+  private readonly pause = async () => {
+    this.options.signal?.throwIfAborted();
+    await nextTurn();
+  };
 
   private async *eachBatch(phase: Phase, work: (batch: TokenBatch, index: number) => void) {
     let done = 0;

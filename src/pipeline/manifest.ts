@@ -1,5 +1,5 @@
 import { type DescribedCalibration, describeCalibration } from "../calibration/calibration.js";
-import { type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
+import { type BlockPlan, type LayerPlan, type Plan, planDigest } from "../compress/plan.js";
 import { relative } from "../compress/reconstruct/refit.js";
 import type { RefitErrors } from "../compress/reconstruct/residuals.js";
 import type { Settings } from "../compress/settings.js";
@@ -8,8 +8,7 @@ import type { Backend } from "../engine/backend.js";
 import type { ModelDescription } from "../model/description.js";
 import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
-import type { LayerRefit } from "./reconstruct/refit-files.js";
-import type { RefitPlan } from "./reconstruct/refit-plan.js";
+import type { Refits } from "./layer-losses.js";
 import type { LayerRequantised } from "./requantise.js";
 import type { FileIdentity } from "./source-identity.js";
 import type { LayerChange } from "./steps/layer-steps.js";
@@ -17,7 +16,7 @@ import type { StepPlan } from "./steps/step-plan.js";
 
 export interface ManifestInputs {
   /** How kept experts were refitted. */
-  readonly refits?: { readonly plan: RefitPlan; readonly layers: readonly LayerRefit[] } | undefined;
+  readonly refits?: Refits | undefined;
   readonly source: string;
   readonly files: readonly FileIdentity[];
   readonly model: ModelDescription;
@@ -71,7 +70,7 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
 }
 
 /** The refits, and the relative squared errors of each layer's outputs before and after. */
-function describeRefits({ plan, layers }: NonNullable<ManifestInputs["refits"]>) {
+function describeRefits({ plan, layers }: Refits) {
   const errors = ({ fitted, heldOut, domains }: RefitErrors) => ({
     fitted: relative(fitted),
     heldOut: relative(heldOut),
@@ -82,7 +81,7 @@ function describeRefits({ plan, layers }: NonNullable<ManifestInputs["refits"]>)
     layers: layers.map(({ layer, kept, fit }) => ({
       ...{ layer, kept },
       ...(fit && {
-        ...(kept && { ridge: fit.ridge, sweeps: fit.sweeps }),
+        ...(kept && { rounds: fit.rounds.map((round) => ({ ...round, heldOut: relative(round.heldOut) })) }),
         ...{ tokens: fit.tokens, before: errors(fit.before), ...(kept && { after: errors(fit.after) }) },
       }),
     })),
@@ -125,11 +124,19 @@ function describeRequantised({ model, outputDtype, requantised = [] }: ManifestI
 }
 
 /** Permutations are long; their digest is enough to compare two runs. */
-function withoutPermutations(layer: LayerPlan) {
+function withoutPermutations({ layer, guard, attention, ...feedForward }: LayerPlan) {
   return {
-    layer: layer.layer,
-    keptExperts: layer.keptExperts,
-    groups: layer.groups.map(({ members, weights, permutations }) => ({
+    layer,
+    ...describeBlock(feedForward),
+    ...(guard && { guard }),
+    ...(attention && { attention: describeBlock(attention) }),
+  };
+}
+
+function describeBlock({ keptExperts, groups }: BlockPlan) {
+  return {
+    keptExperts,
+    groups: groups.map(({ members, weights, permutations }) => ({
       members,
       weights,
       ...(Object.keys(permutations).length > 0 && {

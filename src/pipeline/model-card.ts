@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
-import { isMerged, type Plan } from "../compress/plan.js";
+import { blockPlans, isMerged, type Plan } from "../compress/plan.js";
 import type { ModelDescription } from "../model/description.js";
+import { lossSentences, lossTable, type Refits } from "./layer-losses.js";
 import type { OpenedModel } from "./open-model.js";
 import type { StepPlan } from "./steps/step-plan.js";
 
@@ -12,11 +13,12 @@ export function modelCard(
   calibration:
     | { readonly domains: readonly { name: string; sequences: number }[]; readonly length: number }
     | undefined,
-  steps?: StepPlan,
+  { steps, refits }: { readonly steps?: StepPlan | undefined; readonly refits?: Refits | undefined } = {},
 ): string {
   const { before, after } = plan.experts;
   const then = steps?.steps.map(({ text }) => text) ?? [];
-  const pruned = !plan.layers.some(({ groups }) => groups.some(isMerged));
+  const pruned = !blockPlans(plan).some(({ groups }) => groups.some(isMerged));
+  const attention = plan.layers.some((layer) => layer.attention !== undefined);
   const reduced = after !== before || steps === undefined;
   const tags = [...(reduced ? [pruned ? "pruned" : "merged", plan.method] : []), ...then];
   const mix = calibration?.domains.map(({ name, sequences }) => `${name}: ${sequences} sequences`).join(", ");
@@ -34,17 +36,33 @@ export function modelCard(
     "",
     ...(reduced
       ? [
-          `The routed experts of every Mixture-of-Experts layer were ${pruned ? "pruned" : "merged"} from ${before} to ${after} ` +
+          `The routed experts of every Mixture-of-Experts layer${attention ? ", those of its attention too," : ""} were ${pruned ? "pruned" : "merged"} from ${before} to ${after} ` +
             `by the method \`${plan.method}\` of [ream-moe](https://www.npmjs.com/package/ream-moe). Each token still uses ${model.topK} experts. ` +
             "The model loads like the original.",
           "",
         ]
       : []),
+    ...describeLosses(plan, refits),
     ...(steps === undefined ? [] : [describeSteps(steps), ""]),
     ...(mix === undefined ? [] : [`Calibration: ${mix}, ${calibration!.length} tokens each.`, ""]),
     "`ream.json` holds the settings, the calibration digest, the hashes of the source and which experts were merged.",
     "",
   ].join("\n");
+}
+
+/** What the guard and the refit did, and what layers lose of their outputs on text that was held out of the calibration. */
+function describeLosses(plan: Plan, refits: Refits | undefined): string[] {
+  const table = lossTable(plan, refits);
+  if (table === undefined) return [];
+  const told = lossSentences(plan, refits).map((sentence) => `${sentence}.`);
+  return [
+    ...told,
+    "",
+    "Share of each layer's squared outputs that is lost, on held-out calibration text:",
+    "",
+    ...table,
+    "",
+  ];
 }
 
 function describeSteps({ steps, parts }: StepPlan): string {

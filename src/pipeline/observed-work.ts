@@ -7,6 +7,7 @@ import type { ManifestInputs } from "./manifest.js";
 import { openBackend } from "./open-backend.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
+import { refuseObservation } from "./refuse-source.js";
 
 /** What a compression from an observation is made from. */
 export interface ObservedWork {
@@ -22,6 +23,7 @@ export async function prepareObserved(
   opened: OpenedModel,
 ): Promise<ObservedWork> {
   const { model } = opened;
+  refuseObservation(opened);
   const observation = await Observation.open(folder);
   const settings = observedSettings(options.method, options);
   const kept = checkExperts(options.experts, expertLimits(model));

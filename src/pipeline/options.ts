@@ -2,6 +2,9 @@ import { z } from "zod";
 import { calibrationOptions } from "../calibration/options.js";
 import { METHOD_NAMES, settingsSchema } from "../compress/settings.js";
 
+/** What `--reconstruct` refits. */
+export const RECONSTRUCT = ["none", "down", "down+up"] as const;
+
 /** How to compute: shared by every command that runs a model. */
 export const computeOptions = z.object({
   backend: z
@@ -24,12 +27,20 @@ export const compressOptions = z.strictObject({
   out: z.string().min(1).optional().describe("folder that receives the compressed checkpoint"),
   experts: z.int().min(1).optional().describe("experts that each layer keeps"),
   method: z.enum(METHOD_NAMES).default("ream").describe("what to do with the experts"),
+  guard: z
+    .boolean()
+    .default(false)
+    .describe(
+      "undo merges: a group whose merged expert makes the layer no better on held-out calibration text than its centroid " +
+        "alone is pruned to that",
+    ),
   reconstruct: z
-    .enum(["none", "down"])
+    .enum(RECONSTRUCT)
     .default("none")
     .describe(
       "refit the kept experts of each layer to what the original layer makes of the same inputs, by least squares: down = " +
-        "their down projections; a layer whose error on held-out calibration text does not fall stays as it is",
+        "their down projections, down+up = then their up projections, then down again; a layer whose error on held-out " +
+        "calibration text does not fall stays as it is",
     ),
   ridge: z
     .number()

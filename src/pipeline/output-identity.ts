@@ -37,6 +37,7 @@ export async function outputIdentity(
     input: sha256(JSON.stringify(input)),
     target: JSON.stringify([experts, method, seed, shards, outputDtype, predictionLayers ?? "as possible"]),
     sampled: sampledTokens === undefined ? "none" : await fileDigest(sampledTokens),
+    ...(options.guard && { guard: "yes" }),
     ...(refit !== undefined && { reconstruct: JSON.stringify(refit) }),
     ...(steps !== undefined && { steps: describeSteps(steps) }),
     engine: [backend.name, backend.precision, backend.variant].join(" "),

@@ -3,7 +3,13 @@ import { quote } from "../checkpoint/json-scanner.js";
 import type { DType, TensorInfo } from "../checkpoint/tensor.js";
 import { formatOf } from "../compress/steps/step.js";
 import { ReamError } from "../errors.js";
-import { isMoe, type ModelDescription, type MoeLayer } from "../model/description.js";
+import {
+  attentionExperts,
+  isMoe,
+  type ModelDescription,
+  type MoeLayer,
+  type RoutedExperts,
+} from "../model/description.js";
 import { codingOf, expertTensorNames, type StoredOutput } from "../model/expert-coding.js";
 import { type ExpertOutput, isSeparate } from "../model/expert-storage.js";
 import { type LinearWeight, linearWeights } from "../model/linear-weights.js";
@@ -21,10 +27,10 @@ export type OutputTensor = {
   readonly sourceFile: string;
 } & (
   | { readonly kind: "copy" }
-  /** `axis`: that of the experts. */
-  | { readonly kind: "router"; readonly layer: number; readonly axis: number }
+  /** `axis`: that of the experts. `of`: those of the feed-forward block, or of the attention. */
+  | { readonly kind: "router"; readonly layer: number; readonly of: Block; readonly axis: number }
   /** `slots` and `tensor`: see `ExpertOutput`. */
-  | ({ readonly kind: "expert"; readonly layer: MoeLayer } & Pick<ExpertOutput, "slots" | "tensor">)
+  | ({ readonly kind: "expert"; readonly layer: MoeLayer; readonly of: Block } & Pick<ExpertOutput, "slots" | "tensor">)
   /** `slots` and `part`: see `StoredOutput`. */
   | ({ readonly kind: "stored"; readonly layer: MoeLayer } & Pick<StoredOutput, "slots" | "part">)
   /** A matrix outside the routed experts that the source has quantised, as floats. */
@@ -32,6 +38,18 @@ export type OutputTensor = {
   /** A part of a matrix as the steps have made it (`WeightFormat.stored`, or `weight`). */
   | { readonly kind: "stepped"; readonly layer: number; readonly weight: LinearWeight; readonly suffix: string }
 );
+
+/** The part of a layer that experts belong to. */
+export type Block = "feed-forward" | "attention";
+
+/** The experts of a layer by the block that they belong to. */
+function blocksOf(layer: MoeLayer): (RoutedExperts & { readonly of: Block; readonly layer: MoeLayer })[] {
+  const attention = attentionExperts(layer);
+  return [
+    ...(attention === undefined ? [] : [{ ...attention, of: "attention", layer } as const]),
+    { ...layer.feedForward, of: "feed-forward", layer },
+  ];
+}
 
 interface LayoutOptions {
   /** Names of tensors that the output leaves out. */
@@ -56,15 +74,11 @@ export function outputTensors(
   dtype: DType | undefined,
   { omitted, steps }: LayoutOptions = {},
 ): OutputTensor[] {
-  const moeLayers = model.layers.filter(isMoe);
-  const expertNames = new Set(
-    moeLayers.flatMap(({ feedForward: { experts } }) => expertTensorNames(checkpoint, experts)),
-  );
-  const unknown = unknownExperts(moeLayers);
+  const blocks = model.layers.filter(isMoe).flatMap(blocksOf);
+  const expertNames = new Set(blocks.flatMap(({ experts }) => expertTensorNames(checkpoint, experts)));
+  const unknown = unknownExperts(blocks);
   const quantised = dtype === undefined ? NONE : quantisedWeights(checkpoint);
-  const routers = new Map(
-    moeLayers.flatMap((layer) => routerNames(layer.feedForward.router).map((name) => [name, layer] as const)),
-  );
+  const routers = new Map(blocks.flatMap((block) => routerNames(block.router).map((name) => [name, block] as const)));
   const stored = (info: TensorInfo) => (dtype !== undefined && FLOATS.has(info.dtype) ? dtype : info.dtype);
   const outputs: OutputTensor[] = [];
   const stepped = steppedByName(model, kept, steps);
@@ -96,40 +110,40 @@ export function outputTensors(
       outputs.push({ ...common, kind: "decoded", weight: name, shape: decoded.shape });
       continue;
     }
-    const layer = routers.get(info.name);
-    if (layer === undefined) {
+    const block = routers.get(info.name);
+    if (block === undefined) {
       outputs.push({ ...common, kind: "copy", shape: info.shape });
       continue;
     }
-    const isSelectionBias = info.name === layer.feedForward.router.selectionBias;
+    const { of, layer, router } = block;
+    const isSelectionBias = info.name === router.selectionBias;
     const axis = isSelectionBias ? info.shape.length - 1 : 0;
     const own = isSelectionBias ? info.dtype : common.dtype;
     const shape = info.shape.with(axis, kept);
-    outputs.push({ ...common, kind: "router", dtype: own, layer: layer.index, axis, shape });
+    outputs.push({ ...common, kind: "router", of, dtype: own, layer: layer.index, axis, shape });
   }
-  for (const layer of moeLayers) {
-    if (quantisesExperts(steps)) {
-      const { names } = layer.feedForward.experts;
+  for (const { of, layer, experts } of blocks) {
+    if (of === "feed-forward" && quantisesExperts(steps)) {
+      const { names } = experts;
       for (const { name, shape, expert, matrix } of linearWeights(layer)) {
         if (expert === undefined || expert >= kept) continue;
         const info = sourceOf(checkpoint, checkpoint.tensors.has(name) ? name : names[0]!);
         const common = { name, shape, dtype: dtype ?? info.dtype, sourceFile: info.file };
         const weight = stepped.get(name);
         if (weight !== undefined) put(weight, common);
-        else
-          outputs.push({ ...common, kind: "expert", layer, slots: [expert], tensor: (tensors) => tensors[matrix!]! });
+        else outputs.push({ ...common, kind: "expert", of, layer, slots: [expert], tensor: (all) => all[matrix!]! });
       }
       continue;
     }
-    const coding = dtype === undefined ? codingOf(checkpoint, layer.feedForward.experts) : undefined;
+    const coding = dtype === undefined ? codingOf(checkpoint, experts) : undefined;
     if (coding !== undefined) {
       for (const { source, ...output } of coding.outputs(kept))
         outputs.push({ ...output, kind: "stored", dtype: source.dtype, sourceFile: source.file, layer });
       continue;
     }
-    for (const { source, ...output } of layer.feedForward.experts.outputs(kept)) {
+    for (const { source, ...output } of experts.outputs(kept)) {
       const info = sourceOf(checkpoint, source);
-      outputs.push({ ...output, kind: "expert", dtype: dtype ?? info.dtype, sourceFile: info.file, layer });
+      outputs.push({ ...output, kind: "expert", of, dtype: dtype ?? info.dtype, sourceFile: info.file, layer });
     }
   }
   return outputs;
@@ -144,9 +158,9 @@ function sourceOf(checkpoint: Checkpoint, name: string): TensorInfo {
 }
 
 /** Whether a tensor lies among the routed experts of a layer, under `experts.<number>.`: then it is one that nobody knows. */
-function unknownExperts(layers: readonly MoeLayer[]): (name: string) => boolean {
+function unknownExperts(blocks: readonly RoutedExperts[]): (name: string) => boolean {
   const folders = new Set(
-    layers.flatMap(({ feedForward: { experts } }) => {
+    blocks.flatMap(({ experts }) => {
       const found = isSeparate(experts) ? /^(.*)\.0\./.exec(experts.names[0]!) : null;
       return found === null ? [] : [found[1]!];
     }),

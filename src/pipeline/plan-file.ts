@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type Plan, parsePlan } from "../compress/plan.js";
+import { type Plan, parsePlan, plannedLayer } from "../compress/plan.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
 
@@ -13,9 +13,6 @@ export async function readPlan(file: string, model: ModelDescription): Promise<P
   }
   // What --dry-run --json prints holds the plan among other things.
   const plan = typeof value === "object" && value !== null && "plan" in value ? value.plan : value;
-  const layers = model.layers.filter(isMoe);
-  const { experts, router } = layers[0]!.feedForward;
-  const indices = layers.map(({ index }) => index);
-  const facts = { layers: indices, experts: model.experts, width: experts.width, router };
-  return parsePlan(plan, facts, file);
+  const layers = model.layers.filter(isMoe).map(({ index }) => index);
+  return parsePlan(plan, { ...plannedLayer(model), layers, experts: model.experts }, file);
 }

@@ -28,7 +28,7 @@ export async function prepareModel(options: ResolvedCompressOptions, opened: Ope
   const { checkpoint, model } = opened;
   const names = predictionTensors(checkpoint, model);
   const common = { ...opened, predictions: [], omitted: new Set<string>(), notes: [] };
-  if (!names.some((name) => /\bexperts\b/.test(name))) return { ...common, predictionLayers: undefined };
+  if (!names.some((name) => /\b(experts|moe)\b/.test(name))) return { ...common, predictionLayers: undefined };
   const { predictionLayers: wanted } = options;
   if (wanted === "drop") {
     const notes = [`${names.length} tensors of layers for multi-token prediction are dropped.`];

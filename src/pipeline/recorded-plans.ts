@@ -1,6 +1,6 @@
 import type { JournalEntry } from "../checkpoint/journal.js";
 import type { OutputFolder } from "../checkpoint/output.js";
-import { type LayerPlan, parseLayerPlan } from "../compress/plan.js";
+import { type LayerPlan, parseLayerPlan, plannedLayer } from "../compress/plan.js";
 import { ReamError } from "../errors.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
 
@@ -40,6 +40,5 @@ export function checkRecorded(
   kept: number,
   fail: (what: string) => never,
 ): LayerPlan {
-  const { experts, router } = model.layers.find(isMoe)!.feedForward;
-  return parseLayerPlan(value, { before: model.experts, after: kept }, { width: experts.width, router }, fail);
+  return parseLayerPlan(value, { before: model.experts, after: kept }, plannedLayer(model), fail);
 }

@@ -1,15 +1,19 @@
 import { ReamError } from "../errors.js";
+import { attentionExperts } from "../model/description.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
 
-/** Refuses families that cannot be compressed, which have a reason of their own. */
-export function refuseSource({ model }: Pick<OpenedModel, "model">): void {
-  if (model.incompressible !== undefined) {
-    throw new ReamError("FAMILY_INCOMPRESSIBLE", `${model.family} cannot be compressed: ${model.incompressible}`, {
-      where: "config.json model_type",
-      hint: "It can be run and evaluated.",
-    });
-  }
+/** Refuses what observations cannot tell everything of that a plan needs: models whose attention has experts too. */
+export function refuseObservation({ name, model }: Pick<OpenedModel, "name" | "model">): void {
+  if (!model.layers.some(attentionExperts)) return;
+  throw new ReamError(
+    "FAMILY_NOT_OBSERVED",
+    `observations have no statistics of the experts in the attention of ${name}`,
+    {
+      where: `config.json model_type ${model.family}`,
+      hint: "Compress it in one run, without --observed.",
+    },
+  );
 }
 
 /** Refuses what changes weights after the merge, where these go back to the form of a quantised source: QUANTISED_SOURCE. */

@@ -4,18 +4,18 @@ import type { ShardTensor } from "../checkpoint/shard-writer.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
 import { pickTensorRows } from "../checkpoint/tensor-rows.js";
 import { convert, encodeFinite, mergeGroup } from "../compress/merge.js";
-import { groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
+import { type BlockPlan, groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
 import { formatOf } from "../compress/steps/step.js";
 import type { Share } from "../compress/steps/step-error.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
-import type { MoeLayer } from "../model/description.js";
+import { attentionExperts, type MoeLayer, type RoutedExperts } from "../model/description.js";
 import { codingOf, type ExpertCoding, type StoredExpert } from "../model/expert-coding.js";
 import type { LinearWeight } from "../model/linear-weights.js";
 import { readWeight } from "../model/read-weight.js";
 import { MergedExperts } from "./merged-experts.js";
 import type { OpenedModel } from "./open-model.js";
-import type { OutputTensor } from "./output-layout.js";
+import type { Block, OutputTensor } from "./output-layout.js";
 import type { OutputTarget } from "./output-target.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import { requantiseGroup } from "./requantise.js";
@@ -40,48 +40,55 @@ export interface ContentOptions {
 /** Makes the bytes of output tensors when their turn comes. */
 export class TensorContent {
   private readonly plans: ReadonlyMap<number, LayerPlan>;
-  private readonly experts: MergedExperts<ExpertTensors>;
+  private readonly experts: Readonly<Record<Block, MergedExperts<ExpertTensors>>>;
   private readonly storedExperts: MergedExperts<StoredExpert>;
-  private readonly codings = new Map<MoeLayer, ExpertCoding | undefined>();
+  private readonly codings = new Map<MoeLayer, ExpertCoding>();
   private readonly stepped = new Map<number, readonly LinearWeight[]>();
 
   constructor(private readonly options: ContentOptions) {
-    const { backend, opened, mergedDtype: dtype } = options;
     this.plans = new Map(options.plan.layers.map((layer) => [layer.layer, layer]));
-    this.experts = new MergedExperts(async (layer, slot) => {
-      const plan = this.plans.get(layer.index)!;
-      const group = groupOf(plan, plan.keptExperts[slot]!);
-      const read = (expert: number) => layer.feedForward.experts.read(opened.checkpoint, expert, backend);
-      const merged = await mergeGroup(backend, group, read, { when: options.plan.rounding, dtype });
+    const attention = new MergedExperts<ExpertTensors>(
+      (layer, slot) => this.merged(this.planOf(layer.index, "attention"), attentionExperts(layer)!, slot),
+      Object.values,
+    );
+    const feedForward = new MergedExperts<ExpertTensors>(async (layer, slot) => {
+      const merged = await this.merged(this.planOf(layer.index, "feed-forward"), layer.feedForward, slot);
       const { steps, refit } = options;
       const reduced = refit === undefined ? merged : await refit.files.expert(layer.index, slot, merged);
       // Quantised matrices are tensors by themselves and do not ask for experts.
       if (steps === undefined || formatOf(steps.plan.steps) !== undefined) return reduced;
       return steppedExpert(steps.files, this.steppedWeights(layer, steps), layer, slot, reduced);
     }, Object.values);
+    this.experts = { attention, "feed-forward": feedForward };
     this.storedExperts = new MergedExperts(
-      async (layer, slot) => {
-        const plan = this.plans.get(layer.index)!;
-        const group = groupOf(plan, plan.keptExperts[slot]!);
-        const coding = this.codingOf(layer);
-        const { stored, error } = await requantiseGroup(
-          backend,
-          coding,
-          opened.checkpoint,
-          group,
-          options.plan.rounding,
-        );
-        if (error !== undefined) options.onRequantised?.(layer.index, slot, error);
-        return stored;
-      },
+      (layer, slot) => this.requantised(layer, slot),
       (stored) => stored.values(),
     );
   }
 
-  private codingOf(layer: MoeLayer): ExpertCoding {
-    const known = this.codings.get(layer) ?? codingOf(this.options.opened.checkpoint, layer.feedForward.experts);
-    this.codings.set(layer, known);
-    return known!;
+  private planOf(layer: number, of: Block): BlockPlan {
+    const plan = this.plans.get(layer)!;
+    return of === "attention" ? plan.attention! : plan;
+  }
+
+  /** The expert of a slot of a block, before anything else is done to it. */
+  private merged(plan: BlockPlan, { experts }: RoutedExperts, slot: number): Promise<ExpertTensors> {
+    const { backend, opened, mergedDtype: dtype } = this.options;
+    const read = (expert: number) => experts.read(opened.checkpoint, expert, backend);
+    const group = groupOf(plan, plan.keptExperts[slot]!);
+    return mergeGroup(backend, group, read, { when: this.options.plan.rounding, dtype });
+  }
+
+  /** The expert of a slot in the form of a quantised source. */
+  private async requantised(layer: MoeLayer, slot: number): Promise<StoredExpert> {
+    const { backend, opened, plan, onRequantised } = this.options;
+    const own = this.planOf(layer.index, "feed-forward");
+    const group = groupOf(own, own.keptExperts[slot]!);
+    const coding = this.codings.get(layer) ?? codingOf(opened.checkpoint, layer.feedForward.experts)!;
+    this.codings.set(layer, coding);
+    const { stored, error } = await requantiseGroup(backend, coding, opened.checkpoint, group, plan.rounding);
+    if (error !== undefined) onRequantised?.(layer.index, slot, error);
+    return stored;
   }
 
   /** The matrices of a layer that the steps changed: every expert of it asks. */
@@ -109,7 +116,7 @@ export class TensorContent {
     if (output.kind === "expert") {
       for (const slot of output.slots) {
         signal?.throwIfAborted();
-        const expert = await this.experts.take(output.layer, slot, output.slots.length > 1);
+        const expert = await this.experts[output.of].take(output.layer, slot, output.slots.length > 1);
         yield convert(output.tensor(expert), output.dtype as DType).data;
       }
     } else if (output.kind === "stored") {
@@ -126,7 +133,7 @@ export class TensorContent {
       const part = (await this.options.steps!.files.read(output.layer, output.weight)).get(output.suffix)!;
       yield convert(part, output.dtype as DType).data;
     } else if (output.kind === "router") {
-      const rows = this.plans.get(output.layer)!.keptExperts;
+      const rows = this.planOf(output.layer, output.of).keptExperts;
       const router = pickTensorRows(await checkpoint.read(output.name), rows, output.axis);
       yield convert(router, output.dtype as DType).data;
     } else {

@@ -13,6 +13,7 @@ import { sparseBits } from "../compress/weights/sparsity.js";
 import type { Backend } from "../engine/backend.js";
 import type { ModelDescription } from "../model/description.js";
 import type { CompressEvent } from "./events.js";
+import type { Refits } from "./layer-losses.js";
 import { type ManifestInputs, manifest } from "./manifest.js";
 import { modelCard } from "./model-card.js";
 import { type OutputTensor, outputTensors, shardFiles } from "./output-layout.js";
@@ -38,8 +39,9 @@ export interface WriteOptions extends Omit<OutputTarget, "requantises"> {
   readonly observed?: ManifestInputs["observed"];
   /** What was done to single matrices, all of it done. */
   readonly steps?: StepWork | undefined;
-  /** How experts were refitted, all of them. */
+  /** How experts were refitted, all of them, and what came of it. */
   readonly refit?: RefitWork | undefined;
+  readonly refits?: Refits | undefined;
   /** Has the shards written by others; without it they are written here. */
   readonly split?: Split | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -55,7 +57,7 @@ export interface CheckpointBytes {
 
 /** Writes the compressed checkpoint file by file and gives the folder its name. */
 export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<CompressEvent, CheckpointBytes> {
-  const { opened, output, plan, dtype, steps, refit, split, signal } = options;
+  const { opened, output, plan, dtype, steps, split, signal } = options;
   const { checkpoint, model, folder, omitted, predictionLayers } = opened;
   const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype, { omitted, steps });
   const before = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
@@ -108,14 +110,17 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
     "config.json",
     quantised === undefined ? config : addKey(config, "quantization_config", quantised),
   );
-  await output.writeFile("README.md", modelCard(opened, model, plan, options.observed?.calibration, steps?.plan));
   const changes = steps && (await allChanges(model, steps));
-  const refits = refit && (await allRefits(plan, refit));
+  const card = modelCard(opened, model, plan, options.observed?.calibration, {
+    steps: steps?.plan,
+    refits: options.refits,
+  });
+  await output.writeFile("README.md", card);
   const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same", predictionLayers };
   const about = manifest({
     ...facts,
     changes,
-    refits,
+    refits: options.refits,
     requantised: requantised.layers,
     ...(options.observed && { observed: options.observed }),
   });
@@ -140,11 +145,6 @@ function recordedErrors(output: OutputFolder): RequantisedErrors {
 /** Records the errors of a file's experts before the file is there: one that is there is not made again. */
 async function recordErrors(output: OutputFolder, { entries }: RequantisedErrors): Promise<void> {
   if (entries.length > 0) await output.append({ requantised: entries });
-}
-
-/** What the refits did to every layer. */
-async function allRefits({ layers }: Plan, { plan, files }: RefitWork): Promise<NonNullable<ManifestInputs["refits"]>> {
-  return { plan, layers: await Promise.all(layers.map(({ layer }) => files.report(layer))) };
 }
 
 /** What the steps changed in every layer. */

@@ -10,6 +10,7 @@ import { compressionHead, sizeSection } from "./sections/compression-head.js";
 import { groupSection } from "./sections/groups.js";
 import { heldOutOfModel } from "./sections/held-out.js";
 import { layerErrorFigure } from "./sections/layer-errors.js";
+import { lossSection } from "./sections/layer-losses.js";
 import { observationSection } from "./sections/observation.js";
 import { differenceFigure } from "./sections/tasks.js";
 import { provenanceSection } from "./study-report.js";
@@ -26,8 +27,12 @@ export function renderCompressionReport(data: CompressionReport): string {
       sizeSection(data),
       evaluationSection(data, name),
       nearness(data, name),
+      lossSection(data.losses),
       observationSection(data.observation),
-      groupSection([{ title: name, experts: experts.before, layers: data.layers }]),
+      groupSection([
+        { title: name, experts: experts.before, layers: data.layers },
+        { title: `attention, ${name}`, experts: experts.before, layers: data.attentionLayers ?? [] },
+      ]),
       provenanceSection(data),
     ].filter((section) => section !== undefined),
   });

@@ -163,6 +163,14 @@ export interface SizeChange {
   readonly unit: "bytes" | "count";
 }
 
+/** What layers lose of their squared outputs on held-out calibration text, as shares, at one stage of the work. */
+export interface LossLine {
+  readonly name: string;
+  readonly errors: readonly LayerError[];
+  /** Means over the layers. */
+  readonly domains: Readonly<Record<string, number>>;
+}
+
 /** A single compressed model. */
 export interface CompressionReport {
   readonly model: string;
@@ -172,7 +180,11 @@ export interface CompressionReport {
   readonly topK?: number;
   readonly sizes: readonly SizeChange[];
   readonly layers: readonly LayerGroups[];
+  /** The experts of the attention, where that is a mixture of them. */
+  readonly attentionLayers?: readonly LayerGroups[];
   readonly layerErrors?: readonly LayerError[];
+  /** In the order of the work. */
+  readonly losses?: readonly LossLine[];
   readonly observation?: readonly LayerObservation[];
   readonly evaluation?: {
     readonly tasks: readonly ReportTask[];

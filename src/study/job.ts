@@ -1,5 +1,6 @@
-import type { Method, Settings } from "../compress/settings.js";
+import type { Method } from "../compress/settings.js";
 import { sha256 } from "../sha256.js";
+import type { MethodOptions } from "./study-file.js";
 
 /** The text that jobs calibrate on. */
 export interface StudyText {
@@ -46,7 +47,7 @@ export type JobSpec =
       /** Name in tables. */
       readonly name: string;
       readonly method: Method;
-      readonly settings: Partial<Settings>;
+      readonly settings: MethodOptions;
       readonly experts: number;
       readonly mix: string;
       /** The job whose observation is planned from; undefined: the text is run. */

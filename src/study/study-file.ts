@@ -6,13 +6,19 @@ import { parseMix } from "../calibration/mix.js";
 import { parseJson } from "../checkpoint/json.js";
 import { METHOD_NAMES, settingsSchema } from "../compress/settings.js";
 import { ReamError } from "../errors.js";
-import { computeOptions } from "../pipeline/options.js";
+import { compressOptions, computeOptions } from "../pipeline/options.js";
 import { listMixes } from "./mixes.js";
 import { referencesSchema } from "./results.js";
 
 const place = z.string().min(1);
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/, "letters, digits, _ . and - only");
 const count = z.int().min(1);
+
+/** What a method may do with layers after their experts are reduced, on calibration text. */
+const { guard, reconstruct, ridge, reconstructTokens } = compressOptions.shape;
+const onText = z
+  .object({ guard: guard.unwrap(), reconstruct: reconstruct.unwrap(), ridge, reconstructTokens })
+  .partial();
 
 const methodSchema = z.union([
   z.enum(METHOD_NAMES),
@@ -21,6 +27,7 @@ const methodSchema = z.union([
     name,
     method: z.enum(METHOD_NAMES),
     ...settingsSchema.partial().shape,
+    ...onText.shape,
   }),
 ]);
 
@@ -71,8 +78,11 @@ const fileSchema = z.strictObject({
 export interface StudyMethod {
   readonly name: string;
   readonly method: (typeof METHOD_NAMES)[number];
-  readonly settings: Partial<z.infer<typeof settingsSchema>>;
+  readonly settings: MethodOptions;
 }
+
+/** Settings of a method that are not its own, and what is done on calibration text. */
+export type MethodOptions = Partial<z.infer<typeof settingsSchema>> & z.infer<typeof onText>;
 
 /** A study as its file says, with defaults and absolute paths. */
 export type Study = Omit<z.output<typeof fileSchema>, "mixes" | "methods" | "out" | "title"> & {
@@ -120,6 +130,9 @@ export async function readStudy(
   });
   const twice = named.find(({ name }, i) => named.findIndex((other) => other.name === name) !== i);
   if (twice !== undefined) return fail(`two methods are called ${twice.name}`);
+  const judged = named.find(({ settings }) => settings.guard || (settings.reconstruct ?? "none") !== "none");
+  if (rest.observed && judged !== undefined)
+    return fail(`${judged.name} looks at calibration text in every compression, which needs \`observed: false\``);
   const names = Object.keys(rest.domains);
   const listed = listMixes(mixes, names);
   const unknown = listed.flatMap(parseMix).find((share) => !names.includes(share.name));

@@ -24,7 +24,7 @@ const folder = mkdtempSync(join(tmpdir(), "ream-advise-sizes-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const tokens = join(GOLDENS, "ream/qwen3_moe/calibration.safetensors");
-const compressible = forwardCases().filter(([name]) => !/fp8|mxfp4|jetmoe/.test(name));
+const compressible = forwardCases().filter(([name]) => !/fp8|mxfp4/.test(name));
 
 async function open(path: string) {
   const checkpoint = await Checkpoint.open(path);
@@ -77,7 +77,17 @@ describe.each(compressible)("%s", (name, path) => {
     const scaleDtype = checkpoint.info(model.layers.find(isMoe)!.feedForward.experts.names[0]!).dtype as DType;
     const usable = [...formatsOf(model).usable];
     // Nothing reads experts with biases, or those that are always in one tensor, in a weight format.
-    const together = ["aria", "dbrx", "gemma4", "gpt_oss", "granitemoe", "granitemoehybrid", "qwen3_vl_moe"];
+    const together = [
+      "aria",
+      "dbrx",
+      "gemma4",
+      "gpt_oss",
+      "granitemoe",
+      "granitemoehybrid",
+      "jetmoe",
+      "step3p7",
+      "qwen3_vl_moe",
+    ];
     expect(usable.length === 0).toBe(together.includes(name));
     for (const [format, layout] of usable) {
       const plan = planSteps(parseOptions(compressOptions, { model: path, ...steps(format) }))!;

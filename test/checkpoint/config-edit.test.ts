@@ -27,6 +27,12 @@ describe("editExpertCount", () => {
     expect(editExpertCount(config(16), 16, 8, ["thinker_config"])).toBe(config(8));
   });
 
+  it("edits a number for each layer, and no other list", () => {
+    const config = (count: number) =>
+      `{"num_experts": [${count}, ${count}], "moe_topk": [16, 16], "layers": [{"num_experts": [16]}, 16, [16]], "num_local_experts": ${count}}`;
+    expect(editExpertCount(config(16), 16, 8)).toBe(config(8));
+  });
+
   it("finds escaped keys", () => {
     expect(editExpertCount('{"num\\u005fexperts":8}', 8, 4)).toBe('{"num\\u005fexperts":4}');
   });
@@ -34,7 +40,7 @@ describe("editExpertCount", () => {
   it.each([
     '{"num_experts": 64}',
     '{"num_experts": "128"}',
-    '{"num_experts": [128]}',
+    '{"num_experts": [64, [128], {"a": 128}]}',
     '{"num_experts": null}',
     "{}",
     "[128]",

@@ -55,6 +55,27 @@ describe("a plan that does not fit is refused", () => {
   });
 });
 
+describe("experts of the attention", () => {
+  const mixed = { ...model, attention: { width: 3, router: { topK: 1 } } };
+  const planOf = (...attention: object[]) => {
+    const value = plan();
+    return { ...value, layers: value.layers.map((layer, i) => ({ ...layer, attention: attention[i] })) };
+  };
+  const block = { keptExperts: [0, 3], groups: [0, 3].map((e) => ({ members: [e], weights: [1], permutations: {} })) };
+
+  test("have a plan of their own", () => {
+    expect(parsePlan(planOf(block, block), mixed, "plan.json")).toEqual(planOf(block, block));
+  });
+
+  test.each([
+    ["a layer without one", planOf(block), mixed, /layer 2 says nothing of experts of the attention/],
+    ["a model without them", planOf(block, block), model, /layer 0 has a plan of experts of the attention/],
+    ["another number", planOf(block, { ...block, keptExperts: [3] }), mixed, /the attention of layer 2 keeps 1/],
+  ])("%s is refused", (_, value, facts, message) => {
+    expect(() => parsePlan(value, facts, "plan.json")).toThrow(message);
+  });
+});
+
 describe("the groups of the router", () => {
   const grouped = { ...model, router: { topK: 1, groups: { count: 2, kept: 1, score: "max" } } } as const;
   const planOf = (keptExperts: number[], members: number[][]) => ({

@@ -79,6 +79,29 @@ describe.each(cases.filter(({ precision }) => precision === "f32"))("$variant", 
     expect(native.gated(Float32Array.of(Number.NaN), Float32Array.of(1), activation)[0]).toBeNaN();
   });
 
+  test("unit whose gate is clamped after its function", () => {
+    const random = new Random(8);
+    for (const limit of [0.5, 0, Infinity]) {
+      const activation: Activation = { kind: "clamped_silu", limit };
+      const [gate, up] = [normals(random, 3001), normals(random, 3001)];
+      expectClose(native.gated(gate, up, activation), reference.gated(gate, up, activation), ROUNDING);
+    }
+    for (const backend of [native, reference]) {
+      const limited = backend.gated(Float32Array.of(9, 1, 9), Float32Array.of(1, -8, 50), {
+        kind: "clamped_silu",
+        limit: 2,
+      });
+      expectClose(limited, Float32Array.of(2, -2 / (1 + Math.exp(-1)), 4), 1e-6);
+      const nan = backend.gated(Float32Array.of(Number.NaN, 1), Float32Array.of(1, Number.NaN), {
+        kind: "clamped_silu",
+        limit: 2,
+      });
+      expect(nan).toEqual(Float32Array.of(Number.NaN, Number.NaN));
+      for (const limit of [-1, Number.NaN])
+        expect(() => backend.gated(limited, limited, { kind: "clamped_silu", limit })).toThrow(RangeError);
+    }
+  });
+
   test("clamped gated unit", () => {
     const random = new Random(7);
     for (const activation of [

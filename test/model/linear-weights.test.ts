@@ -23,7 +23,7 @@ const ends = (weights: readonly LinearWeight[]) =>
 
 /** Parameters that are no linear weight by themselves, by the end of their name. */
 const OTHERS =
-  /norm\.(weight|bias)$|layernorm|\.bias$|\.gate\.(wg\.)?weight$|router|sinks$|conv1?d?\.weight$|A_log$|dt_bias$|in_proj_(ba|a|b)\.|shared_expert_gate|_scale_inv$|expert_bias$|score_correction|experts\.bias|_bias$|moe_statics|_decay$|slope_rate$|norm_[12]\.weight$|layer_scalar$|\.D$|\.indexer\.|index_[kq]_proj|mamba\.(dt|x)_proj|\.(b|[fg]_[ab])_proj\.weight$/;
+  /norm\.(weight|bias)$|layernorm|\.bias$|\.gate\.(wg\.)?weight$|router|sinks$|softmax_offset$|f_proj\.weight$|conv1?d?\.weight$|A_log$|dt_bias$|in_proj_(ba|a|b)\.|shared_expert_gate|_scale_inv$|expert_bias$|score_correction|experts\.bias|_bias$|moe_statics|_decay$|slope_rate$|norm_[12]\.weight$|layer_scalar$|\.D$|\.indexer\.|index_[kq]_proj|mamba\.(dt|x)_proj|\.(b|[fg]_[ab])_proj\.weight$/;
 
 describe.each(forwardCases())("%s", (name, folder) => {
   test("every matrix of a layer is one of them, or is known to be none", async () => {

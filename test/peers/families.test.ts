@@ -18,33 +18,21 @@ const python = join(here, "../../.peers/bin/python");
 const folder = mkdtempSync(join(tmpdir(), "ream-families-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The families whose checkpoints can be compressed; jetmoe and quantised ones cannot. */
-const CASES = forwardCases().filter(([name]) => !/^jetmoe$|fp8|mxfp4/.test(name));
+/** transformers 5.23 decodes FP8 experts with partial blocks wrongly; with whole ones: compressed-tensors.test.ts. */
+const CASES = forwardCases().filter(([name]) => !name.includes("-fp8"));
 /** Families without a golden: random models that make_family_models.py makes. */
 const MADE = [
-  "qwen3_vl_moe.ordinary",
-  "glm4v_moe.ordinary",
-  "exaone_moe.windows",
-  "hy_v3.ordinary",
+  "jetmoe.three",
+  "cohere2_moe.sigmoid",
   "solar_open.ordinary",
-  "afmoe.windows",
-  "mimo_v2_flash.windows",
   "granitemoeshared.shared",
-  "deepseek_v32.groups",
   "glm_moe_dsa.shared",
-  "mistral4.groups",
   "qwen3_omni_moe.ordinary",
   "kimi_k25.groups",
   "mistral3.ordinary",
   "internvl.ordinary",
-  "gemma4.shared-keys",
-  "minimax_m3_vl.indexed",
   "mellum.windows",
-  "laguna.heads",
   "granitemoe_swa.angles",
-  "dbrx.clipped",
-  "aria.ordinary",
-  "jamba.ordinary",
   "axk1.groups",
   "nemotron_h.latent",
   "granitemoehybrid.rope",

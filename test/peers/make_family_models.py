@@ -210,6 +210,39 @@ FAMILIES = {
                       moe_routed_scaling_factor=1.3),
         "elements": dict(gating="per-element", attention_bias=True, mlp_layer_types=["sparse", "dense", "sparse"]),
     }),
+    "step3p7": (dict(n_routed_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, head_dim=12, share_expert_dim=20, sliding_window=5), {
+        "limits": dict(mlp_layer_types=["dense", "sparse", "sparse"], layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+                       num_sliding_attention_heads=6, swiglu_limits=[None, 0.05, 0.0], swiglu_limits_shared=[0.1, 0.0, 0.05],
+                       moe_router_scaling_factor=1.3),
+        # As hub files tell it.
+        "padded": dict(moe_layers_enum="1,2,3", num_nextn_predict_layers=1, attention_bias=True, query_pre_attn_scalar=20,
+                       layer_types=["full_attention", "sliding_attention", "sliding_attention", "sliding_attention"],
+                       attention_other_setting=dict(num_attention_heads=2), rope_theta=[5e4, 100.0, 100.0, 100.0],
+                       partial_rotary_factors=[0.5, 1.0, 1.0, 1.0], rope_scaling=dict(
+                           rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=32.0, original_max_position_embeddings=16)),
+    }),
+    "cohere2_moe": (dict(num_experts=6, num_experts_per_tok=2, head_dim=12, sliding_window=5, num_shared_experts=2), {
+        "softmax": dict(sliding_window_pattern=2, shared_expert_combination_strategy="sum", logit_scale=2.0),
+        "sigmoid": dict(expert_selection_fn="sigmoid", first_k_dense_replace=1, prefix_dense_intermediate_size=36, rms_norm_eps=1e-5, logit_scale=1.5,
+                        attention_bias=True, sliding_window_pattern=2, tie_word_embeddings=False),
+        "plain": dict(expert_selection_fn="sigmoid", norm_topk_prob=False, num_shared_experts=0, layer_types=["full_attention"] * 3),
+    }),
+    "flint": (dict(NORMED, shared_expert_intermediate_size=20, sliding_window=5, mlp_only_layers=[0]), {
+        "sinks": dict(layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
+        "biased": dict(layer_types=["sliding_attention", "full_attention", "sliding_attention"], attention_bias=True, norm_topk_prob=False,
+                       mlp_only_layers=[1], rope_parameters=dict(YARN)),
+    }),
+    "kolibri1": (dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, head_dim=12, shared_expert_intermediate_size=20,
+                      sliding_window=5), {
+        "ordinary": dict(layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+        "normalised": dict(layer_types=["full_attention", "sliding_attention", "full_attention"], norm_topk_prob=True, tie_word_embeddings=True),
+    }),
+    "bailing_hybrid": (dict(num_local_experts=8, num_experts_per_tok=3, moe_intermediate_size=24, kv_lora_rank=20, qk_nope_head_dim=10,
+                            qk_rope_head_dim=6, v_head_dim=14, num_key_value_heads=4, head_dim=12, short_conv_kernel_size=3, num_mtp_layers=0), {
+        "bounded": dict(n_group=2, topk_group=1, first_k_dense_replace=1, layer_group_size=2),
+        "unbounded": dict(n_group=1, topk_group=1, first_k_dense_replace=0, layer_types=["full_attention", "linear_attention", "full_attention"],
+                          kda_safe_gate=False, attention_bias=True, norm_topk_prob=False, n_shared_experts=2, kda_lower_bound=-2.0),
+    }),
     "mellum": (NORMED, {
         "windows": dict(sliding_window=5, layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
         "dense-layer": dict(mlp_layer_types=["sparse", "dense", "sparse"], attention_bias=True, norm_topk_prob=False, rope_parameters=dict(
@@ -251,6 +284,8 @@ FAMILIES = {
 
 # What the configs of multimodal models have beside their text_config, which has the options above.
 OUTER = {
+    "step3p7": dict(vision_config=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4),
+                    tie_word_embeddings=False),
     "qwen3_vl_moe": dict(vision_config=dict(VISION, deepstack_visual_indexes=[0])),
     "glm4v_moe": dict(vision_config=VISION),
     "minimax_m3_vl": dict(vision_config=dict(hidden_size=16, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8,

@@ -36,7 +36,7 @@ SEQUENCES, TOKENS, SECOND, PROMPT, ANSWER = 2, 24, 37, 8, 16
 ROUTER_NOISE, TOKEN_GAP = 1e-4, 1e-3
 TRIES = 200
 # Blocks that multiply the sum of the experts in place of their weights.
-SCALED_SUMS = ("MiniMaxM3VLSparseMoeBlock", "LagunaSparseMoeBlock")
+SCALED_SUMS = ("MiniMaxM3VLSparseMoeBlock", "LagunaSparseMoeBlock", "Step3p7SparseMoeBlock")
 
 
 def make_checkpoint(folder, family, options):
@@ -49,7 +49,13 @@ def make_checkpoint(folder, family, options):
             tensor.add_(0.1 * torch.randn_like(tensor))
         elif ".experts." in name or "correction_bias" in name or ".gate." in name or "router" in name:
             tensor.normal_(0, 0.15)
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.to(torch.bfloat16)
+    for module in model.modules():
+        for name, tensor in [*module.named_buffers(recurse=False), *module.named_parameters(recurse=False)]:
+            # Rounding them would change choices, so that checkpoints have them in float32.
+            if name in ("e_score_correction_bias", "expert_bias"):
+                tensor.data = tensor.data.float()
+    model.save_pretrained(folder)
     if os.path.exists(f"{folder}/generation_config.json"):
         os.remove(f"{folder}/generation_config.json")
     if family == "kimi_k25":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig
+from transformers import AutoConfig, Mxfp4Config
 
 from auto_model import auto_class, text_logits
 
@@ -31,14 +31,22 @@ def tensors(folder):
 # Routers with their biases and routed experts, by the names of all families.
 ROUTED = re.compile(
     r"\.(mlp|block_sparse_moe|feed_forward|mixer|ffn)\.(experts|gate|router|moe_statics|expert_bias|e_score_correction_bias|"
-    r"input_linear|output_linear)\b|\.layers\.\d+\.(experts|router\.(proj|per_expert_scale))\b")
+    r"input_linear|output_linear)\b|\.self_attention\.experts\.(input_linear|output_linear|router)\b|"
+    r"\.moe\.(gate|router_bias|router|gate_proj|up_proj|down_proj)\b|\.layers\.\d+\.(experts|router\.(proj|per_expert_scale))\b")
 COUNTS = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"]
 
 
+def decoding(config):
+    """Has weights in MXFP4 decoded: the kernels for them need a GPU."""
+    if getattr(config, "quantization_config", None) is None:
+        return {}
+    return {"quantization_config": Mxfp4Config(dequantize=True)}
+
+
 def check(folder, result, source):
-    family = AutoConfig.from_pretrained(folder).model_type
-    model, info = auto_class(family).from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    given = AutoConfig.from_pretrained(folder)
+    model, info = auto_class(given.model_type).from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True, **decoding(given))
     with safe_open(result, "pt") as file:
         ids, logits = file.get_tensor("input_ids").long(), file.get_tensor("logits")
     with torch.no_grad():

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { encodeSafetensors } from "../../src/checkpoint/safetensors-encode.js";
 import { Random } from "../../src/random.js";
 import { ream } from "../support/command.js";
 import { folderDigest } from "../support/folder-digest.js";
@@ -37,6 +38,22 @@ const compress = (out: string, ...more: string[]) => [
     ...more,
   ],
 ];
+
+test("killed in a model whose attention has experts, it gives the same bytes", async () => {
+  const tokens = join(folder, "tokens.safetensors");
+  const random = new Random(3);
+  const data = new Uint8Array(Int32Array.from({ length: 2400 }, () => random.below(256)).buffer);
+  writeFileSync(tokens, encodeSafetensors(new Map([["input_ids", { dtype: "I32", shape: [60, 40], data }]])));
+  const model = join(GOLDENS, "forward/jetmoe");
+  const fixed = ["--tokens", tokens, "--backend", "reference", "--shards", "layer", "--experts", "5", "--json"];
+  const command = (out: string) => ["compress", model, "--out", out, ...fixed];
+  const began = performance.now();
+  const whole = await ream(command(join(folder, "whole-attention")));
+  const duration = performance.now() - began;
+  expect(whole.stderr + whole.code).toMatch(/0$/);
+  const expected = folderDigest(join(folder, "whole-attention"));
+  await killRounds({ folder, command, expected, duration, random, kills: 8 });
+}, 600_000);
 
 describe("an interrupted compression", () => {
   let expected: Record<string, string>;

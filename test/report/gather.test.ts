@@ -67,6 +67,34 @@ test("with an evaluation, an observation and held-out text it shows these", asyn
   expect(report.observation!.map(({ saliency }) => saliency!.length)).toEqual([64, 64, 64, 64]);
 });
 
+test("what layers lose is told where merges were guarded and experts refitted", async () => {
+  const out = join(folder, "refitted");
+  const domains = ["general", "code"].flatMap((domain) => ["--domain", text("calibration", domain)]);
+  const refit = ["--guard", "--reconstruct", "down", "--ridge", "1"];
+  await run(
+    ...["compress", model, ...domains, "--sequences", "32", "--length", "32"],
+    ...["--experts", "48", ...refit, "--out", out],
+  );
+  const manifest = JSON.parse(readFileSync(join(out, "ream.json"), "utf8"));
+  const { losses } = await gatherCompression(out, reportOptions.parse({}), signal);
+  expect(losses!.map(({ name }) => name)).toEqual(["all groups merged", "centroids alone", "guarded", "refitted"]);
+  for (const { errors, domains } of losses!) {
+    expect(errors.map(({ layer }) => layer)).toEqual([0, 1, 2, 3]);
+    expect(Object.keys(domains).sort()).toEqual(["code", "general"]);
+  }
+  const [merged, , guarded, refitted] = losses!;
+  expect(merged!.errors[2]!.error).toBe(manifest.plan.layers[2].guard.merged.heldOut);
+  const own = manifest.plan.layers.map(({ guard }: { guard: { after: { domains: { code: number } } } }) => guard.after);
+  const sum = own.reduce((all: number, { domains }: { domains: { code: number } }) => all + domains.code, 0);
+  expect(guarded!.domains.code).toBeCloseTo(sum / 4, 12);
+  const { before, after = before } = manifest.reconstruct.layers[3];
+  expect(refitted!.errors[3]!.error).toBe(after.heldOut);
+  const card = readFileSync(join(out, "README.md"), "utf8");
+  expect(card).toContain("| layer | all groups merged | centroids alone | guarded | refitted |");
+  expect(card).toMatch(/Refit of down: layers lose [\d.]+ % -> [\d.]+ % of held-out outputs\./);
+  expect((await gather({})).losses).toBeUndefined();
+}, 60_000);
+
 test("the label of an evaluation is the folder's, or is named", async () => {
   await expect(evaluationOf(evaluation, small, undefined)).resolves.toBeDefined();
   await expect(evaluationOf(evaluation, small, "again")).resolves.toBeDefined();

@@ -92,6 +92,14 @@ export function madeUpStudy({ layers = 48, experts = 128 } = {}): StudyReport {
 }
 
 /** One compressed model with its plan and evaluation. */
+/** About what layers lose. */
+const LOSSES = {
+  "all groups merged": 0.13,
+  "centroids alone": 0.026,
+  guarded: 0.024,
+  refitted: 0.003,
+};
+
 export function madeUpCompression({ layers = 60, experts = 256 } = {}): CompressionReport {
   const random = new Random(12);
   const original = Object.fromEntries(TASKS.map(({ name }) => [name, 45 + 45 * random.next()]));
@@ -108,6 +116,14 @@ export function madeUpCompression({ layers = 60, experts = 256 } = {}): Compress
     ],
     layers: grouped(random, layers, experts, after),
     layerErrors: row.layerErrors!,
+    losses: Object.entries(LOSSES).map(([name, size]) => ({
+      name,
+      errors: Array.from({ length: layers }, (_, layer) => ({
+        layer,
+        error: size * (1 + layer / layers + random.next()),
+      })),
+      domains: Object.fromEntries(DOMAINS.map((domain, i) => [domain, size * (1.2 + i / 3)])),
+    })),
     observation: Array.from({ length: layers }, (_, layer) => observed(random, layer, layers, experts)),
     evaluation: {
       tasks: TASKS,

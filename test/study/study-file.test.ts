@@ -42,6 +42,15 @@ test("mixes by name, as a simplex, and as a list; methods with settings of their
   expect(study.methods[1]).toEqual({ name: "mine", method: "ream", settings: { saliency: "energy" } });
 });
 
+test("methods may guard merges and refit layers, where compressions run their own text", async () => {
+  const method = "{name: better, method: ream, guard: true, reconstruct: down+up, reconstructTokens: 4096}";
+  const study = await read(`${LEAST}mixes: ["general=1"]\nobserved: false\nmethods: [ream, ${method}]`);
+  expect(study.methods[0]!.settings).toEqual({});
+  expect(study.methods[1]!.settings).toEqual({ guard: true, reconstruct: "down+up", reconstructTokens: 4096 });
+  const observed = read(`${LEAST}mixes: ["general=1"]\nmethods: [ream, ${method}]`);
+  await expect(observed).rejects.toThrow(/better looks at calibration text.*observed: false/);
+});
+
 test.each([
   ["not there", undefined],
   ["no model", LEAST.replace("model: org/model", "")],

@@ -5,28 +5,32 @@ export type Part = "fitted" | "heldOut";
 export interface Piece {
   /** `[tokens]`: their rows among the residuals. */
   readonly rows: Int32Array;
-  /** `[tokens, columns]`: activations, times the weights that the expert's outputs are combined with. */
+  /** `[tokens, columns]`: a_te. */
   readonly inputs: Float32Array;
+  /** `[tokens, rows of W_e]`: f_te, what the products are multiplied by; there where the experts have `outer`. */
+  readonly factors?: Float32Array;
 }
 
 /**
- * The experts of a layer as a sum of linear maps: y_t = sum_e W_e a_te with a_te = gamma_te h_e(x_t). Everything but the W_e
- * is fixed.
+ * The experts of a layer as a sum of maps that are linear in W_e: y_t = sum_e W_e a_te, or with something fixed behind it
+ * y_t = sum_e O_e (f_te ∘ W_e a_te). Everything but the W_e is fixed.
  */
 export interface LinearExperts {
   readonly count: number;
   /** Inputs of a W_e. */
   readonly columns: number;
-  /** Outputs of a W_e. */
+  /** Outputs of the experts. */
   readonly hidden: number;
-  /** W_e `[hidden, columns]` as it is now. */
+  /** W_e `[rows, columns]` as it is now. */
   weights(expert: number): Float32Array;
-  /** W_e `[hidden, columns]` as it was at the start. */
+  /** W_e `[rows, columns]` as it was at the start. */
   start(expert: number): Float32Array;
-  /** Sets W_e `[hidden, columns]`, rounded to the dtype that it is stored in: `weights` tells the result. */
+  /** Sets W_e `[rows, columns]`, rounded to the dtype that it is stored in: `weights` tells the result. */
   replace(expert: number, weights: Float32Array): void;
+  /** O_e `[hidden, rows]`. Absent: the experts make W_e a_te, and W_e has `hidden` rows. */
+  readonly outer?: (expert: number) => Float32Array;
   /** The inputs of an expert's tokens, some at a time. */
   pieces(expert: number, part: Part): Iterable<Piece>;
-  /** Remembers all W_e; what is returned puts them back. */
-  save(): () => void;
+  /** Remembers all W_e; what is returned puts that of an expert back. */
+  save(): (expert: number) => void;
 }

@@ -2,13 +2,17 @@ import type { Backend } from "../../engine/backend.js";
 import type { Share } from "../steps/step-error.js";
 import type { LinearExperts } from "./problem.js";
 import type { RefitErrors, Residuals } from "./residuals.js";
-import { subtractAll, sweep } from "./sweep.js";
+import { putBack, sweep } from "./sweep.js";
 
 export interface RefitOptions {
   /** Strengths of the ridge that are tried, the strongest first, as shares of the mean diagonal. */
   readonly ridges: readonly number[];
   /** Most sweeps at one strength. */
   readonly sweeps: number;
+  /** What no domain may lose more than. */
+  readonly most: RefitErrors;
+  /** Whether the residuals are left as those of the weights that are kept, for what comes after. */
+  readonly goesOn: boolean;
   /** Lets others work; may throw to stop. @param done sweeps that are done, the one at work in part */
   readonly pause: (done: number) => Promise<void>;
 }
@@ -28,26 +32,25 @@ export interface Refit {
 /** A sweep that lowers the held-out error by a smaller share is the last one of its strength. */
 const LEAST_GAIN = 0.02;
 
-/** Share of a domain's outputs that it may lose more than at the start, for what the others gain. */
+/** Share of a domain's outputs that it may lose more than before, for what the others gain. */
 const DOMAIN_TOLERANCE = 0.001;
 
 /**
- * Refits the weights of a layer's experts to the outputs y that the residuals start as. From the strongest ridge to the
- * weakest, each goes on from where the one before ended, as long as the held-out error falls: the path of solutions tells
- * strength and sweeps at the cost of one of them. The experts are left with the weights of the lowest held-out error, those
- * of the start if none is better: with a lower error in all, and in no domain one that is higher than at the start by more than
- * a thousandth of the domain's outputs.
+ * Refits the weights of a layer's experts to what is left of the outputs y, the residuals of the experts as they are
+ * (`subtractAll`). From the strongest ridge to the weakest, each goes on from where the one before ended, as long as the
+ * held-out error falls: the path of solutions tells strength and sweeps at the cost of one of them. The experts are left with
+ * the weights of the lowest held-out error, those of the start if none is better: with a lower error in all, and in no
+ * domain one that is higher than in `most` by more than a thousandth of the domain's outputs.
  */
 export async function refit(
   backend: Backend,
   experts: LinearExperts,
   residuals: Residuals,
-  { ridges, sweeps, pause }: RefitOptions,
+  { ridges, sweeps, most, goesOn, pause }: RefitOptions,
 ): Promise<Refit> {
   let done = 0;
   let step = 0;
   const paused = () => pause(done + ++step / experts.count);
-  await subtractAll(backend, experts, residuals, () => pause(0));
   const before = residuals.errors();
   let best = { kept: false, ridge: 0, sweeps: 0, before, after: before };
   let restore = experts.save();
@@ -60,7 +63,7 @@ export async function refit(
       done++;
       const after = residuals.errors();
       const now = relative(after.heldOut);
-      if (now < relative(best.after.heldOut) && noDomainWorse(after, before)) {
+      if (now < relative(best.after.heldOut) && noDomainWorse(after, most)) {
         best = { kept: true, ridge, sweeps: done, before, after };
         restore = experts.save();
       }
@@ -70,13 +73,16 @@ export async function refit(
     }
     if (!(last < first)) break;
   }
-  restore();
+  if (best.sweeps === done) return best;
+  if (goesOn) await putBack(backend, experts, residuals, restore, () => pause(done));
+  else for (let expert = 0; expert < experts.count; expert++) restore(expert);
   return best;
 }
 
-function noDomainWorse(after: RefitErrors, before: RefitErrors): boolean {
+/** Whether no domain loses more than in `most`, but for a thousandth of its outputs. */
+export function noDomainWorse(after: Pick<RefitErrors, "domains">, most: Pick<RefitErrors, "domains">): boolean {
   return Object.entries(after.domains).every(
-    ([domain, share]) => relative(share) <= relative(before.domains[domain]!) + DOMAIN_TOLERANCE,
+    ([domain, share]) => relative(share) <= relative(most.domains[domain]!) + DOMAIN_TOLERANCE,
   );
 }
 

@@ -28,7 +28,7 @@ export class Residuals {
     private readonly values: Float32Array,
     private readonly hidden: number,
     private readonly fitted: number,
-    private readonly heldOut: readonly HeldOutRows[],
+    readonly heldOut: readonly HeldOutRows[],
   ) {
     this.outputs = this.sums((lost) => ({ lost, of: lost }));
   }
@@ -38,13 +38,13 @@ export class Residuals {
     return pickRows(this.values, rows, this.hidden);
   }
 
-  /** Takes outputs `[rows, hidden]` from some rows. */
-  subtract(rows: Int32Array, outputs: Float32Array): void {
+  /** Takes outputs `[rows, hidden]` from some rows, or with -1 gives them back. */
+  subtract(rows: Int32Array, outputs: Float32Array, sign: 1 | -1 = 1): void {
     const { values, hidden } = this;
     for (let i = 0; i < rows.length; i++) {
       const to = rows[i]! * hidden;
       const from = i * hidden;
-      for (let j = 0; j < hidden; j++) values[to + j]! -= outputs[from + j]!;
+      for (let j = 0; j < hidden; j++) values[to + j]! -= sign * outputs[from + j]!;
     }
   }
 

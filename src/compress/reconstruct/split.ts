@@ -16,6 +16,15 @@ export interface TokenSplit {
   readonly rowOf: readonly Int32Array[];
 }
 
+/** The held-out tokens of a split alone. */
+export function heldOutOnly({ rows, fitted, heldOut, rowOf }: TokenSplit): TokenSplit {
+  return {
+    ...{ rows: rows - fitted, fitted: 0 },
+    heldOut: heldOut.map(({ domain, begin, end }) => ({ domain, begin: begin - fitted, end: end - fitted })),
+    rowOf: rowOf.map((own) => own.map((row) => (row < fitted ? -1 : row - fitted))),
+  };
+}
+
 interface Sequence {
   readonly batch: number;
   /** Tokens of the batch that are not padding. */

@@ -51,6 +51,7 @@ export const productChecks: readonly Check[] = [
         backend.softmax(x, 131),
         ...(["silu", "gelu", "gelu_tanh", "sigmoid"] as const).map((activation) => backend.gated(x, y, activation)),
         backend.gated(x, y, { kind: "clamped_swiglu", alpha: 1.702, limit: 1 }),
+        backend.gated(x, y, { kind: "clamped_silu", limit: 0.3 }),
       ];
     },
   },

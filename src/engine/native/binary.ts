@@ -33,7 +33,7 @@ export interface TriangularFactor {
   dispose(): void;
 }
 
-/** An activation; `alpha` and `limit` belong to "clamped_swiglu". */
+/** An activation; `alpha` belongs to "clamped_swiglu", `limit` to it and to "clamped_silu". */
 export interface ActivationKind {
   readonly kind: string;
   readonly alpha?: number;

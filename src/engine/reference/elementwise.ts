@@ -1,4 +1,4 @@
-import type { Activation, ClampedSwiglu, RotaryTable } from "../backend.js";
+import type { Activation, ClampedSilu, ClampedSwiglu, RotaryTable } from "../backend.js";
 import { rowsOf } from "./products.js";
 
 /** x / sqrt(mean(x²) + epsilon) * weight for each row. */
@@ -99,7 +99,7 @@ export function softmax(logits: Float32Array, columns: number): Float32Array {
   return out;
 }
 
-const ACTIVATIONS: Record<Exclude<Activation, ClampedSwiglu>, (x: number) => number> = {
+const ACTIVATIONS: Record<Extract<Activation, string>, (x: number) => number> = {
   silu: (x) => x / (1 + Math.exp(-x)),
   gelu: (x) => 0.5 * x * (1 + errorFunction(x * Math.SQRT1_2)),
   gelu_tanh: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
@@ -110,7 +110,10 @@ const ACTIVATIONS: Record<Exclude<Activation, ClampedSwiglu>, (x: number) => num
 /** Element-wise gated activation. */
 export function gated(gate: Float32Array, up: Float32Array, activation: Activation): Float32Array {
   if (gate.length !== up.length) throw new RangeError("gated: lengths differ");
-  if (typeof activation !== "string") return clampedSwiglu(gate, up, activation);
+  if (typeof activation !== "string")
+    return activation.kind === "clamped_swiglu"
+      ? clampedSwiglu(gate, up, activation)
+      : clampedSilu(gate, up, activation);
   const activate = ACTIVATIONS[activation];
   return gate.map((value, i) => activate(value) * up[i]!);
 }
@@ -122,6 +125,15 @@ function clampedSwiglu(gate: Float32Array, up: Float32Array, { alpha, limit }: C
     const g = Math.min(value, limit);
     const u = Math.max(-limit, Math.min(up[i]!, limit));
     return ((u + 1) * g) / (1 + Math.exp(-alpha * g));
+  });
+}
+
+/** min(silu(gate), limit) * u for u = up within the limit (backend.ts, `ClampedSilu`). */
+function clampedSilu(gate: Float32Array, up: Float32Array, { limit }: ClampedSilu): Float32Array {
+  if (!(limit >= 0)) throw new RangeError(`gated: limit ${limit}`);
+  return gate.map((value, i) => {
+    const g = Math.min(value / (1 + Math.exp(-value)), limit);
+    return g * Math.max(-limit, Math.min(up[i]!, limit));
   });
 }
 

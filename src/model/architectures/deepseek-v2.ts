@@ -16,6 +16,7 @@ export function describeDeepseekV2(config: ConfigReader, tensors: TensorNames): 
   expectOption(config, "scoring_func", ["softmax"]);
   expectOption(config, "topk_method", ["greedy", "group_limited_greedy"]);
   expectOption(config, "moe_layer_freq", [1]);
+  expectOption(config, "mlp_bias", [false]);
   const frame = readFrame(config, tensors);
   const firstMoe = config.number("first_k_dense_replace", 0);
   return describeDecoder("deepseek_v2", frame, (index, prefix) => ({

@@ -5,9 +5,9 @@ import { readRope } from "../rope.js";
 import { stackedExperts } from "../storage/stacked.js";
 import { describeDecoder, type Frame, linear, preNorm, readFrame, type TensorNames } from "./parts.js";
 
-/** JetMoE: both attention and feed-forward blocks are mixtures of experts. */
+/** JetMoE: both attention and feed-forward blocks are mixtures of experts, of which one key of the config tells the number. */
 export function describeJetmoe(config: ConfigReader, tensors: TensorNames): ModelDescription {
-  const frame = readFrame(config, tensors);
+  const frame = readFrame(config, tensors, { activation: "activation_function" });
   const { experts, hidden, topK, activation } = frame;
   const width = config.count("intermediate_size");
   return describeDecoder(
@@ -29,10 +29,7 @@ export function describeJetmoe(config: ConfigReader, tensors: TensorNames): Mode
         bias: `${prefix}mlp.bias`,
       },
     }),
-    {
-      tied: config.boolean("tie_word_embeddings", true),
-      incompressible: "its attention has as many experts as its feed-forward blocks, by the same key of the config",
-    },
+    { tied: config.boolean("tie_word_embeddings", true) },
   );
 }
 
@@ -47,13 +44,15 @@ function mixtureOfAttention(prefix: string, { config, hidden, experts, topK }: F
   const stored = linear(`${prefix}kv_proj`, [2 * size, hidden]);
   return {
     kind: "mixture-of-attention",
-    experts,
+    experts: stackedExperts({
+      ...{ count: experts, width: size, hidden, layout: "rows", gate: "none" },
+      gateUp: `${prefix}experts.input_linear.weight`,
+      down: `${prefix}experts.output_linear.weight`,
+    }),
     router: router(`${prefix}experts.router.layer.weight`, topK),
     keyValueHeads,
     headSize,
     rope: readRope(config, headSize, 10_000),
-    query: `${prefix}experts.input_linear.weight`,
-    output: `${prefix}experts.output_linear.weight`,
     key: { ...stored, rows: [[0, size]] },
     value: { ...stored, rows: [[size, 2 * size]] },
     bias: `${prefix}experts.bias`,

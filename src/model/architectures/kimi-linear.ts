@@ -86,6 +86,7 @@ function deltaAttention(prefix: string, { config, hidden, epsilon }: Frame): Cha
     convolutions: [`${prefix}q_conv1d.weight`, `${prefix}k_conv1d.weight`, `${prefix}v_conv1d.weight`],
     decay: [linear(`${prefix}f_a_proj`, [headSize, hidden]), linear(`${prefix}f_b_proj`, [size, headSize])],
     logRate: `${prefix}A_log`,
+    logRateShape: [1, 1, heads, 1],
     decayBias: `${prefix}dt_bias`,
     beta: linear(`${prefix}b_proj`, [heads, hidden]),
     gate: [linear(`${prefix}g_a_proj`, [headSize, hidden]), linear(`${prefix}g_b_proj`, [size, headSize])],

@@ -1,6 +1,8 @@
 import { describeAfmoe } from "./afmoe.js";
 import { describeAriaText } from "./aria.js";
 import { describeAxk1 } from "./axk1.js";
+import { describeBailingHybrid } from "./bailing-hybrid.js";
+import { describeCohere2Moe } from "./cohere2-moe.js";
 import { describeDbrx } from "./dbrx.js";
 import { describeDeepseekV2 } from "./deepseek-v2.js";
 import { describeDeepseekV3 } from "./deepseek-v3.js";
@@ -9,6 +11,7 @@ import { describeDots1 } from "./dots1.js";
 import { describeErnie45Moe } from "./ernie4-5-moe.js";
 import { describeExaoneMoe } from "./exaone-moe.js";
 import { describeFlexOlmo } from "./flex-olmo.js";
+import { describeFlint } from "./flint.js";
 import { describeGemma4 } from "./gemma4.js";
 import { describeGlm4Moe } from "./glm4-moe.js";
 import { describeGlm4MoeLite } from "./glm4-moe-lite.js";
@@ -21,6 +24,7 @@ import { describeHyV3 } from "./hy-v3.js";
 import { describeJamba } from "./jamba.js";
 import { describeJetmoe } from "./jetmoe.js";
 import { describeKimiLinear } from "./kimi-linear.js";
+import { describeKolibri1 } from "./kolibri1.js";
 import { describeLaguna } from "./laguna.js";
 import { describeLfm2Moe } from "./lfm2-moe.js";
 import { describeLlama4 } from "./llama4.js";
@@ -42,6 +46,7 @@ import { describeQwen3Next } from "./qwen3-next.js";
 import { describeQwen3OmniMoe } from "./qwen3-omni-moe.js";
 import { describeQwen3VlMoe } from "./qwen3-vl-moe.js";
 import { describeSolarOpen } from "./solar-open.js";
+import { describeStep3p7 } from "./step3p7.js";
 
 /** Families of text models. */
 const TEXT: Readonly<Record<string, Describe>> = {
@@ -89,6 +94,11 @@ const TEXT: Readonly<Record<string, Describe>> = {
   minimax_m3_vl: describeMinimaxM3,
   minimax_m3_vl_text: describeMinimaxM3,
   mellum: describeMellum,
+  flint: describeFlint,
+  kolibri1: describeKolibri1,
+  bailing_hybrid: describeBailingHybrid,
+  cohere2_moe: describeCohere2Moe,
+  step3p7: describeStep3p7,
   axk1: describeAxk1,
   gemma4: describeGemma4,
   gemma4_text: describeGemma4,

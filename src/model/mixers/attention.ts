@@ -5,6 +5,7 @@ import { normTensors, projectionTensors } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
 import type { AttentionDescription, QueryTemperature } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
+import { sigmoid } from "./sigmoid.js";
 import { softplus } from "./softplus.js";
 
 /** Softmax attention with grouped keys and values. */
@@ -100,14 +101,10 @@ function clipped(values: Float32Array, limit: number): Float32Array {
 }
 
 /** Numbers times factors, each of which is of one or several numbers that follow each other; in place. */
-function multiplied(values: Float32Array, factors: Float32Array): Float32Array {
+export function multiplied(values: Float32Array, factors: Float32Array): Float32Array {
   const each = values.length / factors.length;
   for (let i = 0; i < values.length; i++) values[i]! *= factors[Math.floor(i / each)]!;
   return values;
-}
-
-function sigmoid(x: number): number {
-  return 1 / (1 + Math.exp(-x));
 }
 
 /** Multiplies values in place. */

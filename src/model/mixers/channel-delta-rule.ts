@@ -4,6 +4,7 @@ import type { Operation, WeightLoader } from "../weight-loader.js";
 import type { ChannelDeltaRuleDescription } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
 import { RecurrentState, recurrentBytes, recurrentMixer, segmentsFor } from "./recurrent-state.js";
+import { sigmoid } from "./sigmoid.js";
 import { softplus } from "./softplus.js";
 
 /** Kimi Delta Attention (Kimi Team 2025, arXiv 2510.26692): the gated delta rule with a gate of each channel of the key. */
@@ -11,11 +12,11 @@ export const channelDeltaRule: MixerKind<ChannelDeltaRuleDescription> = {
   tensors(description) {
     const { query, key, value, decay, gate, beta, output, convolutions, kernel, logRate, decayBias, norm } =
       description;
-    const { heads, headSize } = description;
+    const { heads, headSize, logRateShape } = description;
     return [
       ...[query, key, value, ...decay, ...gate, beta, output].flatMap(projectionTensors),
       ...convolutions.map((name) => ({ name, shape: [heads * headSize, 1, kernel] })),
-      { name: logRate, shape: [1, 1, heads, 1] },
+      { name: logRate, shape: logRateShape },
       { name: decayBias, shape: [heads * headSize] },
       ...normTensors(norm),
     ];
@@ -31,17 +32,17 @@ function stateSizes({ kernel, heads, headSize }: ChannelDeltaRuleDescription): n
 }
 
 async function load(description: ChannelDeltaRuleDescription, loader: WeightLoader): Promise<Mixer> {
-  const { heads, headSize, kernel, convolutions } = description;
+  const { heads, headSize, kernel, convolutions, lowestLogDecay } = description;
   const { backend } = loader;
   const projections: Operation[] = [];
   for (const part of [description.query, description.key, description.value])
     projections.push(await loader.projection(part));
   const weights: Float32Array[] = [];
   for (const name of convolutions) weights.push(await loader.vector(name));
-  const decay = await loadPair(description.decay, loader);
-  const gate = await loadPair(description.gate, loader);
+  const decay = await loadChain(description.decay, loader);
+  const gate = await loadChain(description.gate, loader);
   const beta = await loader.projection(description.beta);
-  const rates = (await loader.vector(description.logRate)).map((value) => -Math.exp(value));
+  const rates = (await loader.vector(description.logRate)).map(Math.exp);
   const decayBias = await loader.vector(description.decayBias);
   const norm = await loader.norm(description.norm);
   const output = await loader.projection(description.output);
@@ -55,18 +56,20 @@ async function load(description: ChannelDeltaRuleDescription, loader: WeightLoad
     const qkv = joinRows([query!, key!, value!], size);
     const logDecay = decay(x).map((g, i) => {
       const channel = i % size;
-      return rates[Math.floor(channel / headSize)]! * softplus(g + decayBias[channel]!);
+      const [rate, strength] = [rates[Math.floor(channel / headSize)]!, g + decayBias[channel]!];
+      return lowestLogDecay === undefined ? -rate * softplus(strength) : lowestLogDecay * sigmoid(rate * strength);
     });
-    const strength = beta(x).map((b) => 1 / (1 + Math.exp(-b)));
+    const strength = beta(x).map(sigmoid);
     const mixed = backend.deltaRule(qkv, logDecay, strength, shape, segmentsFor(3, parts));
     return output(backend.gated(gate(x), norm(mixed), "sigmoid"));
   });
 }
 
-/** Two projections, one after the other. */
-async function loadPair([first, second]: readonly [Projection, Projection], loader: WeightLoader): Promise<Operation> {
-  const [down, up] = [await loader.projection(first), await loader.projection(second)];
-  return (x) => up(down(x));
+/** Projections one after the other. */
+async function loadChain(projections: readonly Projection[], loader: WeightLoader): Promise<Operation> {
+  const loaded: Operation[] = [];
+  for (const projection of projections) loaded.push(await loader.projection(projection));
+  return (x) => loaded.reduce((value, project) => project(value), x);
 }
 
 /** Rows of `size` numbers of each array side by side. */

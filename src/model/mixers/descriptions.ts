@@ -1,5 +1,6 @@
 import type { Activation } from "../../engine/backend.js";
 import type { Norm, Projection, RouterDescription } from "../description.js";
+import type { ExpertStorage } from "../expert-storage.js";
 import type { RopeDescription } from "../rope.js";
 
 /** How a layer lets tokens see earlier ones. A new kind is one file here, one line in kinds.ts, and one in this union. */
@@ -81,21 +82,21 @@ export interface LatentAttentionDescription {
   /** Latent to [plain key, value] of each head. */
   readonly keyValue: Projection;
   readonly output: Projection;
+  /** Hidden states to a gate of each head, whose sigmoid multiplies the head's output. */
+  readonly gate?: Projection;
   readonly temperature?: QueryTemperature | undefined;
 }
 
 /** Attention whose query heads are chosen by a router (JetMoE); keys and values are shared. */
 export interface MixtureOfAttentionDescription {
   readonly kind: "mixture-of-attention";
-  readonly experts: number;
+  /** Up makes an expert's queries of a hidden state, down its output of what they found; there is no gate. */
+  readonly experts: ExpertStorage;
   readonly router: RouterDescription;
   /** Heads of one expert's queries, each with its own keys and values. */
   readonly keyValueHeads: number;
   readonly headSize: number;
   readonly rope: RopeDescription;
-  /** Names of the stacked expert matrices `[experts, keyValueHeads * headSize, hidden]` and transposed. */
-  readonly query: string;
-  readonly output: string;
   readonly key: Projection;
   readonly value: Projection;
   /** Name of what is added to the output `[hidden]`. */
@@ -136,13 +137,16 @@ export interface ChannelDeltaRuleDescription {
   readonly value: Projection;
   /** Names of the convolutions' weights `[heads * headSize, 1, kernel]` of queries, keys and values. */
   readonly convolutions: readonly [string, string, string];
-  /** Hidden states to gates of the state, and to gates of the output, through a small vector each. */
-  readonly decay: readonly [Projection, Projection];
-  readonly gate: readonly [Projection, Projection];
+  /** Hidden states to gates of the state, and to gates of the output: projections one after the other. */
+  readonly decay: readonly Projection[];
+  readonly gate: readonly Projection[];
   readonly beta: Projection;
-  /** Names of A_log `[1, 1, heads, 1]` and dt_bias `[heads * headSize]`. */
+  /** Names of A_log, in its shape, and dt_bias `[heads * headSize]`. */
   readonly logRate: string;
+  readonly logRateShape: readonly number[];
   readonly decayBias: string;
+  /** Logarithms of decays are this times the sigmoid of exp(A_log) (x + dt_bias); undefined: -exp(A_log) softplus(x + dt_bias). */
+  readonly lowestLogDecay?: number;
   readonly norm: Norm;
   readonly output: Projection;
 }

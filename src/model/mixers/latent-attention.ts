@@ -7,9 +7,10 @@ import { cacheOf, cacheSize, KeyValueState } from "../layer-state.js";
 import { ropeTable } from "../rope.js";
 import { normTensors, projectionTensors } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
-import { scaleQueries, turner } from "./attention.js";
+import { multiplied, scaleQueries, turner } from "./attention.js";
 import type { LatentAttentionDescription } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
+import { sigmoid } from "./sigmoid.js";
 
 /**
  * Multi-head latent attention (DeepSeek-AI 2024, arXiv 2405.04434). Keys and values are linear in the latent vector, so
@@ -17,9 +18,10 @@ import type { Mixer, MixerKind } from "./mixer.js";
  * latent as its value, and only these are kept of a token.
  */
 export const latentAttention: MixerKind<LatentAttentionDescription> = {
-  tensors({ query, latent, latentNorm, keyValue, output }) {
+  tensors({ query, latent, latentNorm, keyValue, output, gate }) {
     const queries = "weight" in query ? projectionTensors(query) : queryTensors(query);
-    return [...queries, ...[latent, keyValue, output].flatMap(projectionTensors), ...normTensors(latentNorm)];
+    const projections = [latent, keyValue, output, ...(gate === undefined ? [] : [gate])];
+    return [...queries, ...projections.flatMap(projectionTensors), ...normTensors(latentNorm)];
   },
   load,
   makeState: ({ rank, rotarySize }, backend) => new KeyValueState(backend.keyValueCache(1, rank + rotarySize, rank)),
@@ -39,6 +41,7 @@ async function load(description: LatentAttentionDescription, loader: WeightLoade
   const latentNorm = await loader.norm(description.latentNorm);
   const { keys, values } = await loadHeads(description, loader);
   const output = await loader.projection(description.output);
+  const gate = description.gate && (await loader.projection(description.gate));
   const shape = { heads, keyValueHeads: 1, headSize: rank + rotarySize, valueSize: rank, scale };
 
   const inputs = (
@@ -60,19 +63,22 @@ async function load(description: LatentAttentionDescription, loader: WeightLoade
       value: latent,
     };
   };
-  const result = (mixed: Float32Array) => output(backend.headLinear(mixed, values));
+  const result = (x: Float32Array, mixed: Float32Array) => {
+    const found = backend.headLinear(mixed, values);
+    return output(gate === undefined ? found : multiplied(found, gate(x).map(sigmoid)));
+  };
   if (plainSize === 0) throw new RangeError("latent attention: heads without plain dimensions");
   return {
     mix(x, batch) {
       const table = rope && ropeTable(rope, batch.length);
       const { query, key, value } = inputs(x, turner(backend, rotarySize, table), (token) => token % batch.length);
-      return result(backend.attention(query, key, value, { ...batch, ...shape }));
+      return result(x, backend.attention(query, key, value, { ...batch, ...shape }));
     },
     mixNext(x, { segments, positions, tableLength }, state) {
       const table = rope && ropeTable(rope, tableLength);
       const rotate = turner(backend, rotarySize, table, positions);
       const { query, key, value } = inputs(x, rotate, (token) => positions[token]!);
-      return result(backend.attendCached(query, key, value, cacheOf(state), segments, shape));
+      return result(x, backend.attendCached(query, key, value, cacheOf(state), segments, shape));
     },
   };
 }

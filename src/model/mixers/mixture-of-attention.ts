@@ -1,7 +1,8 @@
 import type { Backend, Matrix, Routing } from "../../engine/backend.js";
 import { cacheOf, cacheSize, KeyValueState } from "../layer-state.js";
+import { readMoe } from "../moe.js";
 import { ropeTable } from "../rope.js";
-import { route } from "../router.js";
+import { type RouterOutput, route } from "../router.js";
 import { projectionTensors } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
 import { turner } from "./attention.js";
@@ -14,12 +15,10 @@ import type { Mixer, MixerKind } from "./mixer.js";
  */
 export const mixtureOfAttention: MixerKind<MixtureOfAttentionDescription> = {
   tensors(description, hidden) {
-    const { experts, router, query, output, key, value, bias } = description;
-    const size = setSize(description);
+    const { experts, router, key, value, bias } = description;
     return [
-      { name: router.weight, shape: [experts, hidden] },
-      { name: query, shape: [experts, size, hidden] },
-      { name: output, shape: [experts, hidden, size] },
+      { name: router.weight, shape: [experts.count, hidden] },
+      ...experts.outputs(experts.count).map(({ name, shape }) => ({ name, shape })),
       ...[key, value].flatMap(projectionTensors),
       { name: bias, shape: [hidden] },
     ];
@@ -30,32 +29,15 @@ export const mixtureOfAttention: MixerKind<MixtureOfAttentionDescription> = {
   stateSize: ({ keyValueHeads, headSize }, backend) => cacheSize(keyValueHeads, headSize, headSize, backend),
 };
 
-/** Numbers of a set of queries. */
-function setSize({ keyValueHeads, headSize }: MixtureOfAttentionDescription): number {
-  return keyValueHeads * headSize;
-}
-
 async function load(description: MixtureOfAttentionDescription, loader: WeightLoader): Promise<Mixer> {
-  const { experts, router, keyValueHeads, headSize, rope } = description;
-  const { backend } = loader;
+  const { router, keyValueHeads, headSize, rope } = description;
+  const { backend, checkpoint, changes } = loader;
   const { topK } = router;
-  const size = setSize(description);
   const heads = topK * keyValueHeads;
-  const stacked = async (name: string) => {
-    const matrices: Matrix[] = [];
-    for (let e = 0; e < experts; e++) {
-      const { dtype, shape, data } = await loader.checkpoint.readRows(name, e, e + 1);
-      matrices.push(loader.matrix({ dtype, shape: shape.slice(1), data }));
-    }
-    return matrices;
-  };
-  const weights = {
-    weight: loader.matrix(await loader.weight(router.weight)),
-    bias: undefined,
-    selectionBias: undefined,
-  };
-  const query = await stacked(description.query);
-  const output = await stacked(description.output);
+  const tensors = changes.attention ?? (await readMoe(checkpoint, description));
+  const query = tensors.experts.map(({ up }) => loader.matrix(up));
+  const output = tensors.experts.map(({ down }) => loader.matrix(down));
+  const weights = { weight: loader.matrix(tensors.router), bias: undefined, selectionBias: undefined };
   const key = await loader.projection(description.key);
   const value = await loader.projection(description.value);
   const bias = await loader.vector(description.bias);
@@ -63,20 +45,23 @@ async function load(description: MixtureOfAttentionDescription, loader: WeightLo
 
   /** Queries ordered by the key head that they look at, then by expert: heads of a group follow each other. */
   const inputs = (x: Float32Array, rotate: (x: Float32Array, heads: number) => void) => {
-    const { routing } = route(backend, x, weights, router);
+    const routed = route(backend, x, weights, router);
+    const { routing } = routed;
     const rows = Int32Array.from(routing.selected, (_, pair) => Math.floor(pair / topK));
     const sets = routedLinear(backend, x, rows, query, routing);
     const queries = swapAxes(sets, topK, keyValueHeads, headSize);
     const keys = key(x);
     rotate(queries, heads);
     rotate(keys, keyValueHeads);
-    return { routing, queries, keys, values: value(x) };
+    return { routed, queries, keys, values: value(x) };
   };
-  const result = (mixed: Float32Array, routing: Routing) => {
+  const result = (x: Float32Array, mixed: Float32Array, routed: RouterOutput) => {
+    const { routing } = routed;
     const sets = swapAxes(mixed, keyValueHeads, topK, headSize);
     const rows = Int32Array.from(routing.selected.keys());
     const outputs = routedLinear(backend, sets, rows, output, routing);
     const hidden = bias.length;
+    changes.attentionTap?.(x, { router: routed, norms: rowNorms(outputs, hidden) });
     const out = new Float32Array(routing.tokens * hidden);
     for (let token = 0; token < routing.tokens; token++) {
       out.set(bias, token * hidden);
@@ -87,16 +72,15 @@ async function load(description: MixtureOfAttentionDescription, loader: WeightLo
     }
     return out;
   };
-  if (size === 0) throw new RangeError("mixture of attention: empty sets of queries");
   return {
     mix(x, batch) {
-      const { routing, queries, keys, values } = inputs(x, turner(backend, headSize, ropeTable(rope, batch.length)));
-      return result(backend.attention(queries, keys, values, { ...batch, ...shape }), routing);
+      const { routed, queries, keys, values } = inputs(x, turner(backend, headSize, ropeTable(rope, batch.length)));
+      return result(x, backend.attention(queries, keys, values, { ...batch, ...shape }), routed);
     },
     mixNext(x, { segments, positions, tableLength }, state) {
       const rotate = turner(backend, headSize, ropeTable(rope, tableLength), positions);
-      const { routing, queries, keys, values } = inputs(x, rotate);
-      return result(backend.attendCached(queries, keys, values, cacheOf(state), segments, shape), routing);
+      const { routed, queries, keys, values } = inputs(x, rotate);
+      return result(x, backend.attendCached(queries, keys, values, cacheOf(state), segments, shape), routed);
     },
   };
 }
@@ -123,6 +107,15 @@ function routedLinear(
     }
   }
   return out;
+}
+
+/** Norm of each row of `size` values. */
+function rowNorms(x: Float32Array, size: number): Float32Array {
+  return Float32Array.from({ length: x.length / size }, (_, row) => {
+    let sum = 0;
+    for (let i = row * size; i < (row + 1) * size; i++) sum += x[i]! ** 2;
+    return Math.sqrt(sum);
+  });
 }
 
 /** `[tokens, a, b, size]` -> `[tokens, b, a, size]`. */

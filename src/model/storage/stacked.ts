@@ -10,7 +10,7 @@ export interface StackedOptions {
   readonly count: number;
   readonly width: number;
   readonly hidden: number;
-  /** Names of the tensors. */
+  /** Names of the tensors; `gateUp` is that of up alone where there are no gates in it (`gate`). */
   readonly gateUp: string;
   readonly down: string;
   readonly gateUpBias?: string | undefined;
@@ -22,25 +22,35 @@ export interface StackedOptions {
   readonly layout: "rows" | "columns";
   /** Names of an expert's matrices where they are tensors by themselves; undefined: nobody stores this family so. */
   readonly separate?: ExpertStorage["matrixName"] | undefined;
+  /** Name of a tensor with the gates alone, or that experts have none. Undefined: they are in gateUp. */
+  readonly gate?: string | "none" | undefined;
   /** Outputs of gate and up in turn, in gateUp and its bias `[experts, 2 width]`; else those of gate come first. */
   readonly interleaved?: boolean | undefined;
 }
 
 /** All experts of a layer in one tensor for gate and up and one for down. */
 export function stackedExperts(options: StackedOptions): ExpertStorage {
-  const { count, width, hidden, gateUp, down, gateUpBias, downBias, layout, interleaved = false } = options;
+  const { count, width, hidden, gateUp, down, gateUpBias, downBias, layout, gate, interleaved = false } = options;
   const matrix = (rows: number, columns: number) => (layout === "rows" ? [rows, columns] : [columns, rows]);
   const turned = (tensor: Tensor) => (layout === "rows" ? tensor : transpose(tensor));
-  const parts: StackedTensor[] = [
-    {
-      name: gateUp,
-      shape: matrix(2 * width, hidden),
-      split(tensor) {
-        const [gate, up] = splitRows(turned(tensor), interleaved);
-        return { gate, up };
-      },
-      join: ({ gate, up }) => turned(joinRows(gate!, up, interleaved)),
+  const plain = (name: string, part: "gate" | "up"): StackedTensor => ({
+    name,
+    shape: matrix(width, hidden),
+    split: (tensor) => ({ [part]: turned(tensor) }),
+    join: (expert) => turned(expert[part]!),
+  });
+  const both: StackedTensor = {
+    name: gateUp,
+    shape: matrix(2 * width, hidden),
+    split(tensor) {
+      const [gate, up] = splitRows(turned(tensor), interleaved);
+      return { gate, up };
     },
+    join: ({ gate, up }) => turned(joinRows(gate!, up, interleaved)),
+  };
+  const first = gate === undefined ? [both] : [...(gate === "none" ? [] : [plain(gate, "gate")]), plain(gateUp, "up")];
+  const parts: StackedTensor[] = [
+    ...first,
     {
       name: down,
       shape: matrix(hidden, width),
@@ -71,9 +81,12 @@ export function stackedExperts(options: StackedOptions): ExpertStorage {
     count,
     width,
     hidden,
-    biased: parts.length > 2,
+    ...(gate === "none" ? { parts: ["up", "down"] as const } : {}),
+    biased: gateUpBias !== undefined || downBias !== undefined,
     form: [
-      "stacked in one tensor of gate with up and one of down",
+      gate === undefined
+        ? "stacked in one tensor of gate with up and one of down"
+        : `stacked in one tensor of ${gate === "none" ? "up" : "gate, one of up"} and one of down`,
       ...(layout === "columns" ? ["transposed"] : []),
       ...(interleaved ? ["gate and up interleaved"] : []),
     ].join(", "),

@@ -1,5 +1,5 @@
 import type { Checkpoint } from "../../checkpoint/checkpoint.js";
-import { isMoe, type ModelDescription } from "../../model/description.js";
+import { attentionExperts, isMoe, type ModelDescription } from "../../model/description.js";
 import { quantisationOf, storedNumbers } from "../../model/quantisation.js";
 import { storedNames } from "../../model/read-weight.js";
 import { routerNames } from "../../model/router.js";
@@ -22,7 +22,8 @@ export function reducedSizes(checkpoint: Checkpoint, model: ModelDescription): R
   const perExpert = new Set(
     compressedModel(checkpoint, model)
       .layers.filter(isMoe)
-      .flatMap(({ feedForward: { experts, router } }) => [...experts.names, ...routerNames(router)])
+      .flatMap((layer) => [layer.feedForward, attentionExperts(layer) ?? []].flat())
+      .flatMap(({ experts, router }) => [...experts.names, ...routerNames(router)])
       .flatMap((name) => storedNames(checkpoint, name)),
   );
   const quantisation = quantisationOf(checkpoint);

@@ -2,17 +2,18 @@ import type { DType } from "../../checkpoint/tensor.js";
 import { isMerged, type LayerPlan } from "../../compress/plan.js";
 import { refit } from "../../compress/reconstruct/refit.js";
 import { Residuals } from "../../compress/reconstruct/residuals.js";
-import { splitTokens, type TokenSplit } from "../../compress/reconstruct/split.js";
+import { subtractAll } from "../../compress/reconstruct/sweep.js";
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
-import { ReamError } from "../../errors.js";
 import type { MoeDescription } from "../../model/description.js";
-import type { MoeInput, TokenBatch } from "../../model/layer.js";
-import { type RouterWeights, route } from "../../model/router.js";
-import { RoutedRows } from "../steps/routed-rows.js";
+import type { MoeInput } from "../../model/layer.js";
+import type { RouterWeights } from "../../model/router.js";
+import { DownExperts } from "./down-experts.js";
+import type { LayerTargets } from "./layer-targets.js";
 import type { RefitWork } from "./open-refit.js";
-import { RefitExperts, type RefittedParts } from "./refit-experts.js";
-import type { LayerRefit } from "./refit-files.js";
-import { defaultTokens, ridgesOf } from "./refit-plan.js";
+import type { RefitExpertsOptions } from "./refit-experts.js";
+import type { LayerRefit, RefitRound } from "./refit-files.js";
+import { ridgesOf, roundsOf } from "./refit-plan.js";
+import { UpExperts } from "./up-experts.js";
 
 /** Most sweeps at one strength of the ridge. */
 const SWEEPS = 20;
@@ -29,122 +30,68 @@ export interface ReducedLayer {
 /**
  * Refits the experts of one layer, so that the reduced block makes of the layer's inputs what the original block makes of
  * them. Shared experts are in both and cancel.
- *
- * Errors of tokens count relative to the hidden state that the output is added to: what comes after sees hidden states
- * through a norm, so that what is lost where they are large is lost on little, and single tokens with outputs a thousand
- * times those of others would be all that is fitted.
  */
 export class LayerRefitter {
-  private readonly split: TokenSplit;
-  private readonly targets: Float32Array;
-  private readonly importance: Float32Array;
-  /** Of what the routed experts make; hidden states may be of another size (latent experts of Nemotron-H). */
-  private readonly size: number;
-
   constructor(
     private readonly backend: Backend,
     private readonly work: RefitWork,
     private readonly layer: number,
     private readonly moe: MoeDescription,
-    batches: readonly TokenBatch[],
-  ) {
-    const { tokens = defaultTokens(moe), seed } = work.plan;
-    this.size = moe.experts.hidden;
-    this.split = splitTokens(batches, tokens, seed);
-    if (this.split.heldOut.length === 0) {
-      throw new ReamError("RECONSTRUCT_TOKENS", "one sequence of calibration text is too few to reconstruct layers", {
-        where: "--reconstruct",
-        hint: "Give more text: some sequences are held out, to tell which weights are better.",
-      });
-    }
-    this.targets = new Float32Array(this.split.rows * this.size);
-    this.importance = new Float32Array(this.split.rows);
-  }
-
-  /** Whether a batch has tokens that take part. */
-  uses(batch: number): boolean {
-    return this.split.rowOf[batch]!.some((row) => row >= 0);
-  }
-
-  /** Takes what the original block makes of a batch `[tokens, hidden]`, of hidden states after the mixer. */
-  observe(batch: number, mixed: Float32Array, output: Float32Array): void {
-    const { size, split, targets, importance } = this;
-    const hidden = this.hiddenSize(batch, mixed);
-    for (const [token, row] of split.rowOf[batch]!.entries()) {
-      if (row < 0) continue;
-      let squares = 0;
-      for (let i = token * hidden; i < (token + 1) * hidden; i++) squares += mixed[i]! ** 2;
-      importance[row] = squares === 0 ? 0 : Math.sqrt(hidden / squares);
-      for (let i = 0; i < size; i++) targets[row * size + i] = importance[row]! * output[token * size + i]!;
-    }
-  }
-
-  private hiddenSize(batch: number, hidden: Float32Array): number {
-    return hidden.length / this.split.rowOf[batch]!.length;
-  }
+  ) {}
 
   /**
-   * Refits the reduced layer and keeps what came of it. Everything has been observed; the targets are used up.
+   * Refits the reduced layer and keeps what came of it.
    *
+   * @param targets of all tokens; used up
    * @param hidden hidden states after the mixer, of each batch
    */
   async run(
     { keptExperts, groups }: LayerPlan,
+    targets: LayerTargets,
     hidden: readonly Float32Array[],
     { router, experts, dtype, moeInput }: ReducedLayer,
     pause: (share: number) => Promise<void>,
   ): Promise<LayerRefit> {
-    const { backend, moe, work, split, importance } = this;
-    if (keptExperts.length === moe.experts.count && !groups.some(isMerged)) return this.keep({ kept: false }, []);
-    const size = this.hiddenSize(0, hidden[0]!);
-    const routed = {
-      fitted: new RoutedRows(experts.length, hidden, size),
-      heldOut: new RoutedRows(experts.length, hidden, size),
-    };
-    for (const [batch, rowOf] of split.rowOf.entries()) {
-      if (!this.uses(batch)) continue;
-      const output = route(backend, moeInput(hidden[batch]!).router, router, moe.router);
-      const chosen = (wanted: (row: number) => boolean) => Uint8Array.from(rowOf, (row) => (wanted(row) ? 1 : 0));
-      routed.fitted.add(
-        batch,
-        output,
-        chosen((row) => row >= 0 && row < split.fitted),
-      );
-      routed.heldOut.add(
-        batch,
-        output,
-        chosen((row) => row >= split.fitted),
-      );
+    const { backend, moe, layer } = this;
+    if (keptExperts.length === moe.experts.count && !groups.some(isMerged)) {
+      const unchanged = { layer, kept: false };
+      await this.work.files.write(unchanged, []);
+      return unchanged;
     }
-    const rowOf = concatenated(split.rowOf);
-    const linear = new RefitExperts({
-      ...{ backend, moe, experts, dtype, routed, importance, moeInput },
-      rowOf: (token) => rowOf[token]!,
-    });
-    const residuals = new Residuals(this.targets, this.size, split.fitted, split.heldOut);
-    const ridges = ridgesOf(work.plan);
-    const { kept, ...fit } = await refit(backend, linear, residuals, {
-      ...{ ridges, sweeps: SWEEPS },
-      pause: (done) => pause(1 - 1 / (1 + done / 4)),
-    });
+    const { split } = targets;
+    const routed = targets.routed(router, experts.length, hidden, moeInput);
+    const residuals = new Residuals(targets.outputs, targets.size, split.fitted, split.heldOut);
+    const found = await this.rounds(residuals, { backend, moe, experts, dtype, routed, targets, moeInput }, pause);
     const tokens = { fitted: split.fitted, heldOut: split.rows - split.fitted };
-    const parts = experts.map((_, slot) => linear.parts(slot));
-    return this.keep({ kept, fit: { ...fit, tokens } }, parts);
-  }
-
-  private async keep(refit: Omit<LayerRefit, "layer">, parts: readonly RefittedParts[]): Promise<LayerRefit> {
-    const report = { layer: this.layer, ...refit };
-    await this.work.files.write(report, parts);
+    const { before, after, rounds } = found;
+    const report = { layer, kept: rounds.length > 0, fit: { tokens, before, after, rounds } };
+    await this.work.files.write(report, found.experts);
     return report;
   }
-}
 
-function concatenated(arrays: readonly Int32Array[]): Int32Array {
-  const result = new Int32Array(arrays.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const array of arrays) {
-    result.set(array, at);
-    at += array.length;
+  /** Refits one matrix after the other; the second time for what the others have become. */
+  private async rounds(residuals: Residuals, options: RefitExpertsOptions, pause: (share: number) => Promise<void>) {
+    const { backend, work } = this;
+    const parts = roundsOf(work.plan);
+    let experts = [...options.experts];
+    const shares = (round: number) => (done: number) => pause((round + 1 - 1 / (1 + done / 4)) / parts.length);
+    await subtractAll(backend, new DownExperts(options), residuals, () => pause(0));
+    const before = residuals.errors();
+    let after = before;
+    const rounds: RefitRound[] = [];
+    for (const [round, part] of parts.entries()) {
+      // Nothing has changed since these were tried.
+      if (parts.indexOf(part) < round && (rounds.at(-1)?.part ?? part) === part) continue;
+      const linear = new (part === "down" ? DownExperts : UpExperts)({ ...options, experts });
+      const fit = await refit(backend, linear, residuals, {
+        ...{ ridges: ridgesOf(work.plan), sweeps: SWEEPS, most: before, goesOn: round + 1 < parts.length },
+        pause: shares(round),
+      });
+      if (!fit.kept) continue;
+      after = fit.after;
+      experts = experts.map((expert, slot) => ({ ...expert, ...linear.matrices.parts(slot) }));
+      rounds.push({ part, ridge: fit.ridge, sweeps: fit.sweeps, heldOut: fit.after.heldOut });
+    }
+    return { before, after, rounds, experts };
   }
-  return result;
 }

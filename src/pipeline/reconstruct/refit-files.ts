@@ -1,8 +1,19 @@
-import type { Tensor } from "../../checkpoint/tensor.js";
+import { convert } from "../../compress/merge.js";
 import type { RefitErrors } from "../../compress/reconstruct/residuals.js";
+import type { Share } from "../../compress/steps/step-error.js";
 import type { ExpertTensors } from "../../engine/backend.js";
+import type { ExpertPart } from "../../model/expert-storage.js";
 import type { LayerFiles } from "../layer-files.js";
-import type { RefittedParts } from "./refit-experts.js";
+import { partNames, type RefitPart } from "./expert-matrices.js";
+
+/** A refit of one matrix of all experts that is kept. */
+export interface RefitRound {
+  readonly part: RefitPart;
+  readonly ridge: number;
+  readonly sweeps: number;
+  /** What is lost of held-out outputs after it. */
+  readonly heldOut: Share;
+}
 
 /** What a refit did to a layer. */
 export interface LayerRefit {
@@ -11,8 +22,7 @@ export interface LayerRefit {
   readonly kept: boolean;
   /** Absent where nothing was to be made up for: every expert is as it was. */
   readonly fit?: {
-    readonly ridge: number;
-    readonly sweeps: number;
+    readonly rounds: readonly RefitRound[];
     readonly tokens: { readonly fitted: number; readonly heldOut: number };
     readonly before: RefitErrors;
     readonly after: RefitErrors;
@@ -28,14 +38,14 @@ export class RefitFiles {
     return this.files.has(layer);
   }
 
-  /** Keeps a layer. @param experts of a layer whose refit is kept */
-  async write(refit: LayerRefit, experts: readonly RefittedParts[]): Promise<void> {
+  /** Keeps a layer. @param experts the layer's, with what was refitted */
+  async write(refit: LayerRefit, experts: readonly ExpertTensors[]): Promise<void> {
     if (refit.kept) {
-      const tensors = experts.flatMap((parts, slot) =>
-        Object.entries(parts as Record<string, Tensor>).map(([part, { dtype, shape, data }]) => ({
-          ...{ name: `${slot}.${part}`, dtype, shape },
-          data: async () => data,
-        })),
+      const tensors = experts.flatMap((expert, slot) =>
+        namesOf(refit, expert).map((name) => {
+          const { dtype, shape, data } = expert[name]!;
+          return { name: `${slot}.${name}`, dtype, shape, data: async () => data };
+        }),
       );
       await this.files.write(refit.layer, tensors);
     }
@@ -47,16 +57,42 @@ export class RefitFiles {
     return this.files.report(layer);
   }
 
+  /** The matrices of a finished layer's experts that are others now. */
+  async parts(layer: number): Promise<ReadonlySet<ExpertPart>> {
+    return new Set(refittedParts(await this.report(layer)));
+  }
+
   /** The expert of a slot with what was refitted. */
   async expert(layer: number, slot: number, reduced: ExpertTensors): Promise<ExpertTensors> {
-    if (!(await this.report(layer)).kept) return reduced;
+    const names = namesOf(await this.report(layer), reduced);
+    if (names.length === 0) return reduced;
     const file = await this.files.tensors(layer);
-    const down = await file.read(`${slot}.down`);
-    if (reduced.downBias === undefined) return { ...reduced, down };
-    return { ...reduced, down, downBias: await file.read(`${slot}.downBias`) };
+    const read = await Promise.all(names.map(async (name) => [name, await file.read(`${slot}.${name}`)] as const));
+    return inOneDtype({ ...reduced, ...Object.fromEntries(read) });
   }
 
   close(): Promise<void> {
     return this.files.close();
   }
+}
+
+/** Some checkpoints hold gate and up in one tensor, which has one dtype. */
+function inOneDtype(expert: ExpertTensors): ExpertTensors {
+  const { gate, gateBias, up, upBias } = expert;
+  return {
+    ...expert,
+    ...(gate && { gate: convert(gate, up.dtype) }),
+    ...(gateBias && { gateBias: convert(gateBias, upBias?.dtype) }),
+  };
+}
+
+function refittedParts({ fit }: LayerRefit): RefitPart[] {
+  return [...new Set(fit?.rounds.map(({ part }) => part))].sort();
+}
+
+/** The tensors of an expert that are refitted. */
+function namesOf(refit: LayerRefit, expert: ExpertTensors) {
+  return refittedParts(refit)
+    .flatMap(partNames)
+    .filter((name) => expert[name] !== undefined);
 }

@@ -1,11 +1,12 @@
 import { ReamError } from "../../errors.js";
-import type { MoeDescription } from "../../model/description.js";
+import { isMoe, type ModelDescription, type MoeDescription } from "../../model/description.js";
 import type { ResolvedCompressOptions } from "../options.js";
+import type { RefitPart } from "./expert-matrices.js";
 
 /** How layers are refitted after their experts have been reduced. */
 export interface RefitPlan {
   /** What is refitted. */
-  readonly parts: "down";
+  readonly parts: "down" | "down+up";
   /** Strength of the ridge as a share of the mean diagonal; undefined: by the held-out error. */
   readonly ridge: number | undefined;
   /** Most calibration tokens that are looked at; undefined: `defaultTokens`. */
@@ -41,14 +42,37 @@ export function planRefit(options: ResolvedCompressOptions, split: boolean): Ref
   return { parts: reconstruct, ridge, tokens: reconstructTokens, seed };
 }
 
+/**
+ * Refuses what is not linear in the matrices to be refitted: up projections of experts without gates, or with clamped ones.
+ * Errors: SETTINGS_CONFLICT.
+ */
+export function checkRefit(plan: RefitPlan, { layers }: ModelDescription): void {
+  if (!roundsOf(plan).includes("up")) return;
+  for (const { feedForward } of layers.filter(isMoe)) {
+    const gated = feedForward.experts.parts?.includes("gate") !== false;
+    if (gated && typeof feedForward.activation === "string") continue;
+    const what = gated ? "are clamped" : "have no gates";
+    throw new ReamError("SETTINGS_CONFLICT", `the experts ${what}: layers are not linear in their up projections`, {
+      where: "--reconstruct",
+      hint: "Use --reconstruct down.",
+    });
+  }
+}
+
 /** Bytes of activations that are kept from one sweep to the next. */
 export const KEPT_BYTES = 2 ** 28;
 
-const MOST_TOKENS = 65_536;
+/** Most tokens that are looked at by default, whatever their size. */
+export const MOST_TOKENS = 65_536;
 
 /** Most tokens that are looked at by default: as many as have activations that can be kept. */
 export function defaultTokens({ experts, router }: MoeDescription): number {
   return Math.min(MOST_TOKENS, Math.floor(KEPT_BYTES / (4 * router.topK * experts.width)));
+}
+
+/** What is refitted, one after the other. */
+export function roundsOf({ parts }: RefitPlan): readonly RefitPart[] {
+  return parts === "down" ? ["down"] : ["down", "up", "down"];
 }
 
 /** Strengths of the ridge to try, the strongest first. */

@@ -14,7 +14,6 @@ import { outputTensors, shardFiles } from "../output-layout.js";
 import { outputTarget } from "../output-target.js";
 import { parseOptions } from "../parse-options.js";
 import { type PreparedModel, prepareModel } from "../prediction-layers.js";
-import { refuseSource } from "../refuse-source.js";
 import { relay } from "../relay.js";
 import { RequantisedErrors } from "../requantised-errors.js";
 import { contentIdentity } from "../source-identity.js";
@@ -34,7 +33,6 @@ export async function* makePart(
   const options = parseOptions(compressOptions, input);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
-    refuseSource(opened);
     const prepared = await prepareModel(options, opened);
     const work = await prepare(options, prepared);
     checkIdentity(await outputIdentity(options, opened, work.input, work.backend), identity, partial);

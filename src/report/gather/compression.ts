@@ -7,6 +7,7 @@ import { type OpenedModel, openModel } from "../../pipeline/open-model.js";
 import { measureOnText } from "../../study/measure-held-out.js";
 import type { CompressionReport, Fact, LayerError, Scores } from "../data.js";
 import { evaluationOf } from "./evaluation.js";
+import { lossLines } from "./losses.js";
 import { type ReadManifest, readManifest } from "./manifest.js";
 import { observedLayers } from "./observation.js";
 import type { ReportOptions } from "./options.js";
@@ -27,12 +28,15 @@ export async function gatherCompression(
   const measured = options.heldOut.length === 0 ? undefined : await measure(folder, manifest, options, signal);
   const observation = options.observed === undefined ? undefined : await observedLayers(options.observed);
   const evaluation = measured === undefined ? evaluated : withHeldOut(evaluated ?? EMPTY, measured.heldOut);
+  const losses = lossLines(manifest);
   return {
     model: source.model.split(/[\\/]/).at(-1)!,
     ...{ method, experts, topK },
     sizes: await sizesOf(folder, manifest),
     layers: plan.layers,
+    attentionLayers: plan.layers.flatMap(({ layer, attention }) => (attention ? [{ layer, ...attention }] : [])),
     ...(measured && { layerErrors: measured.layerErrors }),
+    ...(losses.length > 0 && { losses }),
     ...(observation && { observation }),
     ...(evaluation && { evaluation }),
     provenance: provenanceOf(manifest),
@@ -115,7 +119,7 @@ async function sizesOf(folder: string, { source, experts, plan }: ReadManifest):
   const after = await Promise.all([...files].map(async (file) => (await stat(join(folder, file))).size));
   const before = source.files.filter(({ name }) => name.endsWith(".safetensors")).map(({ bytes }) => bytes);
   const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0);
-  const count = plan.layers.length;
+  const count = plan.layers.reduce((sum, { attention }) => sum + (attention === undefined ? 1 : 2), 0);
   return [
     { name: "Files with weights", before: total(before), after: total(after), unit: "bytes" },
     { name: "Routed experts", before: count * experts.before, after: count * experts.after, unit: "count" },

@@ -4,10 +4,18 @@ import { z } from "zod";
 import { decodeUtf8, parseJson } from "../../checkpoint/json.js";
 import { ReamError } from "../../errors.js";
 
-/** A layer of the plan in `ream.json`. */
+const groups = z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) }));
+
+/** Shares of a layer's squared outputs that are lost on held-out text. */
+const loss = z.object({ heldOut: z.number(), domains: z.record(z.string(), z.number()) });
+
+/** A layer of the plan in `ream.json`; its attention has groups where it is a mixture of experts. */
 export const manifestLayer = z.object({
   layer: z.int(),
-  groups: z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) })),
+  /** What a guard found: with every group merged, with centroids alone, and as was kept. */
+  guard: z.object({ merged: loss, pruned: loss, after: loss }).optional(),
+  groups,
+  attention: z.object({ groups }).optional(),
 });
 
 /** What reports read of `ream.json` (pipeline/manifest.ts); its other keys are not looked at. */
@@ -23,6 +31,13 @@ const manifest = z.object({
   experts: z.object({ before: z.int(), after: z.int() }),
   topK: z.int(),
   outputDtype: z.string(),
+  /** Refits of kept experts; a layer that nothing was to be made up for has no errors, one that stayed as it was none after. */
+  reconstruct: z
+    .object({
+      parts: z.string(),
+      layers: z.array(z.object({ layer: z.int(), before: loss.optional(), after: loss.optional() })),
+    })
+    .optional(),
   /** What was done to the weights behind the experts, step by step, as "int4-g128" or "gptq:int4-g128". */
   then: z.array(z.string()).optional(),
   steps: z.object({ parts: z.array(z.string()) }).optional(),

@@ -47,17 +47,19 @@ export function layerErrorFigure(
   name: string,
   strong: readonly ErrorLine[],
   lines: readonly ErrorLine[] = strong,
+  measure = "relative error",
 ): Html {
   const layers = [...new Set(strong.flatMap(({ errors }) => errors.map(({ layer }) => layer)))].sort((a, b) => a - b);
+  const title = `${measure[0]!.toUpperCase()}${measure.slice(1)} by layer, ${name}`;
   const errorAt = ({ errors }: ErrorLine, layer: number) => errors.find((one) => one.layer === layer)?.error;
   return figure({
     id,
-    title: `Relative error by layer, ${name}`,
+    title,
     description: `Lower is better.${isWide(lines) ? " The scale is logarithmic." : ""}`,
     legend: legend(strong),
-    draw: (size) => drawErrors(strong, lines, size),
+    draw: (size) => drawErrors(strong, lines, measure, size),
     table: table<number>({
-      caption: `Relative error by layer, ${name}`,
+      caption: title,
       columns: [
         { name: "layer", cell: (layer) => layer, number: (layer) => layer },
         ...strong.map((line) => ({
@@ -77,7 +79,12 @@ function isWide(lines: readonly ErrorLine[]): boolean {
   return Math.min(...errors) > 0 && Math.max(...errors) > 30 * Math.min(...errors);
 }
 
-function drawErrors(strong: readonly ErrorLine[], lines: readonly ErrorLine[], { width, narrow }: PlotSize): Html {
+function drawErrors(
+  strong: readonly ErrorLine[],
+  lines: readonly ErrorLine[],
+  measure: string,
+  { width, narrow }: PlotSize,
+): Html {
   const place = { x: "layer", y: "error" };
   const layers = Math.max(...lines.map(({ errors }) => errors.length));
   return drawPlot({
@@ -89,7 +96,7 @@ function drawErrors(strong: readonly ErrorLine[], lines: readonly ErrorLine[], {
     marginRight: 12,
     // No more ticks than layers: there are none between two.
     x: axis("layer", { nice: false, ticks: Math.min(narrow ? 5 : 10, layers - 1), tickFormat: "d" }),
-    y: axis("relative error", { ticks: 5, ...(isWide(lines) ? { type: "log" } : { zero: true }) }),
+    y: axis(measure, { ticks: 5, ...(isWide(lines) ? { type: "log", tickFormat: "~g" } : { zero: true }) }),
     color: { type: "identity" },
     marks: [
       ...lines

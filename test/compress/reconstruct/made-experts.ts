@@ -12,6 +12,8 @@ export interface Sizes {
   readonly topK: number;
   readonly columns: number;
   readonly hidden: number;
+  /** Rows of W_e, where there is something fixed behind it (`LinearExperts.outer`). */
+  readonly width?: number;
 }
 
 /** A layer's experts with random routing, of which everything is plain to see. */
@@ -22,6 +24,10 @@ export class MadeExperts implements LinearExperts {
   /** `[tokens, experts * columns]`: the inputs of all experts side by side, 0 where a token is not routed. */
   readonly inputs: Float32Array;
   readonly first: readonly Float32Array[];
+  readonly outer?: (expert: number) => Float32Array;
+  /** O_e `[hidden, width]`, and f_te `[tokens, experts * width]`. */
+  readonly outers: readonly Float32Array[];
+  readonly factors: Float32Array;
   private now: Float32Array[];
   private readonly routed: readonly (readonly number[])[];
 
@@ -30,7 +36,7 @@ export class MadeExperts implements LinearExperts {
     private readonly sizes: Sizes,
     private readonly dtype: DType = "F32",
   ) {
-    const { tokens, experts, topK, columns, hidden } = sizes;
+    const { tokens, experts, topK, columns, hidden, width: rows = hidden } = sizes;
     this.count = experts;
     this.columns = columns;
     this.hidden = hidden;
@@ -43,8 +49,12 @@ export class MadeExperts implements LinearExperts {
       }
     }
     this.routed = Array.from({ length: experts }, (_, e) => chosen.flatMap((own, t) => (own.includes(e) ? [t] : [])));
-    this.first = Array.from({ length: experts }, () => this.rounded(normals(random, hidden * columns)));
+    this.first = Array.from({ length: experts }, () => this.rounded(normals(random, rows * columns)));
     this.now = [...this.first];
+    const gated = sizes.width === undefined ? 0 : experts;
+    this.outers = Array.from({ length: gated }, () => normals(random, hidden * rows));
+    this.factors = normals(random, tokens * gated * rows).map((value) => value + 0.5);
+    if (gated > 0) this.outer = (expert) => this.outers[expert]!;
   }
 
   /** The held-out rows as two domains. */
@@ -57,20 +67,47 @@ export class MadeExperts implements LinearExperts {
     ];
   }
 
-  /** sum_e W_e a_te `[tokens, hidden]` in float64. */
+  /** What the experts make `[tokens, hidden]`, in float64. */
   outputs(weights: readonly Float32Array[] = this.now): Float64Array {
     const { tokens, hidden, columns, experts } = this.sizes;
     const out = new Float64Array(tokens * hidden);
     for (let t = 0; t < tokens; t++) {
-      for (let i = 0; i < hidden; i++) {
-        for (let e = 0; e < experts; e++) {
-          for (let j = 0; j < columns; j++)
-            out[t * hidden + i]! +=
-              weights[e]![i * columns + j]! * this.inputs[t * experts * columns + e * columns + j]!;
-        }
+      for (let e = 0; e < experts; e++) {
+        const a = this.inputs.subarray((t * experts + e) * columns, (t * experts + e + 1) * columns);
+        const made = Float64Array.from({ length: weights[e]!.length / columns }, (_, i) =>
+          a.reduce((sum, value, j) => sum + weights[e]![i * columns + j]! * value, 0),
+        );
+        const behind = this.behind(t, e, made);
+        for (let h = 0; h < hidden; h++) out[t * hidden + h]! += behind[h]!;
       }
     }
     return out;
+  }
+
+  /** The gradient of an expert's squared error with respect to W_e, over -2, for what is left of one token. */
+  gradient(token: number, expert: number, left: Float64Array): Float64Array {
+    const { columns, experts, hidden, width = hidden } = this.sizes;
+    const own = Float64Array.from({ length: width }, (_, i) => {
+      if (this.outer === undefined) return left[i]!;
+      const sum = left.reduce((all, value, h) => all + this.outers[expert]![h * width + i]! * value, 0);
+      return sum * this.factors[(token * experts + expert) * width + i]!;
+    });
+    return Float64Array.from({ length: width * columns }, (_, at) => {
+      const [i, j] = [Math.floor(at / columns), at % columns];
+      return own[i]! * this.inputs[(token * experts + expert) * columns + j]!;
+    });
+  }
+
+  private behind(token: number, expert: number, made: Float64Array): Float64Array {
+    if (this.outer === undefined) return made;
+    const { hidden, experts, width = hidden } = this.sizes;
+    return Float64Array.from({ length: hidden }, (_, h) =>
+      made.reduce(
+        (sum, value, i) =>
+          sum + this.outers[expert]![h * width + i]! * this.factors[(token * experts + expert) * width + i]! * value,
+        0,
+      ),
+    );
   }
 
   weights(expert: number): Float32Array {
@@ -86,7 +123,7 @@ export class MadeExperts implements LinearExperts {
   }
 
   *pieces(expert: number, part: Part): Generator<Piece> {
-    const { fitted, columns, experts } = this.sizes;
+    const { fitted, columns, experts, width } = this.sizes;
     const rows = this.routed[expert]!.filter((token) => token < fitted === (part === "fitted"));
     // Pieces of odd sizes, as those of chunks are.
     for (let begin = 0; begin < rows.length; begin += 7) {
@@ -96,14 +133,23 @@ export class MadeExperts implements LinearExperts {
         const at = (token * experts + expert) * columns;
         inputs.set(this.inputs.subarray(at, at + columns), i * columns);
       }
-      yield { rows: own, inputs };
+      if (width === undefined) {
+        yield { rows: own, inputs };
+        continue;
+      }
+      const factors = new Float32Array(own.length * width);
+      for (const [i, token] of own.entries()) {
+        const at = (token * experts + expert) * width;
+        factors.set(this.factors.subarray(at, at + width), i * width);
+      }
+      yield { rows: own, inputs, factors };
     }
   }
 
-  save(): () => void {
+  save(): (expert: number) => void {
     const saved = [...this.now];
-    return () => {
-      this.now = saved;
+    return (expert) => {
+      this.now[expert] = saved[expert]!;
     };
   }
 

@@ -1,0 +1,110 @@
+import type { Part } from "../../compress/reconstruct/problem.js";
+import type { TokenSplit } from "../../compress/reconstruct/split.js";
+import type { Backend } from "../../engine/backend.js";
+import type { MoeDescription } from "../../model/description.js";
+import type { MoeInput } from "../../model/layer.js";
+import { type RouterWeights, route } from "../../model/router.js";
+import { RoutedRows, type RoutedTokens } from "../steps/routed-rows.js";
+
+/**
+ * What the original block's routed experts make of some calibration tokens, times the importance of each token: errors
+ * count relative to the hidden state that the output is added to. What comes after sees hidden states through a norm, so
+ * that what is lost where they are large is lost on little, and single tokens with outputs a thousand times those of
+ * others would be all that is looked at.
+ */
+export class LayerTargets {
+  /** `[rows, size]` */
+  readonly outputs: Float32Array;
+  /** `[rows]`: what a token's error is multiplied by. */
+  private readonly importance: Float32Array;
+  /** Of an output; hidden states may be of another size (latent experts of Nemotron-H). */
+  readonly size: number;
+  /** Rows of all tokens, numbered over all batches; -1 where they take no part. */
+  private readonly rows: Int32Array;
+
+  constructor(
+    private readonly backend: Backend,
+    private readonly moe: MoeDescription,
+    readonly split: TokenSplit,
+  ) {
+    this.size = moe.experts.hidden;
+    this.outputs = new Float32Array(split.rows * this.size);
+    this.importance = new Float32Array(split.rows);
+    this.rows = concatenated(split.rowOf);
+  }
+
+  /** Whether a batch has tokens that take part. */
+  uses(batch: number): boolean {
+    return this.split.rowOf[batch]!.some((row) => row >= 0);
+  }
+
+  /** Takes what the original block makes of a batch `[tokens, hidden]`, of hidden states after the mixer. */
+  observe(batch: number, mixed: Float32Array, output: Float32Array): void {
+    const { size, split, outputs, importance } = this;
+    const rowOf = split.rowOf[batch]!;
+    const hidden = mixed.length / rowOf.length;
+    for (const [token, row] of rowOf.entries()) {
+      if (row < 0) continue;
+      let squares = 0;
+      for (let i = token * hidden; i < (token + 1) * hidden; i++) squares += mixed[i]! ** 2;
+      importance[row] = squares === 0 ? 0 : Math.sqrt(hidden / squares);
+      for (let i = 0; i < size; i++) outputs[row * size + i] = importance[row]! * output[token * size + i]!;
+    }
+  }
+
+  /**
+   * Where a router sends the tokens of both parts.
+   *
+   * @param hidden hidden states after the mixer, of each batch
+   */
+  routed(
+    router: RouterWeights,
+    experts: number,
+    hidden: readonly Float32Array[],
+    moeInput: (hidden: Float32Array) => MoeInput,
+  ): Record<Part, RoutedRows> {
+    const { backend, moe, split } = this;
+    const size = hidden[0]!.length / split.rowOf[0]!.length;
+    const routed = {
+      fitted: new RoutedRows(experts, hidden, size),
+      heldOut: new RoutedRows(experts, hidden, size),
+    };
+    for (const [batch, rowOf] of split.rowOf.entries()) {
+      if (!this.uses(batch)) continue;
+      const output = route(backend, moeInput(hidden[batch]!).router, router, moe.router);
+      const fitted = Uint8Array.from(rowOf, (row) => (row >= 0 && row < split.fitted ? 1 : 0));
+      const heldOut = Uint8Array.from(rowOf, (row) => (row >= split.fitted ? 1 : 0));
+      routed.fitted.add(batch, output, fitted);
+      routed.heldOut.add(batch, output, heldOut);
+    }
+    return routed;
+  }
+
+  /** The rows of an expert's tokens. */
+  rowsOf({ tokens }: RoutedTokens): Int32Array {
+    return Int32Array.from(tokens, (token) => this.rows[token]!);
+  }
+
+  /**
+   * Multiplies what an expert makes of its tokens `[tokens, columns]`, in place, by what it is combined with and by the
+   * tokens' importance. Weights that scale inputs (Llama 4) have done so.
+   */
+  scale(values: Float32Array, { weights }: RoutedTokens, rows: Int32Array): Float32Array {
+    const columns = values.length / rows.length;
+    for (const [i, row] of rows.entries()) {
+      const factor = (this.moe.router.scalesInputs === true ? 1 : weights[i]!) * this.importance[row]!;
+      for (let j = i * columns; j < (i + 1) * columns; j++) values[j]! *= factor;
+    }
+    return values;
+  }
+}
+
+function concatenated(arrays: readonly Int32Array[]): Int32Array {
+  const result = new Int32Array(arrays.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const array of arrays) {
+    result.set(array, at);
+    at += array.length;
+  }
+  return result;
+}
