@@ -134,7 +134,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
     const { finished, onPlan, onCalibration, output, steps, refit, router } = progress;
     const common = {
       ...{ checkpoint, model, predictions, backend, settings, kept, seed: options.seed, signal },
-      ...{ mergedDtype, requantises },
+      ...{ mergedDtype, requantises, guard: context.guard },
     };
     if (options.calibrationTokens === "auto") {
       const auto = yield* planUntilStable({ ...common, calibration, tolerance: options.tolerance, output });
@@ -147,7 +147,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       finished,
       // What is planned on the original model is changed afterwards.
       steps: settings.sequential ? steps : undefined,
-      ...{ refit, router, guard: context.guard },
+      ...{ refit, router },
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
       onPlan,

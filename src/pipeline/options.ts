@@ -76,7 +76,7 @@ export const compressOptions = z.strictObject({
     .number()
     .min(0)
     .max(1)
-    .default(0.05)
+    .default(0.02)
     .describe("calibration tokens auto: share of the experts, on average over layers, that may be treated otherwise"),
   then: z
     .array(z.string())
