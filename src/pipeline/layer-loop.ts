@@ -16,7 +16,7 @@ import type { TokenBatch } from "../model/layer.js";
 import { normed, predictionInput } from "../model/prediction.js";
 import type { CompressEvent } from "./events.js";
 import type { GuardPlan } from "./guard/guard-plan.js";
-import { LayerRun } from "./layer-run.js";
+import { LayerRun } from "./layer/layer-run.js";
 import { ReadAhead } from "./read-ahead.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import type { RecordedSamples } from "./recorded-samples.js";

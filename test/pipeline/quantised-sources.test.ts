@@ -268,10 +268,13 @@ test("steps and refits go from a quantised model to floats, not back", async () 
     );
     expect(error.message).toContain(where);
   }
-  for (const [i, more] of [{ then: ["int8"] }, { reconstruct: "down" }, { then: ["wanda:0.5"] }].entries()) {
-    const out = join(folder, `changed-${i}`);
-    await run({ ...options, out, outputDtype: "bf16", ...more } as CompressOptions);
+  const changes = [{ then: ["int8"] }, { reconstruct: "down" }, { then: ["wanda:0.5"] }, { then: ["magnitude:0.5"] }];
+  for (const [i, more] of changes.entries()) {
+    const [out, twin] = [join(folder, `changed-${i}`), join(folder, `twin-${i}`)];
+    const common = { ...options, outputDtype: "f32", ...more } as CompressOptions;
+    await run({ ...common, out });
+    await run({ ...common, model: join(folder, "decoded"), out: twin });
     expect(quantizationOf(out)?.quant_method).toBe(i === 0 ? "compressed-tensors" : undefined);
-    expect((await logits(out)).every(Number.isFinite)).toBe(true);
+    expect(await logits(out)).toEqual(await logits(twin));
   }
 });

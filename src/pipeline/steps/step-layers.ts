@@ -51,15 +51,17 @@ function reducedExperts(
 ): ReducedExperts {
   const { experts } = layer.feedForward;
   const own = plan.layers.find((planned) => planned.layer === layer.index)!;
-  const { checkpoint } = opened;
+  const { checkpoint, model } = opened;
   const groupOfSlot = (slot: number) => groupOf(own, own.keptExperts[slot]!);
   const stored = (expert: number, matrix: ExpertPart) => {
+    // What was quantised becomes floats of the output.
+    if (model.quantisation !== undefined) return mergedDtype!;
     const name = experts.matrixName(expert, matrix);
     return checkpoint.info(checkpoint.tensors.has(name) ? name : experts.names[0]!).dtype as DType;
   };
   return {
     read: async (slot) => {
-      const read = (expert: number) => experts.read(checkpoint, expert);
+      const read = (expert: number) => experts.read(checkpoint, expert, backend);
       return mergeGroup(backend, groupOfSlot(slot), read, { when: plan.rounding, dtype: mergedDtype });
     },
     dtype: (slot, matrix) => {

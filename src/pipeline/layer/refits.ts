@@ -1,0 +1,94 @@
+import type { LayerPlan } from "../../compress/plan.js";
+import type { MoeLayer } from "../../model/description.js";
+import { routerWeights } from "../../model/moe.js";
+import type { CompressEvent } from "../events.js";
+import { guardPlan } from "../guard/layer-guard.js";
+import { LayerRefitter } from "../reconstruct/layer-refit.js";
+import { LayerTargets } from "../reconstruct/layer-targets.js";
+import { splitForGuard, splitForRefit } from "../reconstruct/split-layer.js";
+import { LayerRouterFit } from "../router/layer-router.js";
+import type { LayerWork } from "./layer-work.js";
+import type { ReducedLayer } from "./reduced-layer.js";
+
+/** What is to be done to a layer by the outputs of its original block. */
+export interface LayerRefits {
+  /** What refit and guard compare with, where one of them is still to do. */
+  readonly targets: LayerTargets | undefined;
+  readonly guards: boolean;
+  readonly reconstructs: boolean;
+  readonly routerFit: LayerRouterFit | undefined;
+}
+
+/** What was asked for and is not done. @param planned whether the layer has its plan: merges were judged then */
+export async function layerRefits({ options }: LayerWork, layer: MoeLayer, planned: boolean): Promise<LayerRefits> {
+  const { backend, batches, refit, guard, router, settings } = options;
+  const { index, feedForward: moe } = layer;
+  const reconstructs = refit !== undefined && !(await refit.files.has(index));
+  const guards = guard !== undefined && !planned;
+  const fits = router !== undefined && !(await router.files.has(index));
+  if ((reconstructs || guards || fits) && !settings.sequential)
+    throw new TypeError("refits and guards need a sequential run");
+  const split = () => (refit !== undefined ? splitForRefit(refit.plan, moe, batches) : splitForGuard(guard!, batches));
+  return {
+    ...{ guards, reconstructs },
+    targets: reconstructs || guards ? new LayerTargets(backend, moe, split()) : undefined,
+    routerFit: fits ? new LayerRouterFit(backend, router, index, moe, batches) : undefined,
+  };
+}
+
+/** The plan with the merges that are better than their centroids alone. */
+export async function* guarded(
+  work: LayerWork,
+  reduced: ReducedLayer,
+  targets: LayerTargets,
+): AsyncGenerator<CompressEvent, LayerPlan> {
+  const { hidden, moeInput } = work;
+  const { backend } = work.options;
+  const { plan, moe } = reduced;
+  const router = routerWeights(backend, reduced.pickedRouter());
+  const expert = reduced.group.bind(reduced);
+  try {
+    return yield* work.told("plan", (pause) =>
+      guardPlan(plan, { backend, moe, targets, router, expert, moeInput, pause, hidden }),
+    );
+  } finally {
+    router.weight.dispose();
+  }
+}
+
+/** Fits the router of the reduced layer, and keeps what comes of it. */
+export async function* fitRouter(
+  work: LayerWork,
+  reduced: ReducedLayer,
+  fit: LayerRouterFit,
+): AsyncGenerator<CompressEvent, void> {
+  const { hidden, moeInput } = work;
+  const { plan, tensors: original } = reduced;
+  yield work.progress("router");
+  const given = { original, reduced: reduced.pickedRouter(), experts: await reduced.mergedExperts(), moeInput };
+  const fitted = yield* work.told("router", (pause) => fit.run(plan, hidden, given, pause));
+  yield { type: "router", ...fitted };
+}
+
+/** Refits the kept experts to the outputs of the original block, and keeps what comes of it. */
+export async function* reconstruct(
+  work: LayerWork,
+  reduced: ReducedLayer,
+  targets: LayerTargets,
+): AsyncGenerator<CompressEvent, void> {
+  const { hidden, moeInput } = work;
+  const { backend, mergedDtype: dtype, refit } = work.options;
+  const { plan, moe } = reduced;
+  yield work.progress("reconstruct");
+  const experts = await reduced.mergedExperts();
+  const router = routerWeights(backend, await reduced.router());
+  const refitter = new LayerRefitter(backend, refit!, plan.layer, moe);
+  try {
+    const done = yield* work.told("reconstruct", (pause) =>
+      refitter.run(plan, targets, hidden, { router, experts, dtype, moeInput }, pause),
+    );
+    yield { type: "reconstruct", ...done };
+  } finally {
+    router.weight.dispose();
+  }
+}

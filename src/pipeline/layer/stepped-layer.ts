@@ -1,0 +1,139 @@
+import { groupOf, isMerged } from "../../compress/plan.js";
+import type { InputSums } from "../../compress/steps/input-sums.js";
+import type { ExpertTensors } from "../../engine/backend.js";
+import { isMoe, type MoeLayer } from "../../model/description.js";
+import type { ExpertPart } from "../../model/expert-storage.js";
+import type { Layer, TokenBatch } from "../../model/layer.js";
+import type { LinearPart } from "../../model/linear-weights.js";
+import { routerWeights } from "../../model/moe.js";
+import { route } from "../../model/router.js";
+import type { CompressEvent } from "../events.js";
+import { relay } from "../relay.js";
+import type { ExpertInputs } from "../steps/expert-steps.js";
+import { type LayerChange, LayerSteps, type ReducedExperts } from "../steps/layer-steps.js";
+import { RoutedRows } from "../steps/routed-rows.js";
+import { TappedInputs } from "../steps/tapped-inputs.js";
+import type { LayerWork } from "./layer-work.js";
+import type { ReducedLayer } from "./reduced-layer.js";
+
+/** Does the steps of `--then` to a layer while it is worked on: part after part, each on what those before have become. */
+export class SteppedLayer {
+  private constructor(
+    private readonly work: LayerWork,
+    private readonly steps: LayerSteps,
+    /** Whether an earlier run has kept the results. */
+    private readonly restored: boolean,
+  ) {}
+
+  /** Undefined where nothing of the layer is changed. */
+  static async of(work: LayerWork): Promise<SteppedLayer | undefined> {
+    const { checkpoint, backend, steps, settings } = work.options;
+    if (steps === undefined) return undefined;
+    if (!settings.sequential) throw new TypeError("steps need a sequential run");
+    const own = new LayerSteps(checkpoint, backend, steps, work.description);
+    if (!own.changes) return undefined;
+    const restored = await own.done;
+    if (restored) await own.restore();
+    work.changes.replaced = own.replaced;
+    return new SteppedLayer(work, own, restored);
+  }
+
+  /** Changes the mixer, and loads the layer with it. */
+  async *mixer(): AsyncGenerator<CompressEvent, void> {
+    const { hidden } = this.work;
+    yield* this.change("attention", (layer, batch, index) => layer.mix(hidden[index]!, batch));
+  }
+
+  /** Changes the dense block; hidden states are those after the mixer. Keeps everything. */
+  async *dense(): AsyncGenerator<CompressEvent, void> {
+    if (this.restored) return;
+    yield* this.block("dense");
+    yield* this.keep(undefined);
+  }
+
+  /** Changes the shared expert and the routed ones; hidden states are those after the mixer. Keeps everything. */
+  async *experts(layer: MoeLayer, reduced: ReducedLayer): AsyncGenerator<CompressEvent, void> {
+    if (this.restored) return;
+    const { steps, refit, mergedDtype } = this.work.options;
+    const { plan, tensors } = reduced;
+    yield* this.block("shared");
+    const needed = steps!.plan.need !== "nothing" && this.steps.has("experts");
+    const inputs = needed ? await this.expertInputs(layer, reduced) : undefined;
+    const refitted = await refit?.files.parts(plan.layer);
+    const dtype = (slot: number, matrix: ExpertPart) => {
+      const group = groupOf(plan, plan.keptExperts[slot]!);
+      const { dtype } = tensors.experts[group.members[0]!]![matrix]!;
+      const changed = isMerged(group) || refitted?.has(matrix) === true;
+      return changed ? (mergedDtype ?? dtype) : dtype;
+    };
+    yield* this.keep({ read: (slot) => reduced.expert(slot), dtype, inputs });
+  }
+
+  /** The expert of a slot as later layers see it. */
+  expertValues(layer: MoeLayer, slot: number, reduced: ExpertTensors): Promise<ExpertTensors> {
+    return this.steps.expertValues(layer, slot, reduced);
+  }
+
+  private async *block(part: "dense" | "shared"): AsyncGenerator<CompressEvent, void> {
+    const { description, hidden } = this.work;
+    const width = isMoe(description) ? description.feedForward.experts.hidden : undefined;
+    yield* this.change(part, (layer, batch, index) => {
+      const x = layer.feedForwardInput(hidden[index]!);
+      layer.feedForward(x, width === undefined ? undefined : new Float32Array(batch.ids.length * width));
+    });
+  }
+
+  private async *change(
+    part: LinearPart,
+    run: (layer: Layer, batch: TokenBatch, index: number) => void,
+  ): AsyncGenerator<CompressEvent, void> {
+    if (this.restored || !this.steps.has(part)) return;
+    await this.steps.change([part], yield* this.inputsOf(part, run));
+    await this.work.load();
+  }
+
+  /** Sums over the inputs of a part's projections, by the name of the weight, while the part runs on every batch. */
+  private async *inputsOf(part: LinearPart, run: (layer: Layer, batch: TokenBatch, index: number) => void) {
+    const { work } = this;
+    const { need } = work.options.steps!.plan;
+    if (need === "nothing") return new Map<string, InputSums>();
+    const inputs = new TappedInputs(work.options.backend, need, (weight) => this.steps.columns(weight));
+    const layer = await work.open({ tap: inputs.tap });
+    try {
+      yield* work.eachBatch(part === "attention" ? "attention" : "steps", (batch, index) => {
+        inputs.mask = batch.mask;
+        run(layer, batch, index);
+      });
+    } finally {
+      layer.dispose();
+    }
+    return inputs.sums;
+  }
+
+  /** Which tokens the reduced router sends to each kept expert. */
+  private async expertInputs({ feedForward }: MoeLayer, reduced: ReducedLayer): Promise<ExpertInputs> {
+    const { options, hidden, moeInput } = this.work;
+    const { backend, batches } = options;
+    const router = routerWeights(backend, await reduced.router());
+    const size = hidden[0]!.length / batches[0]!.ids.length;
+    const rows = new RoutedRows(reduced.plan.keptExperts.length, hidden, size);
+    try {
+      for (const [index, { mask }] of batches.entries())
+        rows.add(index, route(backend, moeInput(hidden[index]!).router, router, feedForward.router), mask);
+    } finally {
+      router.weight.dispose();
+    }
+    return { rows, moeInput };
+  }
+
+  private async *keep(experts: ReducedExperts | undefined): AsyncGenerator<CompressEvent, void> {
+    const { work } = this;
+    const change = yield* relay<CompressEvent, LayerChange>((emit) =>
+      this.steps.finish(experts, (done, total) => {
+        work.options.signal?.throwIfAborted();
+        emit(work.progress("steps", (done / total) * work.tokens));
+      }),
+    );
+    yield { type: "steps", ...change };
+  }
+}
