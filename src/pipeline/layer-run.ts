@@ -90,7 +90,6 @@ export class LayerRun {
       return undefined;
     } finally {
       this.layer?.dispose();
-      this.options.buffers?.reuse();
     }
   }
 
@@ -144,9 +143,8 @@ export class LayerRun {
     known: LayerPlan | undefined,
     restored: boolean,
   ) {
-    const { checkpoint, buffers, backend, settings, onPlan } = this.options;
-    const source = buffers === undefined ? checkpoint : checkpoint.readingInto(buffers);
-    const tensors = await readMoe(source, description.feedForward, backend);
+    const { checkpoint, backend, settings, onPlan } = this.options;
+    const tensors = await readMoe(checkpoint, description.feedForward, backend);
     this.options.onLoaded?.();
     const { sequential } = settings;
     const { targets, refits } = await this.targets(description, known);
