@@ -2,9 +2,11 @@
  * What the reconstruction of layers wins on the demo model: methods with and without it, on the demo world's 14 tasks in full
  * (docs/quality.md):
  *
- *     npm run build && node dist/demo/reconstruct.js OUT [--experts 48,32] [--tokens 65536] [--parts down+up] [--seed 0] [--limit N]
+ *     npm run build && node dist/demo/reconstruct.js OUT [--experts 48,32] [--methods reap,energy,ream] [--tokens 65536]
+ *         [--parts down+up] [--seed 0] [--limit N]
  *
- * Models that are in OUT already are taken as they are. With several numbers of tokens, each is a row of its own.
+ * Models that are in OUT already are taken as they are. With several numbers of tokens, each is a row of its own; 0 is no
+ * reconstruction.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -17,10 +19,14 @@ import { compress } from "../src/pipeline/compress.js";
 import { follow } from "../src/pipeline/follow.js";
 import type { CompressOptions } from "../src/pipeline/options.js";
 
-const METHODS: Readonly<Record<string, Pick<CompressOptions, "method" | "saliency">>> = {
+const METHODS: Readonly<Record<string, Partial<CompressOptions>>> = {
   reap: { method: "reap" },
   energy: { method: "reap", saliency: "energy" },
+  "co-activation": { method: "reap", criterion: "co-activation" },
+  auto: { method: "reap", criterion: "auto" },
+  swap: { method: "reap", criterion: "swap" },
   ream: { method: "ream" },
+  "ream-router": { method: "ream", routerCalibration: "group-mass" },
 };
 
 const { values: options, positionals } = parseArgs({
@@ -43,7 +49,7 @@ await mkdir(out, { recursive: true });
 const models = [`original=${join(demo, "model")}`];
 for (const experts of options.experts.split(",").map(Number)) {
   for (const name of options.methods.split(",")) {
-    for (const tokens of ["0", ...options.tokens.split(",")].map(Number)) {
+    for (const tokens of new Set(["0", ...options.tokens.split(",")].map(Number))) {
       const label = `${name}-${experts}${tokens === 0 ? "" : `-refit-${options.parts}-${tokens}`}`;
       const folder = join(out, label);
       if (!existsSync(folder)) await make(folder, { ...METHODS[name]!, experts }, tokens);

@@ -69,9 +69,9 @@ export class AttentionObserver {
   async plan(options: Pick<LayerPlanOptions, "layer" | "kept" | "pause">): Promise<BlockPlan> {
     const { settings } = this;
     const routerGroups = this.mixture.router.groups?.count ?? 1;
-    const { keptExperts, groups } = await planLayer(this.observation(), {
+    const { layer: _, ...plan } = await planLayer(this.observation(), {
       ...{ ...options, settings, routerGroups, aligner: undefined },
     });
-    return { keptExperts, groups };
+    return plan;
   }
 }

@@ -5,7 +5,7 @@ import type { MoeBlock, MoeOutput, MoeTensors } from "../model/moe.js";
 import { countedLengths, countedTokens } from "./counted-tokens.js";
 import type { MeanSample, SampledMeans } from "./mean-sample.js";
 import { requireFinite, type Statistics } from "./not-finite.js";
-import { saliencyOf } from "./saliency.js";
+import { saliencies, saliencyOf } from "./saliency.js";
 import type { TokenSamples } from "./samples.js";
 import type { Settings } from "./settings.js";
 import { softmaxRouted } from "./softmax-routing.js";
@@ -17,6 +17,8 @@ export interface LayerObservation {
   readonly saliency: Float64Array;
   /** Tokens routed to each expert. */
   readonly routed: Float64Array;
+  /** Sum of the squares of weight x ||E(x)|| of each expert; of exact sums alone. */
+  readonly energy: Float64Array;
   readonly gateGram: Float64Array | undefined;
   /** `[experts, hidden]` */
   readonly meanOutputs: Float64Array | undefined;
@@ -97,6 +99,13 @@ export class LayerObserver {
     return finished;
   }
 
+  /** The method's own saliency by its name; where they are exact sums, then all others. */
+  saliencies(): Map<string, Float64Array> {
+    const { sums, means, settings } = this;
+    const own = [settings.saliency, means?.saliency ?? saliencyOf(sums, settings)] as const;
+    return new Map(means === undefined ? [own, ...saliencies(sums, settings.gate)] : [own]);
+  }
+
   private empty(): StatisticSums {
     const { count, width } = this.block.experts;
     const wanted = wantedBy(this.settings);
@@ -114,10 +123,11 @@ export function observationOf(
   settings: Settings,
   samples: TokenSamples | undefined,
 ): LayerObservation {
-  const { gateGram, routed, tokens, outputs } = sums;
+  const { gateGram, routed, energy, tokens, outputs } = sums;
   return {
     saliency: saliencyOf(sums, settings),
     routed,
+    energy: energy.combined,
     gateGram,
     meanOutputs: outputs?.map((value) => value / tokens),
     tokenCosines: sums.tokenCosines?.map((value) => value / tokens),

@@ -1,4 +1,6 @@
 import type { Aligner } from "./align.js";
+import type { KeptChoice } from "./choose/choose-kept.js";
+import { superExperts } from "./choose/super-experts.js";
 import {
   type Cluster,
   type ExpertTraits,
@@ -10,7 +12,7 @@ import {
 import { hierarchicalClusters } from "./hierarchical.js";
 import type { LayerObservation } from "./observer.js";
 import type { Group, LayerPlan } from "./plan.js";
-import { replaceZeros } from "./saliency.js";
+import { rankFirst, replaceZeros } from "./saliency.js";
 import type { Settings } from "./settings.js";
 import { similarity } from "./similarity.js";
 import type { LayerTrace } from "./trace.js";
@@ -23,6 +25,8 @@ export interface LayerPlanOptions {
   /** Groups of the router that stay apart (`RouterDescription.groups`). */
   readonly routerGroups: number;
   readonly settings: Settings;
+  /** The experts that stay, where the saliency alone does not say. */
+  readonly chosen?: KeptChoice | undefined;
   /** Makes what aligns neurons, where the settings ask for it; without it plans have no permutations. */
   readonly aligner: (() => Promise<Aligner>) | undefined;
   /** Called between long steps, for the process to hear signals; throws to stop. */
@@ -34,11 +38,13 @@ export interface LayerPlanOptions {
 
 /** Decides what to do with a layer: which experts stay, which join them, and how their neurons correspond. */
 export async function planLayer(observation: LayerObservation, options: LayerPlanOptions): Promise<LayerPlan> {
-  const { layer, kept, routerGroups, settings, pause, trace } = options;
+  const { layer, kept, routerGroups, settings, chosen, pause, trace } = options;
   const official = settings.statistics === "batch-means";
   const saliency = official ? replaceZeros(observation.saliency) : observation.saliency;
   const similar = similarity({ experts: saliency.length, ...observation }, settings);
-  const traits = { saliency, similarity: similar.combined, meanOutputs: observation.meanOutputs };
+  const fixed = protectedExperts(observation, options);
+  const ranking = rankFirst(saliency, chosen?.kept ?? fixed ?? []);
+  const traits = { saliency: ranking, similarity: similar.combined, meanOutputs: observation.meanOutputs };
   const clusters = withinRouterGroups(traits, routerGroups, kept, (some, count) => cluster(some, count, settings));
   // The official code lists members by index; only the order of summation depends on it.
   if (official) for (const { absorbed } of clusters) absorbed.sort((a, b) => a - b);
@@ -61,9 +67,25 @@ export async function planLayer(observation: LayerObservation, options: LayerPla
     groups.push({ members, weights: weightsOf(members, saliency, settings), permutations });
   }
   const keptExperts = clusters.map(({ centroid }) => centroid).sort((a, b) => a - b);
-  const plan = { layer, keptExperts, groups };
+  const plan = {
+    layer,
+    keptExperts,
+    groups,
+    ...(fixed && { superExperts: fixed }),
+    ...(chosen && { choice: chosen.choice }),
+  };
   trace?.planned(plan, saliency, similar, observation);
   return plan;
+}
+
+/** The experts of a layer that stay in any case; undefined where none are protected. */
+export function protectedExperts(
+  { energy }: Pick<LayerObservation, "energy">,
+  { kept, routerGroups, settings }: Pick<LayerPlanOptions, "kept" | "routerGroups" | "settings">,
+): number[] | undefined {
+  return settings.protectSuperExperts
+    ? superExperts(energy, { experts: energy.length, kept, routerGroups })
+    : undefined;
 }
 
 /** Whether a method aligns the neurons of what it merges. */

@@ -9,6 +9,7 @@ import {
 } from "../model/description.js";
 import { expertCounts } from "../model/router.js";
 import { sha256 } from "../sha256.js";
+import { choiceSchema } from "./choose/choice.js";
 import { settingsSchema } from "./settings.js";
 
 const index = z.int().min(0);
@@ -44,6 +45,10 @@ const blockPlanSchema = z.object({
   /** Original indices in ascending order: the order of the experts and router rows of the compressed block. */
   keptExperts: z.array(index).min(1),
   groups: z.array(groupSchema).min(1),
+  /** Experts that were kept whatever the criterion said, where they are protected. */
+  superExperts: z.array(index).optional(),
+  /** How the experts were chosen, where more was looked at than their saliency. */
+  choice: choiceSchema.optional(),
 });
 
 /** The feed-forward block's plan, and that of the attention where it is a mixture of experts too. */

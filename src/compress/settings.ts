@@ -1,17 +1,44 @@
 import { z } from "zod";
 import { ReamError } from "../errors.js";
 
+/** What experts are ranked by. Sources: docs/criteria.md. */
+export const SALIENCIES = [
+  "reap",
+  "frequency",
+  "sum",
+  "energy",
+  "mass",
+  "score-mass",
+  "mean-norm",
+  "mean-squared-norm",
+  "sum-norm",
+  "sum-squared-norm",
+] as const;
+
 /**
  * Every choice that a compression method consists of. The pieces are independent: any combination is a method. Names of
  * equations are those of the REAM paper (arXiv 2604.04356); what the official code does differently is cited as such.
  */
 export const settingsSchema = z.object({
   saliency: z
-    .enum(["reap", "frequency", "sum", "energy", "mass", "mean-norm", "mean-squared-norm"])
+    .enum(SALIENCIES)
     .describe(
       "how experts are ranked: reap = mean of gate x ||E(x)|| over routed tokens (Eq. 3), frequency = share of tokens " +
         "(Eq. 2), sum = sum of gate x ||E(x)||, energy = sum of its square, mass = sum of the weights the model combines " +
-        "with, mean-norm and mean-squared-norm = means of ||E(x)|| and its square over routed tokens",
+        "with, score-mass = sum of the router's scores over all tokens, mean-norm and mean-squared-norm = means of " +
+        "||E(x)|| and its square over routed tokens, sum-norm and sum-squared-norm = their sums",
+    ),
+  criterion: z
+    .enum(["saliency", "co-activation", "auto", "swap"])
+    .describe(
+      "how the experts that stay are chosen: saliency = those that rank highest, co-activation = greedily by the error of " +
+        "dropping them together, auto = whichever of these loses least of the layer's output on held-out calibration text, " +
+        "swap = auto, then exchanges that lower the error",
+    ),
+  protectSuperExperts: z
+    .boolean()
+    .describe(
+      "always keep experts whose contributions to the layer's output have over a hundred times the squared size of the median expert's",
     ),
   gate: z
     .enum(["combined", "scores", "scores-squared"])
@@ -82,6 +109,8 @@ export type Settings = z.infer<typeof settingsSchema>;
 
 const REAM: Settings = {
   saliency: "reap",
+  criterion: "saliency",
+  protectSuperExperts: false,
   gate: "combined",
   routing: "model",
   statistics: "sums",
@@ -175,6 +204,7 @@ export function resolveSettings(method: Method, changes: Partial<Settings> = {})
       hint: "Set --output-similarity or --gate-similarity.",
     });
   }
+  checkChoice(settings);
   if (settings.meanTokens === 0 || hasSampledMeans(settings)) return settings;
   if (changes.meanTokens !== undefined) {
     throw new ReamError("SETTINGS_CONFLICT", "a sample of tokens is for exact sums of mean outputs alone", {
@@ -188,4 +218,21 @@ export function resolveSettings(method: Method, changes: Partial<Settings> = {})
 /** Whether there are mean outputs that a sample of tokens can stand for. */
 function hasSampledMeans({ outputSimilarity, grouping, statistics }: Settings): boolean {
   return statistics === "sums" && (outputSimilarity === "mean-cosine" || grouping === "hierarchical");
+}
+
+function checkChoice({ criterion, protectSuperExperts, grouping, statistics }: Settings): void {
+  if (criterion === "saliency" && !protectSuperExperts) return;
+  const where = criterion === "saliency" ? "--protect-super-experts" : "--criterion";
+  if (grouping === "hierarchical") {
+    throw new ReamError("SETTINGS_CONFLICT", "hierarchical clusters choose their centroids themselves", {
+      where,
+      hint: "Leave it out, or use another grouping.",
+    });
+  }
+  if (statistics === "batch-means" && (criterion !== "co-activation" || protectSuperExperts)) {
+    throw new ReamError("SETTINGS_CONFLICT", "experts are compared by exact sums, not by means of batches", {
+      where,
+      hint: "Add --statistics sums.",
+    });
+  }
 }

@@ -5,7 +5,7 @@ import type { Backend, Experts, ExpertTensors } from "../engine/backend.js";
 import type { MoeDescription, RoutedExperts } from "./description.js";
 import type { MoeInput } from "./layer.js";
 import { readWeight } from "./read-weight.js";
-import { type RouterOutput, type RouterWeights, route } from "./router.js";
+import { type RouterOutput, type RouterPart, type RouterWeights, route } from "./router.js";
 
 /** The tensors of a MoE block, in memory as stored. */
 export interface MoeTensors {
@@ -82,6 +82,18 @@ export class MoeBlock {
   run({ router: x, experts }: MoeInput): MoeOutput {
     const router = route(this.backend, x, this.router, this.description.router);
     return { router, ...this.backend.routed(experts, this.experts, router.routing) };
+  }
+
+  /** The same with parts of another router. */
+  runWith(parts: Pick<MoeTensors, RouterPart>, input: MoeInput): MoeOutput {
+    const other = routerWeights(this.backend, parts);
+    try {
+      const weights = { ...other, expertScale: this.router.expertScale };
+      const router = route(this.backend, input.router, weights, this.description.router);
+      return { router, ...this.backend.routed(input.experts, this.experts, router.routing) };
+    } finally {
+      other.weight.dispose();
+    }
   }
 
   dispose(): void {

@@ -23,12 +23,22 @@ export interface RouterOutput {
 export function route(
   backend: Backend,
   x: Float32Array,
-  { weight, bias, selectionBias, expertScale }: RouterWeights,
+  weights: RouterWeights,
   router: RouterDescription,
 ): RouterOutput {
-  const logits = backend.linear(x, weight, bias);
-  const scores = router.scores === "softmax" ? backend.softmax(logits, weight.rows) : logits.map(sigmoid);
-  const routing = chooseExperts(logits, scores, selectionBias, weight.rows, router);
+  return routeLogits(backend, backend.linear(x, weights.weight, weights.bias), weights.weight.rows, weights, router);
+}
+
+/** What a router makes of logits `[tokens, experts]`, which have its bias already. */
+export function routeLogits(
+  backend: Backend,
+  logits: Float32Array,
+  experts: number,
+  { selectionBias, expertScale }: Pick<RouterWeights, "selectionBias" | "expertScale">,
+  router: RouterDescription,
+): RouterOutput {
+  const scores = router.scores === "softmax" ? backend.softmax(logits, experts) : logits.map(sigmoid);
+  const routing = chooseExperts(logits, scores, selectionBias, experts, router);
   if (expertScale !== undefined) {
     const { selected, weights } = routing;
     for (let pair = 0; pair < weights.length; pair++) weights[pair]! *= expertScale[selected[pair]!]!;
@@ -115,6 +125,16 @@ function best(values: Float32Array | Float64Array, count: number): Int32Array {
 /** Names of a router's tensors, all of which have something of every expert. */
 export function routerNames({ weight, bias, selectionBias, expertScale }: RouterDescription): string[] {
   return [weight, bias, selectionBias, expertScale].filter((name) => name !== undefined);
+}
+
+/** The tensors of a router that say which experts are chosen. */
+export type RouterPart = "router" | "routerBias" | "selectionBias";
+
+/** What of a router a tensor is; undefined: something else. */
+export function routerPart({ weight, bias, selectionBias }: RouterDescription, name: string): RouterPart | undefined {
+  if (name === weight) return "router";
+  if (name === bias) return "routerBias";
+  return name === selectionBias ? "selectionBias" : undefined;
 }
 
 /**

@@ -16,6 +16,12 @@ export function observedSettings(method: Method, options: Parameters<typeof pick
       hint: "Leave --observed out, or --mean-tokens.",
     });
   }
+  if ((changes.criterion ?? "saliency") !== "saliency") {
+    throw new ReamError("SETTINGS_CONFLICT", "an observation holds sums over tokens, not the tokens to measure on", {
+      where: "--criterion",
+      hint: "Leave --observed out, or choose experts by their saliency (--saliency).",
+    });
+  }
   if (changes.routing === "softmax") {
     throw new ReamError(
       "SETTINGS_CONFLICT",

@@ -38,6 +38,8 @@ import { planEntries, recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseChanges } from "./refuse-source.js";
 import { relay } from "./relay.js";
+import type { RouterWork } from "./router/open-router.js";
+import { checkRouters, planRouter, type RouterPlan } from "./router/router-plan.js";
 import { planElsewhere } from "./split/plan-elsewhere.js";
 import { type CompressElsewhere, checkSplit, type Split } from "./split/split.js";
 import { checkSteps } from "./steps/check-steps.js";
@@ -84,15 +86,17 @@ export async function* compress(
   const stepPlan = planSteps(options);
   if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
   const refit = planRefit(options, elsewhere !== undefined);
-  checkAuto(options);
+  const router = planRouter(options, elsewhere !== undefined);
   const guard = planGuard(options, elsewhere !== undefined);
+  checkAuto(options);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     refuseChanges(options, opened);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
+    if (router !== undefined) checkRouters(prepared.model);
     if (refit !== undefined) checkRefit(refit, prepared.model);
-    const context = { signal, elsewhere, steps, refit, guard };
+    const context = { signal, elsewhere, steps, refit, router, guard };
     if (options.plan !== undefined) return yield* applyPlan(options, options.plan, prepared, context);
     if (options.observed !== undefined)
       return yield* planObservedAndWrite(options, options.observed, prepared, context);
@@ -109,6 +113,7 @@ interface Context {
   readonly elsewhere: CompressElsewhere | undefined;
   readonly steps: StepPlan | undefined;
   readonly refit: RefitPlan | undefined;
+  readonly router: RouterPlan | undefined;
   readonly guard: GuardPlan | undefined;
 }
 
@@ -126,7 +131,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const observed = { settings, calibration, seed: options.seed, backend };
   const { mergedDtype, requantises } = outputTarget(options, backend, model);
   return yield* writePlanned(options, opened, observed, notes, context, async function* (progress) {
-    const { finished, onPlan, onCalibration, output, steps, refit } = progress;
+    const { finished, onPlan, onCalibration, output, steps, refit, router } = progress;
     const common = {
       ...{ checkpoint, model, predictions, backend, settings, kept, seed: options.seed, signal },
       ...{ mergedDtype, requantises, guard: context.guard },
@@ -142,7 +147,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       finished,
       // What is planned on the original model is changed afterwards.
       steps: settings.sequential ? steps : undefined,
-      refit,
+      ...{ refit, router },
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
       onPlan,
@@ -206,6 +211,7 @@ interface Progress {
   readonly onCalibration: (used: Calibration) => void;
   readonly steps: StepWork | undefined;
   readonly refit: RefitWork | undefined;
+  readonly router: RouterWork | undefined;
 }
 
 /** Resumes or starts an output, makes its plans, records them as they come, and writes the checkpoint. */
@@ -214,7 +220,7 @@ async function* writePlanned(
   opened: PreparedModel,
   given: NonNullable<ManifestInputs["observed"]>,
   notes: readonly string[],
-  { signal, elsewhere, steps: stepPlan, refit: refitPlan }: Context,
+  { signal, elsewhere, steps: stepPlan, refit: refitPlan, router: routerPlan }: Context,
   makePlans: (progress: Progress, split: Split | undefined) => AsyncGenerator<CompressEvent, LayerPlan[]>,
 ) {
   const { settings, calibration, backend } = given;
@@ -223,8 +229,8 @@ async function* writePlanned(
   const input = { settings, calibration: calibration.digest, ...(auto && { tolerance: options.tolerance }) };
   const target = outputTarget(options, backend, opened.model);
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
-  const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
-  const { output, split, steps, refit, close } = await openOutput(options, opened, work);
+  const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
+  const { output, split, steps, refit, router, close } = await openOutput(options, opened, work);
   try {
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
@@ -241,12 +247,12 @@ async function* writePlanned(
     const onCalibration = (used: Calibration) => {
       observed = { ...given, calibration: used };
     };
-    const layers = yield* makePlans({ output, finished, onPlan, onCalibration, steps, refit }, split);
+    const layers = yield* makePlans({ output, finished, onPlan, onCalibration, steps, refit, router }, split);
     const plan = makePlan(options, settings, opened.model, kept, layers);
     if (steps?.plan.need === "nothing" && output !== undefined)
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
     const refits = refit && (await allRefits(plan, refit));
-    const made = { opened, output, plan, backend, observed, steps, refits, refit, split };
+    const made = { opened, output, plan, backend, observed, steps, refits, refit, router, split };
     const bytes = yield* writeCheckpoint({ ...target, ...made, signal });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
@@ -262,17 +268,18 @@ async function* applyPlan(
   options: ResolvedCompressOptions,
   file: string | undefined,
   opened: PreparedModel,
-  { signal, elsewhere, steps: stepPlan, refit: refitPlan }: Context,
+  { signal, elsewhere, steps: stepPlan, refit: refitPlan, router: routerPlan }: Context,
 ) {
   const { plan, backend, notes: given } = await prepareGiven(options, file, opened);
   const notes = [...given, ...(stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan))];
-  const looks = refitPlan !== undefined || (stepPlan !== undefined && stepPlan.need !== "nothing");
+  const looks =
+    refitPlan !== undefined || routerPlan !== undefined || (stepPlan !== undefined && stepPlan.need !== "nothing");
   const calibration = looks ? yield* calibrate(options, opened, notes, signal) : undefined;
   const kept = plan.experts.after;
   const target = outputTarget(options, backend, opened.model);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
-  const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, elsewhere };
-  const { output, split, steps, refit, close } = await openOutput(options, opened, work);
+  const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
+  const { output, split, steps, refit, router, close } = await openOutput(options, opened, work);
   try {
     if (calibration !== undefined) yield startEvent(options, opened, kept, calibration, backend, 0, stepPlan);
     for (const message of [...notes, ...opened.notes, ...(calibration?.notes ?? [])])
@@ -284,7 +291,19 @@ async function* applyPlan(
       } else {
         const { checkpoint, model, predictions } = opened;
         yield* planLayers({
-          ...{ checkpoint, model, predictions, backend, settings, kept, steps, refit, signal, seed: options.seed },
+          ...{
+            checkpoint,
+            model,
+            predictions,
+            backend,
+            settings,
+            kept,
+            steps,
+            refit,
+            router,
+            signal,
+            seed: options.seed,
+          },
           ...{ batches: makeBatches(calibration, settings), finished: plan.layers },
           ...{ mergedDtype: target.mergedDtype, requantises: target.requantises },
           onPlan: () => Promise.reject(new TypeError("all plans are given")),
@@ -296,7 +315,7 @@ async function* applyPlan(
     const observed = calibration && { settings, calibration, seed: options.seed, backend };
     const bytes = yield* writeCheckpoint({
       ...target,
-      ...{ opened, output, plan, backend, steps, refits, refit, split, signal },
+      ...{ opened, output, plan, backend, steps, refits, refit, router, split, signal },
       ...(observed && { observed }),
     });
     const out = options.dryRun ? undefined : options.out;

@@ -2,9 +2,19 @@ import type { LayerPlan } from "../compress/plan.js";
 import type { SamplingError } from "../compress/sampling-error.js";
 import type { LayerRefit } from "./reconstruct/refit-files.js";
 import type { LayerRequantised } from "./requantise.js";
+import type { LayerRouter } from "./router/router-files.js";
 import type { LayerChange } from "./steps/layer-steps.js";
 
-export type Phase = "load" | "attention" | "observe" | "plan" | "reconstruct" | "steps" | "merge" | "forward";
+export type Phase =
+  | "load"
+  | "attention"
+  | "observe"
+  | "plan"
+  | "router"
+  | "reconstruct"
+  | "steps"
+  | "merge"
+  | "forward";
 
 /** What a long run tells while it works. Terminal, `--events`, report and tests are all just listeners. */
 export type CompressEvent =
@@ -39,6 +49,8 @@ export type CompressEvent =
       readonly memory: number;
     }
   | { readonly type: "layer"; readonly plan: LayerPlan; readonly seconds: number }
+  /** The router of a layer fitted. */
+  | ({ readonly type: "router" } & LayerRouter)
   /** The kept experts of a layer refitted. */
   | ({ readonly type: "reconstruct" } & LayerRefit)
   /** A layer's groups were made from a sample of tokens. */

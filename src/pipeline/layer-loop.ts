@@ -19,6 +19,7 @@ import { LayerRun } from "./layer-run.js";
 import { ReadAhead } from "./read-ahead.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import type { RecordedSamples } from "./recorded-samples.js";
+import type { RouterWork } from "./router/open-router.js";
 import type { StepWork } from "./steps/layer-steps.js";
 import { steppedWeights } from "./steps/step-plan.js";
 
@@ -43,6 +44,8 @@ export interface LayerLoopOptions {
   readonly steps?: StepWork | undefined;
   /** How kept experts are refitted, before the steps. */
   readonly refit?: RefitWork | undefined;
+  /** How routers are fitted, before all that. */
+  readonly router?: RouterWork | undefined;
   /** Undoes merges of new plans that held-out tokens speak against. */
   readonly guard?: GuardPlan | undefined;
   readonly recorded?: ((layer: number) => Promise<RecordedSamples>) | undefined;
@@ -96,11 +99,19 @@ export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<Com
 }
 
 /** The last layer that has something left to do; undefined: all is done. */
-async function lastLayer({ model, finished, steps, refit, kept }: LayerLoopOptions): Promise<number | undefined> {
+async function lastLayer({
+  model,
+  finished,
+  steps,
+  refit,
+  router,
+  kept,
+}: LayerLoopOptions): Promise<number | undefined> {
   const planned = new Set(finished.map(({ layer }) => layer));
   for (const layer of model.layers.toReversed()) {
     if (isMoe(layer) && !planned.has(layer.index)) return layer.index;
     if (isMoe(layer) && refit !== undefined && !(await refit.files.has(layer.index))) return layer.index;
+    if (isMoe(layer) && router !== undefined && !(await router.files.has(layer.index))) return layer.index;
     const stepped = steps !== undefined && steppedWeights(layer, kept, steps.plan).length > 0;
     if (stepped && !(await steps.files.has(layer.index))) return layer.index;
   }

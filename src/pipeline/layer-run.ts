@@ -26,6 +26,7 @@ import { route } from "../model/router.js";
 import type { WeightChanges } from "../model/weight-loader.js";
 import type { CompressEvent, Phase } from "./events.js";
 import { guardPlan } from "./guard/layer-guard.js";
+import { layerChooser } from "./layer-chooser.js";
 import type { LayerLoopOptions } from "./layer-loop.js";
 import { batchCount, layerSamples, meanSample } from "./layer-samples.js";
 import { LayerRefitter } from "./reconstruct/layer-refit.js";
@@ -33,6 +34,7 @@ import { LayerTargets } from "./reconstruct/layer-targets.js";
 import { splitForGuard, splitForRefit } from "./reconstruct/split-layer.js";
 import { relay } from "./relay.js";
 import { requantiseGroup } from "./requantise.js";
+import { LayerRouterFit } from "./router/layer-router.js";
 import type { ExpertInputs } from "./steps/expert-steps.js";
 import { type LayerChange, LayerSteps, type ReducedExperts } from "./steps/layer-steps.js";
 import { RoutedRows } from "./steps/routed-rows.js";
@@ -43,12 +45,16 @@ const SHARES: Readonly<Record<Phase, readonly [begin: number, end: number]>> = {
   load: [0, 0],
   attention: [0, 0.5],
   observe: [0, 0.5],
-  plan: [0.5, 0.55],
+  plan: [0.5, 0.54],
+  router: [0.54, 0.55],
   reconstruct: [0.55, 0.6],
   steps: [0.6, 0.8],
   merge: [0.8, 0.8],
   forward: [0.8, 1],
 };
+
+/** What is told the original block's outputs while it is there. */
+type OutputWatcher = Pick<LayerTargets, "uses" | "observe">;
 
 /** One layer of the loop: replaces the hidden states of every batch by those after the layer. */
 export class LayerRun {
@@ -148,12 +154,14 @@ export class LayerRun {
     this.options.onLoaded?.();
     const { sequential } = settings;
     const { targets, refits } = await this.targets(description, known);
+    const routerFit = await this.routerFit(description);
+    const watching = [targets, routerFit].filter((one) => one !== undefined);
     let plan = known;
-    if (plan === undefined || !sequential || targets !== undefined) {
+    if (plan === undefined || !sequential || watching.length > 0) {
       const block = new MoeBlock(backend, description.feedForward, tensors);
       try {
         if (plan === undefined) {
-          const own = yield* this.observeAndPlan(block, tensors, targets);
+          const own = yield* this.observeAndPlan(block, tensors, watching);
           plan = attention === undefined ? own : { ...own, attention };
           if (this.options.guard !== undefined) plan = yield* this.guarded(description, tensors, plan, targets!);
           await onPlan(plan);
@@ -161,7 +169,9 @@ export class LayerRun {
           yield* this.eachBatch("observe", (batch, index) => {
             const mixed = this.layer!.mix(this.hidden[index]!, batch);
             this.hidden[index] = mixed;
-            if (targets!.uses(index)) targets!.observe(index, mixed, block.run(this.moeInput(mixed)).output);
+            if (!watching.some((one) => one.uses(index))) return;
+            const { output } = block.run(this.moeInput(mixed));
+            for (const one of watching) one.observe(index, mixed, output);
           });
         } else {
           yield* this.eachBatch("forward", (batch, index) => {
@@ -174,6 +184,7 @@ export class LayerRun {
     } else {
       yield* this.mix();
     }
+    if (routerFit !== undefined) yield* this.fitRouter(routerFit, tensors, plan);
     if (refits) yield* this.reconstruct(description, tensors, plan, targets!);
     if (this.steps !== undefined && !restored) yield* this.changeMoe(description, tensors, plan);
     if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 } as const;
@@ -182,7 +193,7 @@ export class LayerRun {
   }
 
   /** Leaves the hidden states after attention (sequential), or after the whole original layer. */
-  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, targets: LayerTargets | undefined) {
+  private async *observeAndPlan(block: MoeBlock, tensors: MoeTensors, watching: readonly OutputWatcher[]) {
     const { backend, settings, batches, kept, onTrace } = this.options;
     const layer = this.layer!;
     const samples = await layerSamples(this.options, this.description.index);
@@ -194,6 +205,7 @@ export class LayerRun {
       samples,
       meanSample(this.options, this.description.index, block),
     );
+    const chooser = layerChooser(this.options, block);
     const halfway = this.options.onHalf && Math.floor(batches.length / 2);
     let half: LayerObservation | undefined;
     yield* this.eachBatch("observe", (batch, index) => {
@@ -203,7 +215,8 @@ export class LayerRun {
       const input = layer.moeInput(x);
       const routed = block.run(input);
       observer.add(index, input.experts, routed, batches[index]!);
-      targets?.observe(index, mixed, routed.output);
+      chooser?.observe(index, mixed, input, routed.router);
+      for (const one of watching) one.observe(index, mixed, routed.output);
       this.hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
     });
     yield this.progress("plan");
@@ -212,10 +225,11 @@ export class LayerRun {
     const { pause } = this;
     const observed = observer.finish(tensors);
     const routerGroups = block.description.router.groups?.count ?? 1;
+    const chosen = await chooser?.choose(observer, observed, pause);
     const how = { layer: this.description.index, kept, settings, pause, routerGroups };
     const plan = await planLayer(observed, {
       ...how,
-      trace,
+      ...{ trace, chosen },
       aligner: () => Aligner.create(backend, block, tensors, observed.samples, settings, pause),
     });
     if (trace !== undefined) onTrace?.(trace);
@@ -238,7 +252,7 @@ export class LayerRun {
       experts.push(this.steps === undefined ? reduced : await this.steps.expertValues(description, slot, reduced));
       await nextTurn();
     }
-    const merged = { ...tensors, ...pickRouter(tensors, plan.keptExperts), experts };
+    const merged = { ...tensors, ...(await this.router(tensors, plan)), experts };
     const block = new MoeBlock(backend, description.feedForward, merged);
     try {
       yield* this.eachBatch("forward", (_, index) => {
@@ -274,6 +288,37 @@ export class LayerRun {
   private get coding(): ExpertCoding | undefined {
     const { feedForward } = this.description;
     return feedForward.kind === "moe" ? codingOf(this.options.checkpoint, feedForward.experts) : undefined;
+  }
+
+  /** The reduced layer's router, fitted where it is. */
+  private async router(tensors: MoeTensors, plan: LayerPlan) {
+    const picked = pickRouter(tensors, plan.keptExperts);
+    return this.options.router?.files.router(plan.layer, picked) ?? picked;
+  }
+
+  /** What fits the layer's router; undefined where that is not asked for, or done. */
+  private async routerFit(description: MoeLayer): Promise<LayerRouterFit | undefined> {
+    const { backend, batches, router, settings } = this.options;
+    if (router === undefined || (await router.files.has(description.index))) return undefined;
+    if (!settings.sequential) throw new TypeError("fits of routers need a sequential run");
+    return new LayerRouterFit(backend, router, description.index, description.feedForward, batches);
+  }
+
+  /** Fits the router of the reduced layer, and keeps what comes of it. */
+  private async *fitRouter(
+    fit: LayerRouterFit,
+    tensors: MoeTensors,
+    plan: LayerPlan,
+  ): AsyncGenerator<CompressEvent, void> {
+    yield this.progress("router");
+    const experts: ExpertTensors[] = [];
+    for (const slot of plan.keptExperts.keys()) experts.push(await this.merged(tensors, plan, slot));
+    const reduced = pickRouter(tensors, plan.keptExperts);
+    const moeInput = (hidden: Float32Array) => this.moeInput(hidden);
+    const fitted = yield* this.told("router", (pause) =>
+      fit.run(plan, this.hidden, { original: tensors, reduced, experts, moeInput }, pause),
+    );
+    yield { type: "router", ...fitted };
   }
 
   /** What a refit or a guard compares with, where there is one still to do, and whether that is a refit. */
@@ -319,7 +364,7 @@ export class LayerRun {
     yield this.progress("reconstruct");
     const experts: ExpertTensors[] = [];
     for (const slot of plan.keptExperts.keys()) experts.push(await this.merged(tensors, plan, slot));
-    const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
+    const router = routerWeights(backend, await this.router(tensors, plan));
     const moeInput = (hidden: Float32Array) => this.moeInput(hidden);
     try {
       const done = yield* this.told("reconstruct", (pause) =>
@@ -395,7 +440,7 @@ export class LayerRun {
     const { steps } = this.options;
     yield* this.changeFeedForward("shared");
     const needed = steps!.plan.need !== "nothing" && this.steps!.has("experts");
-    const inputs = needed ? this.expertInputs(description, tensors, plan) : undefined;
+    const inputs = needed ? await this.expertInputs(description, tensors, plan) : undefined;
     const refitted = await this.options.refit?.files.parts(plan.layer);
     const dtypes = (slot: number, matrix: ExpertPart) => {
       const group = groupOf(plan, plan.keptExperts[slot]!);
@@ -407,9 +452,9 @@ export class LayerRun {
   }
 
   /** Which tokens the reduced router sends to each kept expert. */
-  private expertInputs({ feedForward }: MoeLayer, tensors: MoeTensors, plan: LayerPlan): ExpertInputs {
+  private async expertInputs({ feedForward }: MoeLayer, tensors: MoeTensors, plan: LayerPlan): Promise<ExpertInputs> {
     const { backend, batches } = this.options;
-    const router = routerWeights(backend, pickRouter(tensors, plan.keptExperts));
+    const router = routerWeights(backend, await this.router(tensors, plan));
     const size = this.hidden[0]!.length / batches[0]!.ids.length;
     const rows = new RoutedRows(plan.keptExperts.length, this.hidden, size);
     try {

@@ -10,11 +10,15 @@ import { sha256 } from "../sha256.js";
 import { VERSION } from "../version.js";
 import type { Refits } from "./layer-losses.js";
 import type { LayerRequantised } from "./requantise.js";
+import type { BlockErrors, LayerRouter } from "./router/router-files.js";
+import type { RouterPlan } from "./router/router-plan.js";
 import type { FileIdentity } from "./source-identity.js";
 import type { LayerChange } from "./steps/layer-steps.js";
 import type { StepPlan } from "./steps/step-plan.js";
 
 export interface ManifestInputs {
+  /** How routers were fitted. */
+  readonly routers?: { readonly plan: RouterPlan; readonly layers: readonly LayerRouter[] } | undefined;
   /** How kept experts were refitted. */
   readonly refits?: Refits | undefined;
   readonly source: string;
@@ -44,7 +48,7 @@ export interface ManifestInputs {
  * long a run took, so that the same command gives the same bytes.
  */
 export function manifest(inputs: ManifestInputs): Record<string, unknown> {
-  const { plan, observed, model, changes, refits } = inputs;
+  const { plan, observed, model, changes, refits, routers } = inputs;
   return {
     format: "ream-manifest",
     version: 1,
@@ -54,6 +58,7 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
     experts: plan.experts,
     topK: model.topK,
     outputDtype: inputs.outputDtype,
+    ...(routers && { routerCalibration: describeRouters(routers) }),
     ...(refits && { reconstruct: describeRefits(refits) }),
     ...(changes && describeChanges(changes)),
     ...describeRequantised(inputs),
@@ -71,11 +76,7 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
 
 /** The refits, and the relative squared errors of each layer's outputs before and after. */
 function describeRefits({ plan, layers }: Refits) {
-  const errors = ({ fitted, heldOut, domains }: RefitErrors) => ({
-    fitted: relative(fitted),
-    heldOut: relative(heldOut),
-    domains: Object.fromEntries(Object.entries(domains).map(([name, share]) => [name, relative(share)])),
-  });
+  const errors = ({ fitted, ...heldOut }: RefitErrors) => ({ fitted: relative(fitted), ...describeErrors(heldOut) });
   return {
     ...{ parts: plan.parts, ridge: plan.ridge ?? "auto", tokens: plan.tokens, seed: plan.seed },
     layers: layers.map(({ layer, kept, fit }) => ({
@@ -85,6 +86,31 @@ function describeRefits({ plan, layers }: Refits) {
         ...{ tokens: fit.tokens, before: errors(fit.before), ...(kept && { after: errors(fit.after) }) },
       }),
     })),
+  };
+}
+
+/** The fits of the routers, and the errors of each layer's outputs on held-out tokens before and after. */
+function describeRouters({ plan, layers }: NonNullable<ManifestInputs["routers"]>) {
+  return {
+    ...plan,
+    layers: layers.map(({ layer, kept, fit }) => ({
+      ...{ layer, kept },
+      ...(fit && {
+        ...(kept && { steps: fit.steps, biases: fit.biases }),
+        ...{
+          tokens: fit.tokens,
+          before: describeErrors(fit.before),
+          ...(kept && { after: describeErrors(fit.after) }),
+        },
+      }),
+    })),
+  };
+}
+
+function describeErrors({ heldOut, domains }: BlockErrors) {
+  return {
+    heldOut: relative(heldOut),
+    domains: Object.fromEntries(Object.entries(domains).map(([name, share]) => [name, relative(share)])),
   };
 }
 
@@ -133,9 +159,11 @@ function withoutPermutations({ layer, guard, attention, ...feedForward }: LayerP
   };
 }
 
-function describeBlock({ keptExperts, groups }: BlockPlan) {
+function describeBlock({ keptExperts, superExperts, choice, groups }: BlockPlan) {
   return {
     keptExperts,
+    ...(superExperts && { superExperts }),
+    ...(choice && { choice }),
     groups: groups.map(({ members, weights, permutations }) => ({
       members,
       weights,

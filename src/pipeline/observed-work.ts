@@ -24,8 +24,8 @@ export async function prepareObserved(
 ): Promise<ObservedWork> {
   const { model } = opened;
   refuseObservation(opened);
-  const observation = await Observation.open(folder);
   const settings = observedSettings(options.method, options);
+  const observation = await Observation.open(folder);
   const kept = checkExperts(options.experts, expertLimits(model));
   checkRoom(model.experts, kept, settings);
   await observation.checkModel(opened);

@@ -6,6 +6,8 @@ import { fingerprintOf, outputIdentity, type PlanInput } from "./output-identity
 import { outputTarget } from "./output-target.js";
 import { openRefit, type RefitWork } from "./reconstruct/open-refit.js";
 import type { RefitPlan } from "./reconstruct/refit-plan.js";
+import { openRouter, type RouterWork } from "./router/open-router.js";
+import type { RouterPlan } from "./router/router-plan.js";
 import { beginSplit, type CompressElsewhere, type Split } from "./split/split.js";
 import type { StepWork } from "./steps/layer-steps.js";
 import { openSteps } from "./steps/open-steps.js";
@@ -18,6 +20,7 @@ export interface OutputWork {
   readonly kept: number;
   readonly steps: StepPlan | undefined;
   readonly refit: RefitPlan | undefined;
+  readonly router: RouterPlan | undefined;
   /** Makes parts of the output; without it all is made here. */
   readonly elsewhere: CompressElsewhere | undefined;
 }
@@ -29,6 +32,7 @@ export interface OpenedOutput {
   readonly split: Split | undefined;
   readonly steps: StepWork | undefined;
   readonly refit: RefitWork | undefined;
+  readonly router: RouterWork | undefined;
   close(): Promise<void>;
 }
 
@@ -43,9 +47,11 @@ export async function openOutput(
   const { dtype } = outputTarget(options, backend, opened.model);
   const steps = work.steps && (await openSteps(work.steps, { opened, output, backend, kept, dtype }));
   const refit = work.refit && (await openRefit(work.refit, output));
+  const router = work.router && (await openRouter(work.router, output));
   return {
-    ...{ output, split, steps, refit },
+    ...{ output, split, steps, refit, router },
     async close() {
+      await router?.close();
       await refit?.close();
       await steps?.close();
       await output?.close();
@@ -56,11 +62,11 @@ export async function openOutput(
 async function openFolder(
   options: ResolvedCompressOptions,
   opened: OpenedModel,
-  { input, backend, kept, steps, refit, elsewhere }: OutputWork,
+  { input, backend, kept, steps, refit, router, elsewhere }: OutputWork,
 ): Promise<Pick<OpenedOutput, "output" | "split">> {
   const { out, restart, dryRun } = options;
   if (dryRun) return { output: undefined, split: undefined };
-  const identity = await outputIdentity(options, opened, input, backend, { steps, refit });
+  const identity = await outputIdentity(options, opened, input, backend, { steps, refit, router });
   const fingerprint = fingerprintOf(identity);
   const output = await OutputFolder.create(out!, { fingerprint, source: opened.folder, restart });
   try {

@@ -58,6 +58,13 @@ export const compressOptions = z.strictObject({
       "calibration tokens that layers are refitted on, at most, in whole sequences (default: 65,536, or fewer where their " +
         "activations would take more than 256 MB)",
     ),
+  routerCalibration: z
+    .enum(["none", "group-mass"])
+    .default("none")
+    .describe(
+      "fit the routers of layers with merged experts: group-mass = to what the original router gives to the members of a " +
+        "group together; a layer whose error on held-out calibration text does not fall stays as it is",
+    ),
   calibrationTokens: z
     .enum(["all", "auto"])
     .default("all")

@@ -6,6 +6,7 @@ import { VERSION } from "../version.js";
 import type { OpenedModel } from "./open-model.js";
 import type { ResolvedCompressOptions } from "./options.js";
 import type { RefitPlan } from "./reconstruct/refit-plan.js";
+import type { RouterPlan } from "./router/router-plan.js";
 import { fileDigest, modelIdentity } from "./source-identity.js";
 import type { StepPlan } from "./steps/step-plan.js";
 
@@ -26,7 +27,15 @@ export async function outputIdentity(
   { checkpoint, folder, model }: OpenedModel,
   input: PlanInput,
   backend: Backend,
-  { steps, refit }: { readonly steps?: StepPlan | undefined; readonly refit?: RefitPlan | undefined } = {},
+  {
+    steps,
+    refit,
+    router,
+  }: {
+    readonly steps?: StepPlan | undefined;
+    readonly refit?: RefitPlan | undefined;
+    readonly router?: RouterPlan | undefined;
+  } = {},
 ): Promise<OutputIdentity> {
   const { experts, method, seed, shards, sampledTokens, outputDtype, predictionLayers } = options;
   // Nothing else: paths and the number of threads do not matter.
@@ -39,6 +48,7 @@ export async function outputIdentity(
     sampled: sampledTokens === undefined ? "none" : await fileDigest(sampledTokens),
     ...(options.guard && { guard: "yes" }),
     ...(refit !== undefined && { reconstruct: JSON.stringify(refit) }),
+    ...(router !== undefined && { router: JSON.stringify(router) }),
     ...(steps !== undefined && { steps: describeSteps(steps) }),
     engine: [backend.name, backend.precision, backend.variant].join(" "),
   };

@@ -14,7 +14,7 @@ import { codingOf, expertTensorNames, type StoredOutput } from "../model/expert-
 import { type ExpertOutput, isSeparate } from "../model/expert-storage.js";
 import { type LinearWeight, linearWeights } from "../model/linear-weights.js";
 import { quantisedWeights, storedAs } from "../model/read-weight.js";
-import { routerNames } from "../model/router.js";
+import { type RouterPart, routerNames, routerPart } from "../model/router.js";
 import type { StepWork } from "./steps/layer-steps.js";
 import { steppedWeights } from "./steps/step-plan.js";
 
@@ -27,8 +27,17 @@ export type OutputTensor = {
   readonly sourceFile: string;
 } & (
   | { readonly kind: "copy" }
-  /** `axis`: that of the experts. `of`: those of the feed-forward block, or of the attention. */
-  | { readonly kind: "router"; readonly layer: number; readonly of: Block; readonly axis: number }
+  /**
+   * `axis`: that of the experts. `of`: those of the feed-forward block, or of the attention. `part`: what of the feed-forward
+   * block's router it is, where a fit may change it.
+   */
+  | {
+      readonly kind: "router";
+      readonly layer: number;
+      readonly of: Block;
+      readonly axis: number;
+      readonly part: RouterPart | undefined;
+    }
   /** `slots` and `tensor`: see `ExpertOutput`. */
   | ({ readonly kind: "expert"; readonly layer: MoeLayer; readonly of: Block } & Pick<ExpertOutput, "slots" | "tensor">)
   /** `slots` and `part`: see `StoredOutput`. */
@@ -120,7 +129,8 @@ export function outputTensors(
     const axis = isSelectionBias ? info.shape.length - 1 : 0;
     const own = isSelectionBias ? info.dtype : common.dtype;
     const shape = info.shape.with(axis, kept);
-    outputs.push({ ...common, kind: "router", of, dtype: own, layer: layer.index, axis, shape });
+    const part = of === "feed-forward" ? routerPart(router, info.name) : undefined;
+    outputs.push({ ...common, kind: "router", of, dtype: own, layer: layer.index, axis, part, shape });
   }
   for (const { of, layer, experts } of blocks) {
     if (of === "feed-forward" && quantisesExperts(steps)) {

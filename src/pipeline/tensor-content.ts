@@ -19,6 +19,7 @@ import type { Block, OutputTensor } from "./output-layout.js";
 import type { OutputTarget } from "./output-target.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import { requantiseGroup } from "./requantise.js";
+import type { RouterWork } from "./router/open-router.js";
 import { type StepWork, steppedExpert } from "./steps/layer-steps.js";
 import { steppedWeights } from "./steps/step-plan.js";
 
@@ -32,6 +33,8 @@ export interface ContentOptions {
   readonly steps?: StepWork | undefined;
   /** How experts were refitted, all of them. */
   readonly refit?: RefitWork | undefined;
+  /** How routers were fitted, all of them. */
+  readonly router?: RouterWork | undefined;
   /** Told what rounding a merged expert of a quantised source anew lost. */
   readonly onRequantised?: ((layer: number, slot: number, error: Share) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -134,7 +137,10 @@ export class TensorContent {
       yield convert(part, output.dtype as DType).data;
     } else if (output.kind === "router") {
       const rows = this.planOf(output.layer, output.of).keptExperts;
-      const router = pickTensorRows(await checkpoint.read(output.name), rows, output.axis);
+      const picked = pickTensorRows(await checkpoint.read(output.name), rows, output.axis);
+      const { part } = output;
+      const router =
+        part === undefined ? picked : ((await this.options.router?.files.part(output.layer, part, picked)) ?? picked);
       yield convert(router, output.dtype as DType).data;
     } else {
       const { dtype } = checkpoint.info(output.name);

@@ -23,6 +23,7 @@ import type { RefitWork } from "./reconstruct/open-refit.js";
 import { journalDamaged } from "./recorded-plans.js";
 import { relay } from "./relay.js";
 import { RequantisedErrors, requantisedSchema } from "./requantised-errors.js";
+import type { RouterWork } from "./router/open-router.js";
 import { contentIdentity, type FileIdentity } from "./source-identity.js";
 import type { Split } from "./split/split.js";
 import { writeElsewhere } from "./split/write-elsewhere.js";
@@ -41,6 +42,8 @@ export interface WriteOptions extends Omit<OutputTarget, "requantises"> {
   readonly steps?: StepWork | undefined;
   /** How experts were refitted, all of them, and what came of it. */
   readonly refit?: RefitWork | undefined;
+  /** How routers were fitted, all of them. */
+  readonly router?: RouterWork | undefined;
   readonly refits?: Refits | undefined;
   /** Has the shards written by others; without it they are written here. */
   readonly split?: Split | undefined;
@@ -57,7 +60,7 @@ export interface CheckpointBytes {
 
 /** Writes the compressed checkpoint file by file and gives the folder its name. */
 export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<CompressEvent, CheckpointBytes> {
-  const { opened, output, plan, dtype, steps, split, signal } = options;
+  const { opened, output, plan, dtype, steps, router, split, signal } = options;
   const { checkpoint, model, folder, omitted, predictionLayers } = opened;
   const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype, { omitted, steps });
   const before = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
@@ -111,6 +114,7 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
     quantised === undefined ? config : addKey(config, "quantization_config", quantised),
   );
   const changes = steps && (await allChanges(model, steps));
+  const routers = router && (await allRouters(plan, router));
   const card = modelCard(opened, model, plan, options.observed?.calibration, {
     steps: steps?.plan,
     refits: options.refits,
@@ -121,12 +125,21 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
     ...facts,
     changes,
     refits: options.refits,
+    routers,
     requantised: requantised.layers,
     ...(options.observed && { observed: options.observed }),
   });
   await output.writeFile("ream.json", `${JSON.stringify(about, null, 2)}\n`);
   await output.finish();
   return bytes;
+}
+
+/** What the fits did to every router. */
+async function allRouters(
+  { layers }: Plan,
+  { plan, files }: RouterWork,
+): Promise<NonNullable<ManifestInputs["routers"]>> {
+  return { plan, layers: await Promise.all(layers.map(({ layer }) => files.report(layer))) };
 }
 
 /** What earlier runs recorded of experts that they rounded anew. Errors: JOURNAL_DAMAGED. */

@@ -7,6 +7,7 @@ import type { Section } from "./parts/section.js";
 import { seriesAt } from "./parts/series.js";
 import { table } from "./parts/table.js";
 import { compressionHead, sizeSection } from "./sections/compression-head.js";
+import { decisionSection } from "./sections/decisions.js";
 import { groupSection } from "./sections/groups.js";
 import { heldOutOfModel } from "./sections/held-out.js";
 import { layerErrorFigure } from "./sections/layer-errors.js";
@@ -29,6 +30,7 @@ export function renderCompressionReport(data: CompressionReport): string {
       nearness(data, name),
       lossSection(data.losses),
       observationSection(data.observation),
+      decisionSection(data),
       groupSection([
         { title: name, experts: experts.before, layers: data.layers },
         { title: `attention, ${name}`, experts: experts.before, layers: data.attentionLayers ?? [] },

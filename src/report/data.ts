@@ -1,3 +1,5 @@
+import type { ExpertChoice } from "../compress/choose/choice.js";
+
 /**
  * What the report pages show, as plain values. Scores, averages and differences are in per cent and points (0 to 100);
  * shares are from 0 to 1. What is absent is left out of the page.
@@ -126,6 +128,17 @@ export interface LayerGroups {
   readonly layer: number;
   /** Original indices, the centroid first, with averaging weights in the same order. */
   readonly groups: readonly { readonly members: readonly number[]; readonly weights: readonly number[] }[];
+  /** Experts that were protected, and how the others were chosen, where more than saliency was looked at. */
+  readonly superExperts?: readonly number[] | undefined;
+  readonly choice?: ExpertChoice | undefined;
+}
+
+/** What fitting a layer's router changed. */
+export interface FittedRouter {
+  readonly layer: number;
+  readonly kept: boolean;
+  readonly before?: { readonly heldOut: number } | undefined;
+  readonly after?: { readonly heldOut: number } | undefined;
 }
 
 /** The groups of one compressed model. */
@@ -180,6 +193,7 @@ export interface CompressionReport {
   readonly topK?: number;
   readonly sizes: readonly SizeChange[];
   readonly layers: readonly LayerGroups[];
+  readonly routers?: readonly FittedRouter[] | undefined;
   /** The experts of the attention, where that is a mixture of them. */
   readonly attentionLayers?: readonly LayerGroups[];
   readonly layerErrors?: readonly LayerError[];

@@ -7,6 +7,7 @@ const sums = {
   tokens: 4,
   routed: Float64Array.of(2, 0),
   weight: Float64Array.of(0.6, 0),
+  mass: Float64Array.of(0.9, 0.1),
   norm: Float64Array.of(6, 0),
   normSquared: Float64Array.of(20, 0),
   contribution: { combined: Float64Array.of(4, 0), scores: none, "scores-squared": none },
@@ -21,6 +22,9 @@ test.each([
   ["mass", [0.6, 0]],
   ["mean-norm", [3, 0]],
   ["mean-squared-norm", [10, 0]],
+  ["score-mass", [0.9, 0.1]],
+  ["sum-norm", [6, 0]],
+  ["sum-squared-norm", [20, 0]],
 ] as const)("%s", (saliency, expected) => {
   expect(Array.from(saliencyOf(sums, { saliency, gate: "combined" }))).toEqual(expected);
 });

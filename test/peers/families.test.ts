@@ -122,7 +122,7 @@ describe.skipIf(!existsSync(python))("every family, compressed by a quarter", ()
       // The golden of llama4 has two stand-ins for tensors of its other parts, which no model expects.
       const unmatched = result.unmatched.filter((tensor) => !/^(multi_modal_projector|vision_model)\./.test(tensor));
       const right = result.experts === experts && unmatched.length === 0 && changed.length === 0;
-      return right && spread > 0.3 && logits < 2e-4 ? [] : [{ name, ...found[i]! }];
+      return right && spread > 0.25 && logits < 2e-4 ? [] : [{ name, ...found[i]! }];
     });
     expect(wrong).toEqual([]);
     expect(found).toHaveLength(2 * names.length);

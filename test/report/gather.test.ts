@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { renderCompressionReport } from "../../src/report/compression-report.js";
 import { gatherCompression } from "../../src/report/gather/compression.js";
 import { evaluationOf } from "../../src/report/gather/evaluation.js";
 import { reportOptions } from "../../src/report/gather/options.js";
@@ -45,6 +46,31 @@ test("a compressed model's manifest is enough for a page", async () => {
   expect(report.evaluation).toBeUndefined();
   const facts = Object.fromEntries(report.provenance.map(({ name, value }) => [name, value]));
   expect(facts).toMatchObject({ method: "ream", seed: "42", original: model });
+});
+
+test("decisions by held-out text are told layer by layer", async () => {
+  const out = join(folder, "decided");
+  const more = [
+    "--group-size",
+    "8",
+    "--criterion",
+    "auto",
+    "--protect-super-experts",
+    "--router-calibration",
+    "group-mass",
+  ];
+  const calibration = ["--domain", text("calibration", "code"), "--sequences", "12", "--length", "32"];
+  await run("compress", model, "--experts", "32", ...calibration, ...more, "--out", out);
+  const report = await gatherCompression(out, reportOptions.parse({}), signal);
+  const { plan, routerCalibration } = JSON.parse(readFileSync(join(out, "ream.json"), "utf8"));
+  const page = renderCompressionReport(report);
+  for (const [i, { choice, superExperts, layer }] of plan.layers.entries()) {
+    expect(report.layers[i]).toMatchObject({ layer, choice, superExperts });
+    expect(page).toContain(`${(100 * choice.error).toFixed(2)} %`);
+    const { before, after = before } = routerCalibration.layers[i];
+    expect(page).toContain(`${(100 * after.heldOut).toFixed(2)} %`);
+  }
+  expect(page).toContain("What fitting routers changed");
 });
 
 test("with an evaluation, an observation and held-out text it shows these", async () => {

@@ -1,7 +1,7 @@
 import type { Backend } from "../../engine/backend.js";
 import { conjugateStep } from "./conjugate-step.js";
-import { difference, sum } from "./elementwise.js";
 import { directStep } from "./direct-step.js";
+import { difference, sum } from "./elementwise.js";
 import type { LinearExperts, Part, Piece } from "./problem.js";
 import type { Residuals } from "./residuals.js";
 

@@ -1,3 +1,4 @@
+import { importanceOf } from "../../compress/reconstruct/importance.js";
 import type { Part } from "../../compress/reconstruct/problem.js";
 import type { TokenSplit } from "../../compress/reconstruct/split.js";
 import type { Backend } from "../../engine/backend.js";
@@ -45,9 +46,7 @@ export class LayerTargets {
     const hidden = mixed.length / rowOf.length;
     for (const [token, row] of rowOf.entries()) {
       if (row < 0) continue;
-      let squares = 0;
-      for (let i = token * hidden; i < (token + 1) * hidden; i++) squares += mixed[i]! ** 2;
-      importance[row] = squares === 0 ? 0 : Math.sqrt(hidden / squares);
+      importance[row] = importanceOf(mixed.subarray(token * hidden, (token + 1) * hidden));
       for (let i = 0; i < size; i++) outputs[row * size + i] = importance[row]! * output[token * size + i]!;
     }
   }

@@ -34,6 +34,7 @@ export async function gatherCompression(
     ...{ method, experts, topK },
     sizes: await sizesOf(folder, manifest),
     layers: plan.layers,
+    routers: manifest.routerCalibration?.layers,
     attentionLayers: plan.layers.flatMap(({ layer, attention }) => (attention ? [{ layer, ...attention }] : [])),
     ...(measured && { layerErrors: measured.layerErrors }),
     ...(losses.length > 0 && { losses }),

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { decodeUtf8, parseJson } from "../../checkpoint/json.js";
+import { choiceSchema } from "../../compress/choose/choice.js";
 import { ReamError } from "../../errors.js";
 
 const groups = z.array(z.object({ members: z.array(z.int()), weights: z.array(z.number()) }));
@@ -12,11 +13,15 @@ const loss = z.object({ heldOut: z.number(), domains: z.record(z.string(), z.num
 /** A layer of the plan in `ream.json`; its attention has groups where it is a mixture of experts. */
 export const manifestLayer = z.object({
   layer: z.int(),
+  superExperts: z.array(z.int()).optional(),
+  choice: choiceSchema.optional(),
   /** What a guard found: with every group merged, with centroids alone, and as was kept. */
   guard: z.object({ merged: loss, pruned: loss, after: loss }).optional(),
   groups,
   attention: z.object({ groups }).optional(),
 });
+
+const fittedRouter = z.object({ layer: z.int(), kept: z.boolean(), before: loss.optional(), after: loss.optional() });
 
 /** What reports read of `ream.json` (pipeline/manifest.ts); its other keys are not looked at. */
 const manifest = z.object({
@@ -51,6 +56,7 @@ const manifest = z.object({
     })
     .optional(),
   observation: z.string().optional(),
+  routerCalibration: z.object({ layers: z.array(fittedRouter) }).optional(),
   engine: z.object({ backend: z.string(), precision: z.string() }).optional(),
   plan: z.object({ digest: z.string(), layers: z.array(manifestLayer) }),
 });

@@ -1,0 +1,50 @@
+import { ReamError } from "../../errors.js";
+import { isMoe, type ModelDescription } from "../../model/description.js";
+import type { ResolvedCompressOptions } from "../options.js";
+
+/** How routers are fitted after their experts have been reduced. */
+export interface RouterPlan {
+  /** What their scores follow. */
+  readonly rule: "group-mass";
+  readonly seed: number;
+}
+
+/** Bytes of the routers' inputs that a fit looks at. */
+const MOST_BYTES = 2 ** 28;
+
+const MOST_TOKENS = 65_536;
+
+/** Most calibration tokens that a fit looks at. */
+export function routerTokens(size: number): number {
+  return Math.min(MOST_TOKENS, Math.floor(MOST_BYTES / (4 * size)));
+}
+
+/** The fit of `--router-calibration`; undefined where none is asked for. Errors: SETTINGS_CONFLICT. */
+export function planRouter(options: ResolvedCompressOptions, split: boolean): RouterPlan | undefined {
+  const { routerCalibration: rule, seed } = options;
+  if (rule === "none") return undefined;
+  const conflict = (where: string, what: string, hint: string): never => {
+    throw new ReamError("SETTINGS_CONFLICT", what, { where, hint });
+  };
+  if (split) conflict("--queue", "workers do not fit routers yet", "Leave out --queue.");
+  if (options.observed !== undefined) {
+    conflict(
+      "--observed",
+      "routers are fitted on calibration text, which an observation does not hold",
+      "Make the plan from the observation (--dry-run --json), then give it with --plan and calibration text.",
+    );
+  }
+  if (options.sequential === false) {
+    conflict("--no-sequential", "a router is fitted on what the layers before have become", "Leave it out.");
+  }
+  return { rule, seed };
+}
+
+/** Refuses routers whose weights are no scores of single experts. Errors: SETTINGS_CONFLICT. */
+export function checkRouters({ layers, family }: ModelDescription): void {
+  if (!layers.some((layer) => isMoe(layer) && layer.feedForward.router.sparseMixer !== undefined)) return;
+  throw new ReamError("SETTINGS_CONFLICT", `the routers of ${family} mix experts by SparseMixer`, {
+    where: "--router-calibration",
+    hint: "Leave it out: no fit is known for them.",
+  });
+}
