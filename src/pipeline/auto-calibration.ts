@@ -35,6 +35,7 @@ export function checkAuto(options: ResolvedCompressOptions): void {
   const others = {
     "--then": options.then.length > 0,
     "--reconstruct": options.reconstruct !== "none",
+    "--router-calibration": options.routerCalibration !== "none",
     "--observed": options.observed !== undefined,
     "--plan": options.plan !== undefined,
     "--trace": options.trace !== undefined,
