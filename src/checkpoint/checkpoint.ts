@@ -7,7 +7,6 @@ import { decodeUtf8, isJsonObject, type JsonObject, parseJson } from "./json.js"
 import { quote } from "./json-scanner.js";
 import { otherFiles } from "./other-files.js";
 import { resolveInside } from "./paths.js";
-import type { ReadBuffers } from "./read-buffers.js";
 import { SafetensorsFile } from "./safetensors.js";
 import { INDEX_NAME, readShardIndex, type ShardIndex } from "./shard-index.js";
 import type { Tensor, TensorInfo } from "./tensor.js";
@@ -38,7 +37,6 @@ export class Checkpoint {
     readonly warnings: readonly string[],
     private readonly shards: ReadonlyMap<string, SafetensorsFile>,
     private readonly pool: FilePool,
-    private readonly buffers?: ReadBuffers,
   ) {}
 
   /** Opens a folder. Every way in which it can be incomplete or contradict itself is a `ReamError`. */
@@ -96,22 +94,14 @@ export class Checkpoint {
     });
   }
 
-  /** This checkpoint, with tensors that are read into `buffers`: they hold their values until these are reused. */
-  readingInto(buffers: ReadBuffers): Checkpoint {
-    const { folder, configText, config, tensors, metadata, files, warnings, shards, pool } = this;
-    return new Checkpoint(folder, configText, config, tensors, metadata, files, warnings, shards, pool, buffers);
-  }
-
   /** Reads a whole tensor of at most 2 GiB. */
   async read(name: string): Promise<Tensor> {
-    return this.shard(name).read(name, undefined, this.buffers?.take(this.info(name).bytes));
+    return this.shard(name).read(name);
   }
 
   /** Reads rows `[begin, end)` of a tensor along its first axis. */
   async readRows(name: string, begin: number, end: number): Promise<Tensor> {
-    const { bytes, shape } = this.info(name);
-    const part = this.buffers?.take(Math.max(0, Math.ceil((bytes * (end - begin)) / Math.max(1, shape[0] ?? 1))));
-    return this.shard(name).read(name, [begin, end], part);
+    return this.shard(name).read(name, [begin, end]);
   }
 
   /** Yields the bytes of a tensor of any dtype and size for copying. The array is reused from step to step. */

@@ -1,5 +1,4 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
-import { ReadBuffers } from "../checkpoint/read-buffers.js";
 import type { DType } from "../checkpoint/tensor.js";
 import type { LayerPlan } from "../compress/plan.js";
 import type { Settings } from "../compress/settings.js";
@@ -54,8 +53,6 @@ export interface LayerLoopOptions {
   readonly onTrace?: ((trace: LayerTrace) => void) | undefined;
   /** Wants to know what share of a layer's experts half of the tokens would treat otherwise; called before `onPlan`. */
   readonly onHalf?: ((changed: number) => void) | undefined;
-  /** What a layer's experts are read into; undefined: into arrays of their own. */
-  readonly buffers?: ReadBuffers | undefined;
   /** Called when a layer's weights have been read. */
   readonly onLoaded?: (() => void) | undefined;
   /** Called with every new plan, before the next layer starts. */
@@ -74,12 +71,11 @@ export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<Com
   const plans = [...finished];
   if (last === undefined) return plans;
   const ahead = new ReadAhead(checkpoint);
-  const buffers = new ReadBuffers();
   async function* planOne(own: LayerLoopOptions, layer: LayerDescription, hidden: Float32Array[]) {
     const known = finished.find((plan) => plan.layer === layer.index);
     const next = layer.index === last ? undefined : model.layers[layer.index + 1];
     const onLoaded = () => next && ahead.start(next);
-    const plan = yield* new LayerRun({ ...own, onLoaded, buffers }, layer, hidden, layer.index === last).run(known);
+    const plan = yield* new LayerRun({ ...own, onLoaded }, layer, hidden, layer.index === last).run(known);
     if (plan !== undefined && known === undefined) plans.push(plan);
   }
   try {

@@ -43,7 +43,6 @@ export class LayerRun {
       return undefined;
     } finally {
       work.dispose();
-      this.options.buffers?.reuse();
     }
   }
 
@@ -65,9 +64,8 @@ export class LayerRun {
     known: LayerPlan | undefined,
   ): AsyncGenerator<CompressEvent, LayerPlan> {
     const { work } = this;
-    const { checkpoint, buffers, backend, settings, onPlan } = this.options;
-    const source = buffers === undefined ? checkpoint : checkpoint.readingInto(buffers);
-    const tensors = await readMoe(source, layer.feedForward, backend);
+    const { checkpoint, backend, settings, onPlan } = this.options;
+    const tensors = await readMoe(checkpoint, layer.feedForward, backend);
     this.options.onLoaded?.();
     const { targets, guards, reconstructs, routerFit } = await layerRefits(work, layer, known !== undefined);
     const watching = [targets, routerFit].filter((one) => one !== undefined);
