@@ -1,6 +1,6 @@
 import { pickSettings, resolveSettings } from "../../compress/settings.js";
-import { ReamError } from "../../errors.js";
 import type { ResolvedCompressOptions } from "../options.js";
+import { conflict, refuseSplit, requireTextRun } from "../text-run.js";
 
 /** How merges are guarded. */
 export interface GuardPlan {
@@ -11,25 +11,15 @@ export interface GuardPlan {
 export function planGuard(options: ResolvedCompressOptions, split: boolean): GuardPlan | undefined {
   if (!options.guard) return undefined;
   const { merging } = resolveSettings(options.method, pickSettings(options));
-  const conflict = (where: string, what: string, hint: string): never => {
-    throw new ReamError("SETTINGS_CONFLICT", what, { where, hint });
-  };
-  if (split) conflict("--queue", "workers do not guard merges yet", "Leave out --queue.");
-  if (options.plan !== undefined) {
-    conflict("--plan", "a plan that is given says itself what is merged", "Guard the merges when the plan is made.");
-  }
-  if (options.experts === undefined || merging === "none") {
-    conflict("--guard", "there are no merges to guard", "Use it with a method that merges, such as ream.");
-  }
-  if (options.observed !== undefined) {
-    conflict(
-      "--observed",
-      "merges are judged on calibration text, which an observation does not hold",
-      "Leave out --observed and give the text.",
+  refuseSplit(split, "guard merges");
+  if (options.plan !== undefined)
+    throw conflict(
+      "--plan",
+      "a plan that is given says itself what is merged",
+      "Guard the merges when the plan is made.",
     );
-  }
-  if (options.sequential === false) {
-    conflict("--no-sequential", "merges are judged on what the layers before have become", "Leave it out.");
-  }
+  if (options.experts === undefined || merging === "none")
+    throw conflict("--guard", "there are no merges to guard", "Use it with a method that merges, such as ream.");
+  requireTextRun(options, "merges are judged");
   return { seed: options.seed };
 }

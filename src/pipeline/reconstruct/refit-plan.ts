@@ -1,6 +1,6 @@
-import { ReamError } from "../../errors.js";
 import { isMoe, type ModelDescription, type MoeDescription } from "../../model/description.js";
 import type { ResolvedCompressOptions } from "../options.js";
+import { conflict, refuseSplit, requireTextRun } from "../text-run.js";
 import type { RefitPart } from "./expert-matrices.js";
 
 /** How layers are refitted after their experts have been reduced. */
@@ -20,25 +20,13 @@ const RIDGES = [1, 0.1, 0.01, 0.001, 0.0001];
 /** The refit of `--reconstruct`; undefined where none is asked for. Errors: SETTINGS_CONFLICT. */
 export function planRefit(options: ResolvedCompressOptions, split: boolean): RefitPlan | undefined {
   const { reconstruct, ridge, reconstructTokens, seed } = options;
-  const conflict = (where: string, what: string, hint: string): never => {
-    throw new ReamError("SETTINGS_CONFLICT", what, { where, hint });
-  };
   if (reconstruct === "none") {
     if (ridge === undefined && reconstructTokens === undefined) return undefined;
     const where = ridge === undefined ? "--reconstruct-tokens" : "--ridge";
-    return conflict(where, `${where} says how layers are reconstructed, and none is`, "Give --reconstruct down too.");
+    throw conflict(where, `${where} says how layers are reconstructed, and none is`, "Give --reconstruct down too.");
   }
-  if (split) conflict("--queue", "workers do not reconstruct layers yet", "Leave out --queue.");
-  if (options.observed !== undefined) {
-    conflict(
-      "--observed",
-      "layers are reconstructed from calibration text, which an observation does not hold",
-      "Make the plan from the observation (--dry-run --json), then give it with --plan, --reconstruct and calibration text.",
-    );
-  }
-  if (options.sequential === false) {
-    conflict("--no-sequential", "a layer is reconstructed on what the layers before have become", "Leave it out.");
-  }
+  refuseSplit(split, "reconstruct layers");
+  requireTextRun(options, "layers are reconstructed");
   return { parts: reconstruct, ridge, tokens: reconstructTokens, seed };
 }
 
@@ -52,10 +40,11 @@ export function checkRefit(plan: RefitPlan, { layers }: ModelDescription): void 
     const gated = feedForward.experts.parts?.includes("gate") !== false;
     if (gated && typeof feedForward.activation === "string") continue;
     const what = gated ? "are clamped" : "have no gates";
-    throw new ReamError("SETTINGS_CONFLICT", `the experts ${what}: layers are not linear in their up projections`, {
-      where: "--reconstruct",
-      hint: "Use --reconstruct down.",
-    });
+    throw conflict(
+      "--reconstruct",
+      `the experts ${what}: layers are not linear in their up projections`,
+      "Use --reconstruct down.",
+    );
   }
 }
 

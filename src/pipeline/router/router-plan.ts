@@ -1,6 +1,6 @@
-import { ReamError } from "../../errors.js";
 import { isMoe, type ModelDescription } from "../../model/description.js";
 import type { ResolvedCompressOptions } from "../options.js";
+import { conflict, refuseSplit, requireTextRun } from "../text-run.js";
 
 /** How routers are fitted after their experts have been reduced. */
 export interface RouterPlan {
@@ -23,28 +23,17 @@ export function routerTokens(size: number): number {
 export function planRouter(options: ResolvedCompressOptions, split: boolean): RouterPlan | undefined {
   const { routerCalibration: rule, seed } = options;
   if (rule === "none") return undefined;
-  const conflict = (where: string, what: string, hint: string): never => {
-    throw new ReamError("SETTINGS_CONFLICT", what, { where, hint });
-  };
-  if (split) conflict("--queue", "workers do not fit routers yet", "Leave out --queue.");
-  if (options.observed !== undefined) {
-    conflict(
-      "--observed",
-      "routers are fitted on calibration text, which an observation does not hold",
-      "Make the plan from the observation (--dry-run --json), then give it with --plan and calibration text.",
-    );
-  }
-  if (options.sequential === false) {
-    conflict("--no-sequential", "a router is fitted on what the layers before have become", "Leave it out.");
-  }
+  refuseSplit(split, "fit routers");
+  requireTextRun(options, "routers are fitted");
   return { rule, seed };
 }
 
 /** Refuses routers whose weights are no scores of single experts. Errors: SETTINGS_CONFLICT. */
 export function checkRouters({ layers, family }: ModelDescription): void {
   if (!layers.some((layer) => isMoe(layer) && layer.feedForward.router.sparseMixer !== undefined)) return;
-  throw new ReamError("SETTINGS_CONFLICT", `the routers of ${family} mix experts by SparseMixer`, {
-    where: "--router-calibration",
-    hint: "Leave it out: no fit is known for them.",
-  });
+  throw conflict(
+    "--router-calibration",
+    `the routers of ${family} mix experts by SparseMixer`,
+    "Leave it out: no fit is known.",
+  );
 }
