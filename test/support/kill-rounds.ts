@@ -39,6 +39,7 @@ export async function killRounds({ folder, command, expected, duration, random, 
       // What was killed too often to come to an end is finished undisturbed.
       if (random.next() < 0.3) expect((await ream(command(out))).code).toBe(0);
     }
-    rmSync(out, { recursive: true });
+    // A kill between the output's last two steps leaves the folder that it was built in, for the next run to clear.
+    for (const path of [out, `${out}.partial`]) rmSync(path, { recursive: true, force: true });
   }
 }
