@@ -21,11 +21,16 @@ const NEURON_AXIS = {
 
 const BIASES = ["gateBias", "upBias", "downBias"] as const;
 
-/** How merged weights are rounded to the dtype they are stored in. */
-export interface Rounding {
+/** How weights are merged, and rounded to the dtype they are stored in. */
+export interface Merging {
   readonly when: Settings["rounding"];
   /** Dtype in which members are added and returned; undefined: that of the centroid's tensor. */
   readonly dtype?: DType | undefined;
+  /**
+   * What the router multiplies each expert's output by, in families that have that (Gemma 4). A merged expert has its
+   * centroid's, so that members' outputs are brought to it.
+   */
+  readonly scales?: Float32Array | undefined;
 }
 
 /**
@@ -38,7 +43,7 @@ export async function mergeGroup(
   backend: Backend,
   group: Group,
   read: (expert: number) => Promise<ExpertTensors> | ExpertTensors,
-  rounding: Rounding,
+  merging: Merging,
 ): Promise<ExpertTensors> {
   const centroid = await read(group.members[0]!);
   if (!isMerged(group)) return centroid;
@@ -51,14 +56,15 @@ export async function mergeGroup(
     for (const part of parts) {
       const axis = NEURON_AXIS[part];
       const permutation = order && axis && { axis, order: Int32Array.from(order) };
-      backend.addScaled(sums.get(part)!, asMatrix(expert[part]!), group.weights[index]!, permutation);
-      if (rounding.when === "each-member")
-        sums.set(part, decodeRounded(sums.get(part)!, dtypeOf(centroid[part]!, rounding)));
+      const weight = group.weights[index]! * (ofOutput(part) ? scaleRatio(merging.scales, member, group) : 1);
+      backend.addScaled(sums.get(part)!, asMatrix(expert[part]!), weight, permutation);
+      if (merging.when === "each-member")
+        sums.set(part, decodeRounded(sums.get(part)!, dtypeOf(centroid[part]!, merging)));
     }
   }
   const result = (part: keyof ExpertTensors): Tensor => {
     const { shape } = centroid[part]!;
-    const dtype = dtypeOf(centroid[part]!, rounding);
+    const dtype = dtypeOf(centroid[part]!, merging);
     const values = sums.get(part)!;
     if (!values.every(Number.isFinite))
       throw notFinite(`${part} weights of experts ${group.members.join(", ")} merged`);
@@ -79,11 +85,11 @@ export async function reduceBlock(
   backend: Backend,
   tensors: MoeTensors,
   plan: BlockPlan,
-  rounding: Rounding,
+  merging: Merging,
 ): Promise<MoeTensors> {
   const experts: ExpertTensors[] = [];
   for (const kept of plan.keptExperts)
-    experts.push(await mergeGroup(backend, groupOf(plan, kept), (expert) => tensors.experts[expert]!, rounding));
+    experts.push(await mergeGroup(backend, groupOf(plan, kept), (expert) => tensors.experts[expert]!, merging));
   return { ...tensors, ...pickRouter(tensors, plan.keptExperts), experts };
 }
 
@@ -106,6 +112,17 @@ export function encodeFinite(dtype: DType, values: Float32Array): Uint8Array {
   });
 }
 
+/** Whether outputs are proportional to a part. */
+function ofOutput(part: keyof ExpertTensors): boolean {
+  return part === "down" || part === "downBias";
+}
+
+/** The scale of a member over its centroid's, 1 where that is 0. */
+function scaleRatio(scales: Float32Array | undefined, member: number, { members: [centroid] }: Group): number {
+  const own = scales?.[centroid!];
+  return own === undefined || own === 0 ? 1 : scales![member]! / own;
+}
+
 /** A bias as a matrix of one row. */
 function asMatrix(tensor: Tensor): Tensor {
   return tensor.shape.length === 1 ? { ...tensor, shape: [1, ...tensor.shape] } : tensor;
@@ -126,8 +143,8 @@ export function pickRouter(
   };
 }
 
-function dtypeOf(tensor: Tensor, rounding: Rounding): DType {
-  return rounding.dtype ?? tensor.dtype;
+function dtypeOf(tensor: Tensor, merging: Merging): DType {
+  return merging.dtype ?? tensor.dtype;
 }
 
 function decodeRounded(values: Float32Array, dtype: DType): Float32Array {

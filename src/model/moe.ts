@@ -2,7 +2,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { decode } from "../checkpoint/dtypes.js";
 import type { Tensor } from "../checkpoint/tensor.js";
 import type { Backend, Experts, ExpertTensors } from "../engine/backend.js";
-import type { MoeDescription, RoutedExperts } from "./description.js";
+import type { MoeDescription, RoutedExperts, RouterDescription } from "./description.js";
 import type { MoeInput } from "./layer.js";
 import { readWeight } from "./read-weight.js";
 import { type RouterOutput, type RouterPart, type RouterWeights, route } from "./router.js";
@@ -44,6 +44,14 @@ export async function readMoe(checkpoint: Checkpoint, moe: RoutedExperts, backen
     ...(expertScale !== undefined && { expertScale: await checkpoint.read(expertScale) }),
     experts,
   };
+}
+
+/** What the router multiplies each expert's output by, where it does. */
+export async function readExpertScales(
+  checkpoint: Checkpoint,
+  { expertScale }: Pick<RouterDescription, "expertScale">,
+): Promise<Float32Array | undefined> {
+  return expertScale === undefined ? undefined : decode(await checkpoint.read(expertScale));
 }
 
 /** A router ready to run; free its weight when done. */

@@ -1,8 +1,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { decode } from "../checkpoint/dtypes.js";
-import { mergeGroup } from "../compress/merge.js";
+import { type Merging, mergeGroup } from "../compress/merge.js";
 import { type Group, isMerged } from "../compress/plan.js";
-import type { Settings } from "../compress/settings.js";
 import { addShares, type Share } from "../compress/steps/step-error.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import type { ExpertCoding, StoredExpert } from "../model/expert-coding.js";
@@ -34,14 +33,14 @@ export async function requantiseGroup(
   coding: ExpertCoding,
   checkpoint: Checkpoint,
   group: Group,
-  when: Settings["rounding"],
+  merging: Omit<Merging, "dtype">,
   values?: (expert: number) => ExpertTensors,
 ): Promise<RequantisedExpert> {
   const [centroid] = group.members;
   if (!isMerged(group)) return { stored: await coding.read(checkpoint, centroid!), error: undefined };
   const members = await Promise.all(group.members.map((expert) => coding.read(checkpoint, expert)));
   const read = (expert: number) => values?.(expert) ?? coding.decode(members[group.members.indexOf(expert)]!, backend);
-  const merged = await mergeGroup(backend, group, read, { when, dtype: "F32" });
+  const merged = await mergeGroup(backend, group, read, { ...merging, dtype: "F32" });
   const stored = coding.encode(backend, merged, members);
   return { stored, error: errorOf(merged, coding.decode(stored, backend)) };
 }

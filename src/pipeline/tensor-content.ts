@@ -12,6 +12,7 @@ import { ReamError } from "../errors.js";
 import { attentionExperts, type MoeLayer, type RoutedExperts } from "../model/description.js";
 import { codingOf, type ExpertCoding, type StoredExpert } from "../model/expert-coding.js";
 import type { LinearWeight } from "../model/linear-weights.js";
+import { readExpertScales } from "../model/moe.js";
 import { readWeight } from "../model/read-weight.js";
 import { MergedExperts } from "./merged-experts.js";
 import type { OpenedModel } from "./open-model.js";
@@ -75,11 +76,12 @@ export class TensorContent {
   }
 
   /** The expert of a slot of a block, before anything else is done to it. */
-  private merged(plan: BlockPlan, { experts }: RoutedExperts, slot: number): Promise<ExpertTensors> {
+  private async merged(plan: BlockPlan, { experts, router }: RoutedExperts, slot: number): Promise<ExpertTensors> {
     const { backend, opened, mergedDtype: dtype } = this.options;
     const read = (expert: number) => experts.read(opened.checkpoint, expert, backend);
     const group = groupOf(plan, plan.keptExperts[slot]!);
-    return mergeGroup(backend, group, read, { when: this.options.plan.rounding, dtype });
+    const scales = await readExpertScales(opened.checkpoint, router);
+    return mergeGroup(backend, group, read, { when: this.options.plan.rounding, dtype, scales });
   }
 
   /** The expert of a slot in the form of a quantised source. */
@@ -89,7 +91,9 @@ export class TensorContent {
     const group = groupOf(own, own.keptExperts[slot]!);
     const coding = this.codings.get(layer) ?? codingOf(opened.checkpoint, layer.feedForward.experts)!;
     this.codings.set(layer, coding);
-    const { stored, error } = await requantiseGroup(backend, coding, opened.checkpoint, group, plan.rounding);
+    const scales = await readExpertScales(opened.checkpoint, layer.feedForward.router);
+    const merging = { when: plan.rounding, scales };
+    const { stored, error } = await requantiseGroup(backend, coding, opened.checkpoint, group, merging);
     if (error !== undefined) onRequantised?.(layer.index, slot, error);
     return stored;
   }

@@ -128,3 +128,19 @@ test("rounding after each member differs from rounding once in bfloat16", async 
   expect(once.gate!.dtype).toBe("BF16");
   expect(Buffer.from(once.gate!.data).equals(Buffer.from(each.gate!.data))).toBe(false);
 });
+
+test("outputs of members come to the scale that the router has for their centroid", async () => {
+  const [a, b] = [expert(21), expert(22)];
+  const group = { members: [0, 1], weights: [0.25, 0.75], permutations: {} };
+  const scales = Float32Array.of(2, 3);
+  const read = (e: number) => (e === 0 ? a : b);
+  const scaled = await mergeGroup(backend, group, read, { when: "once", dtype: "F32", scales });
+  const plain = await mergeGroup(backend, group, read, { when: "once", dtype: "F32" });
+  expect(scaled.up).toEqual(plain.up);
+  const [first, second] = [decode(a.down), decode(b.down)];
+  const wanted = first.map((value, i) => (0.25 * 2 * value + 0.75 * 3 * second[i]!) / 2);
+  for (const [i, value] of decode(scaled.down).entries()) expect(value).toBeCloseTo(wanted[i]!, 6);
+  // A centroid that the router leaves out has no scale to come to.
+  const none = { when: "once", dtype: "F32", scales: Float32Array.of(0, 3) } as const;
+  expect((await mergeGroup(backend, group, read, none)).down).toEqual(plain.down);
+});

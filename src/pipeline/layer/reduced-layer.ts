@@ -1,3 +1,4 @@
+import { decode } from "../../checkpoint/dtypes.js";
 import { mergeGroup, pickRouter } from "../../compress/merge.js";
 import { type Group, groupOf, isMerged, type LayerPlan } from "../../compress/plan.js";
 import type { ExpertTensors } from "../../engine/backend.js";
@@ -33,10 +34,12 @@ export class ReducedLayer {
   /** A group as one expert: of a quantised source rounded to its form again where it was merged. */
   async group(group: Group): Promise<ExpertTensors> {
     const { backend, checkpoint, settings, mergedDtype, requantises } = this.options;
+    const { expertScale } = this.tensors;
+    const merging = { when: settings.rounding, scales: expertScale && decode(expertScale) };
     const read = (expert: number) => this.tensors.experts[expert]!;
     const coding = requantises && isMerged(group) ? codingOf(checkpoint, this.moe.experts) : undefined;
-    if (coding === undefined) return mergeGroup(backend, group, read, { when: settings.rounding, dtype: mergedDtype });
-    const { stored } = await requantiseGroup(backend, coding, checkpoint, group, settings.rounding, read);
+    if (coding === undefined) return mergeGroup(backend, group, read, { ...merging, dtype: mergedDtype });
+    const { stored } = await requantiseGroup(backend, coding, checkpoint, group, merging, read);
     return coding.decode(stored, backend);
   }
 

@@ -4,6 +4,7 @@ import { groupOf, isMerged, type Plan } from "../../compress/plan.js";
 import type { Backend } from "../../engine/backend.js";
 import { isMoe, type MoeLayer } from "../../model/description.js";
 import type { ExpertPart } from "../../model/expert-storage.js";
+import { readExpertScales } from "../../model/moe.js";
 import type { CompressEvent } from "../events.js";
 import type { OpenedModel } from "../open-model.js";
 import type { OutputTarget } from "../output-target.js";
@@ -49,7 +50,7 @@ function reducedExperts(
   layer: MoeLayer,
   plan: Plan,
 ): ReducedExperts {
-  const { experts } = layer.feedForward;
+  const { experts, router } = layer.feedForward;
   const own = plan.layers.find((planned) => planned.layer === layer.index)!;
   const { checkpoint, model } = opened;
   const groupOfSlot = (slot: number) => groupOf(own, own.keptExperts[slot]!);
@@ -62,7 +63,8 @@ function reducedExperts(
   return {
     read: async (slot) => {
       const read = (expert: number) => experts.read(checkpoint, expert, backend);
-      return mergeGroup(backend, groupOfSlot(slot), read, { when: plan.rounding, dtype: mergedDtype });
+      const scales = await readExpertScales(checkpoint, router);
+      return mergeGroup(backend, groupOfSlot(slot), read, { when: plan.rounding, dtype: mergedDtype, scales });
     },
     dtype: (slot, matrix) => {
       const group = groupOfSlot(slot);
