@@ -42,7 +42,7 @@ export function describeStep3p7(outer: ConfigReader, tensors: TensorNames): Mode
     frame,
     (index, prefix) => ({
       aroundMixer: norm(`${prefix}input_layernorm`),
-      mixer: attention(`${prefix}self_attn.`, frame, types[index]!),
+      mixer: attention(`${prefix}self_attn.`, frame, types[index]!, index),
       aroundFeedForward: norm(`${prefix}post_attention_layernorm`),
       feedForward: isSparse(index)
         ? moe(prefix, frame, index)
@@ -101,10 +101,18 @@ function moe(prefix: string, frame: Frame, layer: number): MoeDescription {
   };
 }
 
-function attention(prefix: string, { config, hidden, epsilon }: Frame, type: LayerType): AttentionDescription {
+function attention(
+  prefix: string,
+  { config, hidden, epsilon }: Frame,
+  type: LayerType,
+  layer: number,
+): AttentionDescription {
   const sliding = type === "sliding_attention";
   const all = config.count("num_attention_heads");
-  const heads = sliding ? config.count("num_sliding_attention_heads", all) : all;
+  // What transformers saves of layers that differ says the same.
+  const own = config.object("per_layer_config")?.object(String(layer));
+  const usual = sliding ? config.count("num_sliding_attention_heads", all) : all;
+  const heads = own?.count("num_attention_heads", usual) ?? usual;
   const keyValueHeads = config.count(["num_key_value_heads", "num_attention_groups"], 8);
   const headSize = config.count("head_dim", 128);
   const bias = config.boolean("attention_bias", false);
