@@ -6,6 +6,7 @@ import { type CompressResult, compress } from "../pipeline/compress.js";
 import { follow } from "../pipeline/follow.js";
 import { layerLosses, lossSentences } from "../pipeline/layer-losses.js";
 import { type CompressOptions, compressOptions } from "../pipeline/options.js";
+import { requantisedSentence } from "../pipeline/requantise.js";
 import { readOptions } from "./config-file.js";
 import { COMPRESS_GROUPS } from "./option-groups.js";
 import { addOutputOptions, type Outcome, type OutputFlags, type RunContext, runCommand } from "./run-command.js";
@@ -78,8 +79,9 @@ export function peakMemory(): number {
 }
 
 function outcome(model: string, result: CompressResult, seconds: number): Outcome {
-  const { out, plan, steps, refits, settings, calibration, bytes, predictionLayers } = result;
+  const { out, plan, steps, refits, settings, calibration, bytes, requantised, predictionLayers } = result;
   const losses = layerLosses(plan, refits);
+  const rounded = requantisedSentence(requantised);
   const common = {
     model,
     out: out ?? null,
@@ -107,6 +109,7 @@ function outcome(model: string, result: CompressResult, seconds: number): Outcom
         ]
       : []),
     ...lossSentences(plan, refits),
+    ...(rounded === undefined ? [] : [rounded]),
     ...(steps === undefined
       ? []
       : [`${steps.steps.map(({ text }) => text).join(", then ")}: ${[...steps.parts].join(", ")}`]),

@@ -38,6 +38,7 @@ import { planEntries, recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
 import { refuseChanges } from "./refuse-source.js";
 import { relay } from "./relay.js";
+import type { LayerRequantised } from "./requantise.js";
 import type { RouterWork } from "./router/open-router.js";
 import { checkRouters, planRouter, type RouterPlan } from "./router/router-plan.js";
 import { planElsewhere } from "./split/plan-elsewhere.js";
@@ -60,6 +61,8 @@ export interface CompressResult {
   readonly settings: Settings | undefined;
   readonly calibration: DescribedCalibration | undefined;
   readonly bytes: CheckpointBytes;
+  /** What rounding the merged experts of a quantised source to its form again lost; empty in a dry run. */
+  readonly requantised: readonly LayerRequantised[];
   /** What happened to layers for multi-token prediction; undefined where the model has none with experts. */
   readonly predictionLayers: PreparedModel["predictionLayers"];
 }
@@ -253,11 +256,11 @@ async function* writePlanned(
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
     const refits = refit && (await allRefits(plan, refit));
     const made = { opened, output, plan, backend, observed, steps, refits, refit, router, split };
-    const bytes = yield* writeCheckpoint({ ...target, ...made, signal });
+    const written = yield* writeCheckpoint({ ...target, ...made, signal });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = describeCalibration(observed.calibration);
-    return { refits, out, plan, steps: stepPlan, settings, calibration: described, bytes, predictionLayers };
+    return { ...written, refits, out, plan, steps: stepPlan, settings, calibration: described, predictionLayers };
   } finally {
     await close();
   }
@@ -313,7 +316,7 @@ async function* applyPlan(
     // In a dry run nothing is refitted.
     const refits = refit && output && (await allRefits(plan, refit));
     const observed = calibration && { settings, calibration, seed: options.seed, backend };
-    const bytes = yield* writeCheckpoint({
+    const written = yield* writeCheckpoint({
       ...target,
       ...{ opened, output, plan, backend, steps, refits, refit, router, split, signal },
       ...(observed && { observed }),
@@ -321,7 +324,16 @@ async function* applyPlan(
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = calibration && describeCalibration(calibration);
-    return { refits, out, plan, steps: stepPlan, settings: undefined, calibration: described, bytes, predictionLayers };
+    return {
+      ...written,
+      refits,
+      out,
+      plan,
+      steps: stepPlan,
+      settings: undefined,
+      calibration: described,
+      predictionLayers,
+    };
   } finally {
     await close();
   }

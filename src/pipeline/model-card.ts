@@ -3,7 +3,15 @@ import { blockPlans, isMerged, type Plan } from "../compress/plan.js";
 import type { ModelDescription } from "../model/description.js";
 import { lossSentences, lossTable, type Refits } from "./layer-losses.js";
 import type { OpenedModel } from "./open-model.js";
+import { type LayerRequantised, requantisedSentence } from "./requantise.js";
 import type { StepPlan } from "./steps/step-plan.js";
+
+/** What was done besides reducing the experts. */
+interface CardFacts {
+  readonly steps?: StepPlan | undefined;
+  readonly refits?: Refits | undefined;
+  readonly requantised?: readonly LayerRequantised[];
+}
 
 /** The model card (README.md) of a compressed checkpoint, in the form that the Hugging Face Hub reads. */
 export function modelCard(
@@ -13,7 +21,7 @@ export function modelCard(
   calibration:
     | { readonly domains: readonly { name: string; sequences: number }[]; readonly length: number }
     | undefined,
-  { steps, refits }: { readonly steps?: StepPlan | undefined; readonly refits?: Refits | undefined } = {},
+  { steps, refits, requantised = [] }: CardFacts = {},
 ): string {
   const { before, after } = plan.experts;
   const then = steps?.steps.map(({ text }) => text) ?? [];
@@ -22,6 +30,7 @@ export function modelCard(
   const reduced = after !== before || steps === undefined;
   const tags = [...(reduced ? [pruned ? "pruned" : "merged", plan.method] : []), ...then];
   const mix = calibration?.domains.map(({ name, sequences }) => `${name}: ${sequences} sequences`).join(", ");
+  const rounded = requantisedSentence(requantised);
   const title = (source.hubId ?? resolve(source.folder)).split(/[\\/]/).at(-1);
   return [
     "---",
@@ -43,6 +52,7 @@ export function modelCard(
         ]
       : []),
     ...describeLosses(plan, refits),
+    ...(rounded === undefined ? [] : [`${rounded}.`, ""]),
     ...(steps === undefined ? [] : [describeSteps(steps), ""]),
     ...(mix === undefined ? [] : [`Calibration: ${mix}, ${calibration!.length} tokens each.`, ""]),
     "`ream.json` holds the settings, the calibration digest, the hashes of the source and which experts were merged.",

@@ -59,3 +59,12 @@ function errorOf(before: ExpertTensors, after: ExpertTensors): Share {
   });
   return shares.reduce(addShares);
 }
+
+/** For people; undefined where nothing was rounded. */
+export function requantisedSentence(layers: readonly LayerRequantised[]): string | undefined {
+  if (layers.length === 0) return undefined;
+  const experts = layers.reduce((sum, layer) => sum + layer.experts, 0);
+  const { lost, of } = layers.map(({ error }) => error).reduce(addShares);
+  const share = `${((100 * lost) / of).toPrecision(2)} %`;
+  return `${experts} merged experts were rounded to the form of the source again, which lost ${share} of their squared weights`;
+}

@@ -22,6 +22,7 @@ import type { PreparedModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import { journalDamaged } from "./recorded-plans.js";
 import { relay } from "./relay.js";
+import type { LayerRequantised } from "./requantise.js";
 import { RequantisedErrors, requantisedSchema } from "./requantised-errors.js";
 import type { RouterWork } from "./router/open-router.js";
 import { contentIdentity, type FileIdentity } from "./source-identity.js";
@@ -58,8 +59,15 @@ export interface CheckpointBytes {
   readonly sparse?: number;
 }
 
+/** What writing a checkpoint came to. */
+export interface Written {
+  readonly bytes: CheckpointBytes;
+  /** What rounding the merged experts of a quantised source anew lost; empty in a dry run. */
+  readonly requantised: readonly LayerRequantised[];
+}
+
 /** Writes the compressed checkpoint file by file and gives the folder its name. */
-export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<CompressEvent, CheckpointBytes> {
+export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<CompressEvent, Written> {
   const { opened, output, plan, dtype, steps, router, split, signal } = options;
   const { checkpoint, model, folder, omitted, predictionLayers } = opened;
   const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype, { omitted, steps });
@@ -67,7 +75,7 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
   const after = outputs.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
   const sparse = steps && sparseBytes(model, steps, outputs, after);
   const bytes = { before, after, ...(sparse !== undefined && { sparse }) };
-  if (output === undefined) return bytes;
+  if (output === undefined) return { bytes, requantised: [] };
 
   const files = shardFiles(outputs, model, options.shards);
   const sources = [...new Set(["config.json", ...[...checkpoint.tensors.values()].map((info) => info.file)])].sort();
@@ -118,6 +126,7 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
   const card = modelCard(opened, model, plan, options.observed?.calibration, {
     steps: steps?.plan,
     refits: options.refits,
+    requantised: requantised.layers,
   });
   await output.writeFile("README.md", card);
   const facts = { source: opened.name, files: identities, model, plan, outputDtype: dtype ?? "same", predictionLayers };
@@ -131,7 +140,7 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
   });
   await output.writeFile("ream.json", `${JSON.stringify(about, null, 2)}\n`);
   await output.finish();
-  return bytes;
+  return { bytes, requantised: requantised.layers };
 }
 
 /** What the fits did to every router. */
