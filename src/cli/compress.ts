@@ -105,7 +105,7 @@ function outcome(model: string, result: CompressResult, seconds: number): Outcom
   const lines = [
     ...(steps === undefined || before !== after
       ? [
-          `${plan.method}: ${before} -> ${after} experts in ${plan.layers.length} layers${rest.length > 0 ? `, ${rest.join(", ")}` : ""}`,
+          `${plan.method}: ${before} -> ${after} experts in ${plan.layers.length} layer${plan.layers.length === 1 ? "" : "s"}${rest.length > 0 ? `, ${rest.join(", ")}` : ""}`,
         ]
       : []),
     ...lossSentences(plan, refits),
