@@ -26,6 +26,13 @@ export class RequantisedErrors {
     for (const { layer, slot, lost, of } of entries) this.add(layer, slot, { lost, of });
   }
 
+  /** What has come since, which it forgets. */
+  take(): RequantisedEntries {
+    const { entries } = this;
+    this.shares.clear();
+    return entries;
+  }
+
   get entries(): RequantisedEntries {
     return [...this.shares.values()].map(({ layer, slot, share }) => ({ layer, slot, ...share }));
   }

@@ -23,7 +23,7 @@ import type { RefitWork } from "./reconstruct/open-refit.js";
 import { journalDamaged } from "./recorded-plans.js";
 import { relay } from "./relay.js";
 import type { LayerRequantised } from "./requantise.js";
-import { RequantisedErrors, requantisedSchema } from "./requantised-errors.js";
+import { type RequantisedEntries, RequantisedErrors, requantisedSchema } from "./requantised-errors.js";
 import type { RouterWork } from "./router/open-router.js";
 import { contentIdentity, type FileIdentity } from "./source-identity.js";
 import type { Split } from "./split/split.js";
@@ -93,12 +93,15 @@ export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<Co
       signal?.throwIfAborted();
       // A file that is there is whole: an earlier run wrote it from the same plans.
       if (!(await output.has(file))) {
-        const record = () => recordErrors(output, made);
+        const record = async () => {
+          const entries = made.take();
+          requantised.addAll(entries);
+          await recordErrors(output, entries);
+        };
         await output.writeShard(file, content.shard(tensors), Object.fromEntries(checkpoint.metadata), record);
       }
       yield written(file);
     }
-    requantised.addAll(made.entries);
     for (const file of sources) identities.push(await contentIdentity(folder, file));
   } else {
     identities = yield* relay<CompressEvent, FileIdentity[]>((emit) => {
@@ -165,7 +168,7 @@ function recordedErrors(output: OutputFolder): RequantisedErrors {
 }
 
 /** Records the errors of a file's experts before the file is there: one that is there is not made again. */
-async function recordErrors(output: OutputFolder, { entries }: RequantisedErrors): Promise<void> {
+async function recordErrors(output: OutputFolder, entries: RequantisedEntries): Promise<void> {
   if (entries.length > 0) await output.append({ requantised: entries });
 }
 
