@@ -19,6 +19,23 @@ export function transpose({ dtype, shape, data }: Tensor): Tensor {
   // All four are arrays of numbers to what follows: it only moves them.
   const source = new ElementArray(buffer as ArrayBuffer, byteOffset, rows * columns) as Uint8Array;
   const target = new ElementArray(rows * columns) as Uint8Array;
+  turn(source, target, rows, columns);
+  return { dtype, shape: [columns, rows], data: new Uint8Array(target.buffer) };
+}
+
+/** Values `[rows, columns]` as `[columns, rows]`. */
+export function transposed<Values extends Int8Array | Float32Array>(values: Values, columns: number): Values {
+  const target = (
+    values instanceof Int8Array ? new Int8Array(values.length) : new Float32Array(values.length)
+  ) as Values;
+  turn(values, target, values.length / columns, columns);
+  return target;
+}
+
+/** Arrays of numbers, which are only moved. */
+type Moved = Uint8Array | Int8Array | Float32Array;
+
+function turn(source: Moved, target: Moved, rows: number, columns: number): void {
   for (let top = 0; top < rows; top += BLOCK) {
     const bottom = Math.min(rows, top + BLOCK);
     for (let left = 0; left < columns; left += BLOCK) {
@@ -28,7 +45,6 @@ export function transpose({ dtype, shape, data }: Tensor): Tensor {
       }
     }
   }
-  return { dtype, shape: [columns, rows], data: new Uint8Array(target.buffer) };
 }
 
 /** Rows of a, then those of b: as one tensor, or `interleaved`, a row of each in turn. A vector's rows are its entries. */

@@ -1,4 +1,5 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import { convert } from "../checkpoint/convert.js";
 import { decode, decodeIntegers, encode } from "../checkpoint/dtypes.js";
 import { quote } from "../checkpoint/json-scanner.js";
 import type { QuantisedWeight } from "../checkpoint/quantised/weight-format.js";
@@ -182,9 +183,8 @@ function groupsInOrder(columns: number, groups: number): Tensor {
 }
 
 function inDtype(tensor: Tensor, dtype: DType): Tensor {
-  if (tensor.dtype === dtype) return tensor;
-  const values = tensor.dtype.startsWith("I") ? Float32Array.from(decodeIntegers(tensor)) : decode(tensor);
-  return { dtype, shape: tensor.shape, data: encode(dtype, values) };
+  if (tensor.dtype === dtype || !tensor.dtype.startsWith("I")) return convert(tensor, dtype);
+  return { dtype, shape: tensor.shape, data: encode(dtype, Float32Array.from(decodeIntegers(tensor))) };
 }
 
 function suffixOf(part: string): string {

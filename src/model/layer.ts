@@ -5,6 +5,7 @@ import type { ContinuedTokens, LayerState } from "./layer-state.js";
 import { loadMixer } from "./mixers/kinds.js";
 import type { Mixer } from "./mixers/mixer.js";
 import { pairRows, splitPairs } from "./row-pairs.js";
+import { sigmoid } from "./sigmoid.js";
 import { type Operation, type WeightChanges, WeightLoader } from "./weight-loader.js";
 
 /** Some sequences of one length, padded where `mask` is 0. */
@@ -192,7 +193,7 @@ async function loadDense(
     const weights = weigh(x);
     const hidden = result.length / weights.length;
     for (const [token, weight] of weights.entries()) {
-      const factor = 1 / (1 + Math.exp(-weight));
+      const factor = sigmoid(weight);
       for (let i = token * hidden; i < (token + 1) * hidden; i++) result[i]! *= factor;
     }
     return result;

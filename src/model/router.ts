@@ -1,5 +1,6 @@
 import type { Backend, Matrix, Routing } from "../engine/backend.js";
 import type { ExpertGroups, RouterDescription } from "./description.js";
+import { sigmoid } from "./sigmoid.js";
 import { mixSparsely } from "./sparse-mixer.js";
 
 /** The tensors of a router, ready to run. The biases are `[experts]`. */
@@ -44,10 +45,6 @@ export function routeLogits(
     for (let pair = 0; pair < weights.length; pair++) weights[pair]! *= expertScale[selected[pair]!]!;
   }
   return { logits, scores, routing };
-}
-
-function sigmoid(x: number): number {
-  return 1 / (1 + Math.exp(-x));
 }
 
 /**

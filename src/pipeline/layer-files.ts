@@ -92,3 +92,22 @@ export class LayerFiles<Report extends { readonly layer: number }> {
     });
   }
 }
+
+/** What some work keeps of finished layers until the output is written; `write` is its own. */
+export class FinishedLayers<Report extends { readonly layer: number }> {
+  constructor(protected readonly files: LayerFiles<Report>) {}
+
+  /** Whether a layer is finished. */
+  has(layer: number): Promise<boolean> {
+    return this.files.has(layer);
+  }
+
+  /** What was done to a finished layer. */
+  report(layer: number): Promise<Report> {
+    return this.files.report(layer);
+  }
+
+  close(): Promise<void> {
+    return this.files.close();
+  }
+}

@@ -1,9 +1,10 @@
+import { convert, encodeFinite } from "../checkpoint/convert.js";
 import { decode } from "../checkpoint/dtypes.js";
 import { quote } from "../checkpoint/json-scanner.js";
 import type { ShardTensor } from "../checkpoint/shard-writer.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
 import { pickTensorRows } from "../checkpoint/tensor-rows.js";
-import { convert, encodeFinite, mergeGroup } from "../compress/merge.js";
+import { mergeGroup } from "../compress/merge.js";
 import { type BlockPlan, groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
 import { formatOf } from "../compress/steps/step.js";
 import type { Share } from "../compress/steps/step-error.js";

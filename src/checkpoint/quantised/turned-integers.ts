@@ -1,5 +1,6 @@
 import { decode, decodeIntegers, encode } from "../dtypes.js";
 import type { DType, Tensor } from "../tensor.js";
+import { transposed } from "../tensor-layout.js";
 import { codeOf, type IntegerCodes, scaleOf } from "./integer-grid.js";
 import { packColumns, packRows, unpackRows } from "./integer-packing.js";
 import { roundedIntegers } from "./integers.js";
@@ -56,14 +57,14 @@ export function turnedIntegers({ storage, bits, group, zeroOffset, symmetric }: 
       const scales = decode({ dtype: scaleDtype, data: rounded.scales });
       const zeros = rounded.zeros ?? new Int8Array(rows * groups);
       if (zeroOffset > 0) raiseZeros({ rows, columns, codes, scales, zeros }, weight, bits, scaleDtype);
-      const turnedZeros = transposed(zeros, rows, groups).map((zero) => zero - zeroOffset);
-      const turnedCodes = transposed(codes, rows, columns);
+      const turnedZeros = transposed(zeros, groups).map((zero) => zero - zeroOffset);
+      const turnedCodes = transposed(codes, columns);
       return assemble(stored([rows, columns], scaleDtype), [
         byInputs
           ? packColumns(turnedCodes, columns, rows, bits)
           : packRows(ordered(turnedCodes, order), columns, rows, bits),
         packRows(ordered(turnedZeros, order), groups, rows, bits),
-        encode(scaleDtype, transposed(scales, rows, groups)),
+        encode(scaleDtype, transposed(scales, groups)),
       ]);
     },
     decode(parts, shape, _firstRow, backend) {
@@ -124,13 +125,6 @@ function raiseZeros(
     );
     for (const [i, value] of own.entries()) codes[group * size + i] = codeOf(value, scales[group]!, lowest + 1, bits);
   }
-}
-
-function transposed<Numbers extends Int8Array | Float32Array>(values: Numbers, rows: number, columns: number): Numbers {
-  const turned = values.slice() as Numbers;
-  for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++) turned[column * rows + row] = values[row * columns + column]!;
-  return turned;
 }
 
 /** Codes in the places that they have in the words. */

@@ -1,3 +1,4 @@
+import { transposed } from "../../checkpoint/tensor-layout.js";
 import type { Backend, GramFactor } from "../../engine/backend.js";
 import { factorGram } from "../weights/gram-factor.js";
 import { difference } from "./elementwise.js";
@@ -34,7 +35,7 @@ export function conjugateStep(
   const start = experts.start(expert);
   const width = now.length / columns;
   const outer = experts.outer!(expert);
-  const transposed = transpose(outer, width);
+  const outerTransposed = transposed(outer, width);
   const gram = new Float64Array(width * width);
   backend.addTransposedProduct(gram, outer, outer, width, width);
   const behind = new Float32Array(gram);
@@ -52,7 +53,7 @@ export function conjugateStep(
     return result;
   };
   const moved = difference(now, start);
-  const left = gathered(-lambda, moved, ({ rows }) => backend.product(residuals.take(rows), transposed, hidden));
+  const left = gathered(-lambda, moved, ({ rows }) => backend.product(residuals.take(rows), outerTransposed, hidden));
   const preconditioner = new Preconditioner(backend, fitted, gram, width, columns, ridge);
   try {
     const change = new Float32Array(now.length);
@@ -111,7 +112,7 @@ class Preconditioner {
   solve(b: Float32Array): Float32Array {
     const { backend, width, columns } = this;
     const half = backend.solveGram(this.inputs, b);
-    return transpose(backend.solveGram(this.rows, transpose(half, columns)), width);
+    return transposed(backend.solveGram(this.rows, transposed(half, columns)), width);
   }
 
   dispose(): void {
@@ -139,15 +140,6 @@ function traceOf(fitted: readonly Piece[], gram: Float64Array, width: number): n
 function times(values: Float32Array, { factors }: Piece): Float32Array {
   for (let i = 0; i < values.length; i++) values[i]! *= factors![i]!;
   return values;
-}
-
-function transpose(values: Float32Array, columns: number): Float32Array {
-  const rows = values.length / columns;
-  const result = new Float32Array(values.length);
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) result[j * rows + i] = values[i * columns + j]!;
-  }
-  return result;
 }
 
 function dot(a: Float32Array, b: Float32Array): number {

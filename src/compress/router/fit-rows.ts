@@ -1,5 +1,6 @@
 import type { Backend } from "../../engine/backend.js";
 import type { RouterDescription } from "../../model/description.js";
+import { sigmoid } from "../../model/sigmoid.js";
 import { factorGram } from "../weights/gram-factor.js";
 
 /** What the rows of a router are to make of its inputs. */
@@ -23,7 +24,7 @@ export function scoresOf(
   rows: number,
   kind: RouterDescription["scores"],
 ): Float32Array {
-  return kind === "softmax" ? backend.softmax(logits, rows) : logits.map((value) => 1 / (1 + Math.exp(-value)));
+  return kind === "softmax" ? backend.softmax(logits, rows) : logits.map(sigmoid);
 }
 
 /**

@@ -1,11 +1,11 @@
 import type { Backend, RotaryTable } from "../../engine/backend.js";
 import { cacheOf, cacheSize, KeyValueState } from "../layer-state.js";
 import { ropeTable } from "../rope.js";
+import { sigmoid } from "../sigmoid.js";
 import { normTensors, projectionTensors } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
 import type { AttentionDescription, QueryTemperature } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
-import { sigmoid } from "./sigmoid.js";
 import { softplus } from "./softplus.js";
 
 /** Softmax attention with grouped keys and values. */

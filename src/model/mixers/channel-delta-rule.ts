@@ -1,10 +1,10 @@
 import type { Projection } from "../description.js";
+import { sigmoid } from "../sigmoid.js";
 import { normTensors, projectionTensors } from "../tensor-list.js";
 import type { Operation, WeightLoader } from "../weight-loader.js";
 import type { ChannelDeltaRuleDescription } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
 import { RecurrentState, recurrentBytes, recurrentMixer, segmentsFor } from "./recurrent-state.js";
-import { sigmoid } from "./sigmoid.js";
 import { softplus } from "./softplus.js";
 
 /** Kimi Delta Attention (Kimi Team 2025, arXiv 2510.26692): the gated delta rule with a gate of each channel of the key. */

@@ -1,3 +1,4 @@
+import { sigmoid } from "../sigmoid.js";
 import { normTensors, projectionTensors } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
 import type { DeltaRuleDescription } from "./descriptions.js";
@@ -59,7 +60,7 @@ async function load(description: DeltaRuleDescription, loader: WeightLoader): Pr
       const head = i % rates.length;
       return rates[head]! * softplus(value + decayBias[head]!);
     });
-    const strength = beta(x).map((value) => 1 / (1 + Math.exp(-value)));
+    const strength = beta(x).map(sigmoid);
     const mixed = backend.deltaRule(convolved, logDecay, strength, description, segmentsFor(1, parts));
     return output(backend.gated(gate(x), norm(mixed), "silu"));
   });

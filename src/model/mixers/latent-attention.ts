@@ -5,12 +5,12 @@ import type { Matrix } from "../../engine/backend.js";
 import type { Projection } from "../description.js";
 import { cacheOf, cacheSize, KeyValueState } from "../layer-state.js";
 import { ropeTable } from "../rope.js";
+import { sigmoid } from "../sigmoid.js";
 import { normTensors, projectionTensors } from "../tensor-list.js";
 import type { WeightLoader } from "../weight-loader.js";
 import { multiplied, scaleQueries, turner } from "./attention.js";
 import type { LatentAttentionDescription } from "./descriptions.js";
 import type { Mixer, MixerKind } from "./mixer.js";
-import { sigmoid } from "./sigmoid.js";
 
 /**
  * Multi-head latent attention (DeepSeek-AI 2024, arXiv 2405.04434). Keys and values are linear in the latent vector, so

@@ -1,7 +1,7 @@
 import type { Checkpoint } from "../../checkpoint/checkpoint.js";
-import { decode, encode } from "../../checkpoint/dtypes.js";
+import { convert } from "../../checkpoint/convert.js";
+import { MXFP4 } from "../../checkpoint/quantised/e2m1.js";
 import { decodeMxfp4, MXFP4_GROUP, MXFP4_GROUP_BYTES } from "../../checkpoint/quantised/mxfp4.js";
-import { notFiniteWeight } from "../../checkpoint/quantised/parts.js";
 import type { DType, Tensor } from "../../checkpoint/tensor.js";
 import { joinRows, splitRows } from "../../checkpoint/tensor-layout.js";
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
@@ -27,9 +27,9 @@ export function mxfp4Coding(
       ]);
       if (gateUpBias) {
         const joined = joinRows(biases.gateBias!, biases.upBias!, true);
-        encoded.set("gateUp.bias", inDtype(joined, gateUpBias));
+        encoded.set("gateUp.bias", convert(joined, gateUpBias));
       }
-      if (downBias) encoded.set("down.bias", inDtype(biases.downBias!, downBias));
+      if (downBias) encoded.set("down.bias", convert(biases.downBias!, downBias));
       return encoded;
     },
     outputs: (kept) =>
@@ -64,16 +64,10 @@ export function decodeExpert(stored: StoredExpert, { gateUp, down }: Mxfp4Option
 
 function encodeMatrix(backend: Backend, weight: Tensor, of: string): [string, Tensor][] {
   const [rows, columns] = weight.shape as [number, number];
-  const { codes, scales } = backend.round(weight, { kind: "mxfp4" });
-  // 255 is the NaN of E8M0.
-  if (scales.includes(255)) throw notFiniteWeight();
+  const parts = MXFP4.encode(backend, weight, "BF16");
   const shape = [rows, columns / MXFP4_GROUP];
   return [
-    [`${of}.blocks`, { dtype: "U8", shape: [...shape, MXFP4_GROUP_BYTES], data: codes }],
-    [`${of}.scales`, { dtype: "U8", shape, data: scales }],
+    [`${of}.blocks`, { ...parts.get("weight_packed")!, shape: [...shape, MXFP4_GROUP_BYTES] }],
+    [`${of}.scales`, { ...parts.get("weight_scale")!, shape }],
   ];
-}
-
-function inDtype(tensor: Tensor, dtype: DType): Tensor {
-  return tensor.dtype === dtype ? tensor : { dtype, shape: tensor.shape, data: encode(dtype, decode(tensor)) };
 }

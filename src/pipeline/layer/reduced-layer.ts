@@ -3,20 +3,28 @@ import { mergeGroup, pickRouter } from "../../compress/merge.js";
 import { type Group, groupOf, isMerged, type LayerPlan } from "../../compress/plan.js";
 import type { ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
-import { codingOf } from "../../model/expert-coding.js";
+import { codingOf, type ExpertCoding } from "../../model/expert-coding.js";
 import type { MoeTensors } from "../../model/moe.js";
 import type { LayerLoopOptions } from "../layer-loop.js";
 import { requantiseGroup } from "../requantise.js";
 
 /** What a plan makes of a layer's experts and router, as later layers see them. */
 export class ReducedLayer {
+  /** How experts of a quantised source are stored again. */
+  private readonly coding: ExpertCoding | undefined;
+  private readonly scales: Float32Array | undefined;
+
   constructor(
     private readonly options: LayerLoopOptions,
     readonly moe: MoeDescription,
     /** Of the original layer. */
     readonly tensors: MoeTensors,
     readonly plan: LayerPlan,
-  ) {}
+  ) {
+    const { expertScale } = tensors;
+    this.coding = options.requantises ? codingOf(options.checkpoint, moe.experts) : undefined;
+    this.scales = expertScale && decode(expertScale);
+  }
 
   /** The expert of a slot, refitted where the layer is, before steps. */
   async expert(slot: number): Promise<ExpertTensors> {
@@ -33,12 +41,12 @@ export class ReducedLayer {
 
   /** A group as one expert: of a quantised source rounded to its form again where it was merged. */
   async group(group: Group): Promise<ExpertTensors> {
-    const { backend, checkpoint, settings, mergedDtype, requantises } = this.options;
-    const { expertScale } = this.tensors;
-    const merging = { when: settings.rounding, scales: expertScale && decode(expertScale) };
+    const { backend, checkpoint, settings, mergedDtype } = this.options;
+    const { coding, scales } = this;
+    const merging = { when: settings.rounding, scales };
     const read = (expert: number) => this.tensors.experts[expert]!;
-    const coding = requantises && isMerged(group) ? codingOf(checkpoint, this.moe.experts) : undefined;
-    if (coding === undefined) return mergeGroup(backend, group, read, { ...merging, dtype: mergedDtype });
+    if (coding === undefined || !isMerged(group))
+      return mergeGroup(backend, group, read, { ...merging, dtype: mergedDtype });
     const { stored } = await requantiseGroup(backend, coding, checkpoint, group, merging, read);
     return coding.decode(stored, backend);
   }

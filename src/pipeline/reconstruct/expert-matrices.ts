@@ -1,6 +1,6 @@
+import { encodeFinite } from "../../checkpoint/convert.js";
 import { decode } from "../../checkpoint/dtypes.js";
 import type { DType, Tensor } from "../../checkpoint/tensor.js";
-import { encodeFinite } from "../../compress/merge.js";
 import type { ExpertTensors } from "../../engine/backend.js";
 
 /** The matrices that are refitted. */

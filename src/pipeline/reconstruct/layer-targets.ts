@@ -17,7 +17,7 @@ export class LayerTargets {
   /** `[rows, size]` */
   readonly outputs: Float32Array;
   /** `[rows]`: what a token's error is multiplied by. */
-  private readonly importance: Float32Array;
+  readonly importance: Float32Array;
   /** Of an output; hidden states may be of another size (latent experts of Nemotron-H). */
   readonly size: number;
   /** Rows of all tokens, numbered over all batches; -1 where they take no part. */

@@ -1,9 +1,9 @@
-import { convert } from "../../compress/merge.js";
+import { convert } from "../../checkpoint/convert.js";
 import type { RefitErrors } from "../../compress/reconstruct/residuals.js";
 import type { Share } from "../../compress/steps/step-error.js";
 import type { ExpertTensors } from "../../engine/backend.js";
 import type { ExpertPart } from "../../model/expert-storage.js";
-import type { LayerFiles } from "../layer-files.js";
+import { FinishedLayers } from "../layer-files.js";
 import { partNames, type RefitPart } from "./expert-matrices.js";
 
 /** A refit of one matrix of all experts that is kept. */
@@ -30,14 +30,7 @@ export interface LayerRefit {
 }
 
 /** The refitted matrices of finished layers, kept on the disk until the output is written. */
-export class RefitFiles {
-  constructor(private readonly files: LayerFiles<LayerRefit>) {}
-
-  /** Whether a layer is finished. */
-  has(layer: number): Promise<boolean> {
-    return this.files.has(layer);
-  }
-
+export class RefitFiles extends FinishedLayers<LayerRefit> {
   /** Keeps a layer. @param experts the layer's, with what was refitted */
   async write(refit: LayerRefit, experts: readonly ExpertTensors[]): Promise<void> {
     if (refit.kept) {
@@ -52,11 +45,6 @@ export class RefitFiles {
     await this.files.finish(refit);
   }
 
-  /** What was done to a finished layer. */
-  report(layer: number): Promise<LayerRefit> {
-    return this.files.report(layer);
-  }
-
   /** The matrices of a finished layer's experts that are others now. */
   async parts(layer: number): Promise<ReadonlySet<ExpertPart>> {
     return new Set(refittedParts(await this.report(layer)));
@@ -69,10 +57,6 @@ export class RefitFiles {
     const file = await this.files.tensors(layer);
     const read = await Promise.all(names.map(async (name) => [name, await file.read(`${slot}.${name}`)] as const));
     return inOneDtype({ ...reduced, ...Object.fromEntries(read) });
-  }
-
-  close(): Promise<void> {
-    return this.files.close();
   }
 }
 

@@ -1,11 +1,10 @@
+import { encodeFinite } from "../../checkpoint/convert.js";
 import { decode } from "../../checkpoint/dtypes.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
-import { encodeFinite } from "../../compress/merge.js";
 import { groupOf, type LayerPlan } from "../../compress/plan.js";
-import { importanceOf } from "../../compress/reconstruct/importance.js";
 import { noDomainWorse, relative } from "../../compress/reconstruct/refit.js";
 import { Residuals } from "../../compress/reconstruct/residuals.js";
-import { splitTokens, type TokenSplit } from "../../compress/reconstruct/split.js";
+import { heldOutOnly, splitTokens, type TokenSplit } from "../../compress/reconstruct/split.js";
 import { fitRows, type RowProblem, scoresOf } from "../../compress/router/fit-rows.js";
 import { groupBias, groupMass } from "../../compress/router/group-mass.js";
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
@@ -13,6 +12,7 @@ import { ReamError } from "../../errors.js";
 import type { MoeDescription } from "../../model/description.js";
 import type { MoeInput, TokenBatch } from "../../model/layer.js";
 import { MoeBlock, type MoeTensors } from "../../model/moe.js";
+import { LayerTargets } from "../reconstruct/layer-targets.js";
 import type { RouterWork } from "./open-router.js";
 import type { BlockErrors, LayerRouter, RouterParts } from "./router-files.js";
 import { routerTokens } from "./router-plan.js";
@@ -41,9 +41,8 @@ type Layer = RoutedLayer & { readonly groups: readonly (readonly number[])[] };
  */
 export class LayerRouterFit {
   private readonly split: TokenSplit;
-  /** Of held-out tokens, times their importance `[tokens, size]`. */
-  private readonly targets: Float32Array;
-  private readonly importance: Float32Array;
+  /** Of held-out tokens. */
+  private readonly targets: LayerTargets;
 
   constructor(
     private readonly backend: Backend,
@@ -53,34 +52,23 @@ export class LayerRouterFit {
     batches: readonly TokenBatch[],
   ) {
     this.split = splitTokens(batches, routerTokens(moe.experts.hidden), work.plan.seed);
-    const heldOut = this.split.rows - this.split.fitted;
-    if (heldOut === 0) {
+    if (this.split.rows === this.split.fitted) {
       throw new ReamError("ROUTER_TOKENS", "one sequence of calibration text is too few to fit routers", {
         where: "--router-calibration",
         hint: "Give more text: some sequences are held out, to tell which router is better.",
       });
     }
-    this.targets = new Float32Array(heldOut * moe.experts.hidden);
-    this.importance = new Float32Array(heldOut);
+    this.targets = new LayerTargets(backend, moe, heldOutOnly(this.split));
   }
 
   /** Whether a batch has tokens that the original block's output is needed of. */
   uses(batch: number): boolean {
-    return this.split.rowOf[batch]!.some((row) => row >= this.split.fitted);
+    return this.targets.uses(batch);
   }
 
   /** Takes what the original block makes of a batch `[tokens, size]`, of hidden states after the mixer. */
   observe(batch: number, mixed: Float32Array, output: Float32Array): void {
-    const { split, targets, importance } = this;
-    const rows = split.rowOf[batch]!;
-    const [hidden, size] = [mixed.length / rows.length, output.length / rows.length];
-    for (const [token, row] of rows.entries()) {
-      const place = row - split.fitted;
-      if (place < 0) continue;
-      const own = importanceOf(mixed.subarray(token * hidden, (token + 1) * hidden));
-      importance[place] = own;
-      for (let i = 0; i < size; i++) targets[place * size + i] = own * output[token * size + i]!;
-    }
+    this.targets.observe(batch, mixed, output);
   }
 
   /**
@@ -204,13 +192,9 @@ export class LayerRouterFit {
 
   /** What the reduced block, with another router, loses of the original one's outputs on held-out tokens. */
   private errors(block: MoeBlock, input: MoeInput, parts?: RouterParts): BlockErrors {
-    const { split, importance } = this;
-    const size = this.moe.experts.hidden;
+    const { outputs, importance, size, split } = this.targets;
     const { output } = parts === undefined ? block.run(input) : block.runWith(parts, input);
-    const heldOut = split.heldOut.map(({ domain, begin, end }) => {
-      return { domain, begin: begin - split.fitted, end: end - split.fitted };
-    });
-    const residuals = new Residuals(this.targets.slice(), size, 0, heldOut);
+    const residuals = new Residuals(outputs.slice(), size, 0, split.heldOut);
     for (let i = 0; i < output.length; i++) output[i]! *= importance[Math.floor(i / size)]!;
     residuals.subtract(Int32Array.from(importance.keys()), output);
     const { heldOut: all, domains } = residuals.errors();

@@ -2,7 +2,7 @@ import type { Tensor } from "../../checkpoint/tensor.js";
 import type { RefitErrors } from "../../compress/reconstruct/residuals.js";
 import type { MoeTensors } from "../../model/moe.js";
 import type { RouterPart } from "../../model/router.js";
-import type { LayerFiles } from "../layer-files.js";
+import { FinishedLayers } from "../layer-files.js";
 
 /** What a fit changes of a router; rows are those of the kept experts. */
 export type RouterParts = Pick<MoeTensors, RouterPart>;
@@ -30,14 +30,7 @@ export interface LayerRouter {
 }
 
 /** The fitted routers of finished layers, kept on the disk until the output is written. */
-export class RouterFiles {
-  constructor(private readonly files: LayerFiles<LayerRouter>) {}
-
-  /** Whether a layer is finished. */
-  has(layer: number): Promise<boolean> {
-    return this.files.has(layer);
-  }
-
+export class RouterFiles extends FinishedLayers<LayerRouter> {
   /** Keeps a layer. @param parts of a router whose fit is kept */
   async write(report: LayerRouter, parts: RouterParts): Promise<void> {
     if (report.kept) {
@@ -48,11 +41,6 @@ export class RouterFiles {
       await this.files.write(report.layer, tensors);
     }
     await this.files.finish(report);
-  }
-
-  /** What was done to a finished layer. */
-  report(layer: number): Promise<LayerRouter> {
-    return this.files.report(layer);
   }
 
   /** A part of a finished layer's router; as it was where nothing was fitted. */
@@ -69,9 +57,5 @@ export class RouterFiles {
       if (tensor !== undefined) changed[name] = await this.part(layer, name, tensor);
     }
     return { ...picked, ...changed };
-  }
-
-  close(): Promise<void> {
-    return this.files.close();
   }
 }
