@@ -17,7 +17,7 @@ import { packageFolder } from "../src/package-folder.js";
 import { compress } from "../src/pipeline/compress.js";
 import type { CompressOptions } from "../src/pipeline/options.js";
 
-const SIZES = [1024, 4096, 16_384, 65_536];
+const SIZES = [256, 1024, 4096, 16_384];
 const demo = join(packageFolder(), "demo");
 const { values: options } = parseArgs({
   options: {

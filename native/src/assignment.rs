@@ -1,6 +1,28 @@
 //! Linear assignment by shortest augmenting paths (Jonker & Volgenant 1987, in the form of Crouse 2016 that scipy uses;
 //! ties are resolved alike).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::memory::Disjoint;
+use crate::threads::Threads;
+
+/// Solves each of some costs `[count, n, n]`, to out `[count, n]`. False where a cost is not a finite number.
+pub fn assignments(threads: &Threads, cost: &[f64], n: usize, out: &mut [i32]) -> bool {
+    let finite = AtomicBool::new(true);
+    let count = out.len().checked_div(n).unwrap_or(0);
+    let out = Disjoint::new(out);
+    threads.run(
+        count,
+        || (),
+        |(), task| match assignment(&cost[task * n * n..(task + 1) * n * n], n) {
+            // SAFETY: each of them belongs to one task.
+            Some(columns) => unsafe { out.range(task * n, n) }.copy_from_slice(&columns),
+            None => finite.store(false, Ordering::Relaxed),
+        },
+    );
+    finite.into_inner()
+}
+
 /// The column of each row in the assignment that minimises the sum of `cost[row * n + column]`, or `None` where a cost
 /// is not a finite number. O(n³).
 pub fn assignment(cost: &[f64], n: usize) -> Option<Vec<i32>> {

@@ -18,7 +18,7 @@ use crate::cache::{Cache, Segment};
 use crate::cached_attention::{CachedShape, attend_cached};
 use crate::codecs::{DType, Order, Source, add_scaled_row};
 use crate::dispatch::Cpu;
-use crate::experts::{Biases, Experts, Routing, expert_activation, routed};
+use crate::experts::{ActivationSums, Biases, Experts, Routing, expert_activation, routed};
 use crate::math::Activation;
 use crate::memory::{Buffer, Disjoint};
 use crate::packed::{Format, Packed};
@@ -593,6 +593,8 @@ impl Engine {
         scales_inputs: bool,
         output: Output<f32>,
         norms: Output<f32>,
+        factors: Option<&[f32]>,
+        sums: Option<Output<f64>>,
     ) -> Result<()> {
         let experts = experts.get(&self.0)?;
         let tokens = rows_of(x, experts.hidden, "routed")?;
@@ -611,7 +613,17 @@ impl Engine {
         check(!scales_inputs || experts.can_scale_inputs(), || {
             "routed: inputs of experts with biases of gate or up are not scaled".into()
         })?;
-        routed(&self.0, x, experts, Routing { top_k, selected, weights, scales_inputs }, output, norms);
+        let activations = match (factors, sums) {
+            (Some(factors), Some(sums)) => {
+                check_length(factors, &[tokens, top_k], "routed: factors")?;
+                check_length(sums, &[experts.count(), experts.width], "routed: sums")?;
+                check_apart(sums, factors, "routed")?;
+                Some(ActivationSums { factors, sums })
+            }
+            _ => None,
+        };
+        let routing = Routing { top_k, selected, weights, scales_inputs };
+        routed(&self.0, x, experts, routing, output, norms, activations);
         Ok(())
     }
 
@@ -709,15 +721,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Linear assignment: the column of each row.
+    /// Linear assignment: the column of each row, for each cost.
     #[napi(catch_unwind)]
     pub fn assignment(&self, cost: &[f64], n: u32, out: Output<i32>) -> Result<()> {
         let n = n as usize;
-        check_length(cost, &[n, n], "assignment")?;
-        check_length(out, &[n], "assignment: output")?;
-        let columns = assignment::assignment(cost, n);
-        out.copy_from_slice(&columns.ok_or_else(|| invalid("assignment: a cost is not a finite number"))?);
-        Ok(())
+        let count = cost.len().checked_div(n * n).unwrap_or(0);
+        check_length(cost, &[count, n, n], "assignment")?;
+        check_length(out, &[count, n], "assignment: output")?;
+        let found = assignment::assignments(&self.0.threads, cost, n, out);
+        check(found, || "assignment: a cost is not a finite number".into())
     }
 
     /// Adds factor * tensor; `axis` is "rows", "columns" or, without an order, undefined.

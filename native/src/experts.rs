@@ -10,6 +10,7 @@ use crate::math::Activation;
 use crate::memory::{Buffer, Disjoint};
 use crate::packed::{Format, PANEL, Packed};
 use crate::product::{Context, Input, Rows, Tile, block_rows, panel_columns, row_blocks, row_bytes, write_row};
+use crate::sums::add as add_values;
 
 /// Units of a gated activation in a panel of gate and up rows; without gates a panel has `PANEL`.
 const GATED_UNITS: usize = PANEL / 2;
@@ -174,8 +175,9 @@ impl Experts {
         }
     }
 
-    /// Outputs of a block of rows; `each(row, columns, values)` is called a panel at a time, panels in order. `rows` as
-    /// in `activate_panel`.
+    /// Outputs of a block of rows; `activated(row, units, values)` and `each(row, columns, values)` are called a panel at a
+    /// time, panels in order. `rows` as in `activate_panel`.
+    #[allow(clippy::too_many_arguments)]
     pub fn forward(
         &self,
         context: &Context,
@@ -183,6 +185,7 @@ impl Experts {
         input: Rows,
         rows: &(impl ExactSizeIterator<Item = (usize, Option<f32>)> + Clone),
         expert: usize,
+        mut activated: impl FnMut(usize, Range<usize>, &[f32]),
         mut each: impl FnMut(usize, Range<usize>, &[f32]),
     ) {
         let Context { cpu, format, .. } = *context;
@@ -197,6 +200,7 @@ impl Experts {
                 rows.clone(),
                 (expert, panel),
                 |row, units, values| {
+                    activated(row, units.clone(), values);
                     let bytes = self.unit_bytes(format, units);
                     write_row(cpu, format, values, &mut activations[row * stride..][bytes]);
                 },
@@ -285,9 +289,17 @@ impl Routing<'_> {
     }
 }
 
+/// Where the activations of routed pairs are summed.
+pub struct ActivationSums<'a> {
+    /// Factor of each pair `[tokens, top_k]`.
+    pub factors: &'a [f32],
+    /// To which factor times activation is added: `[experts, width]`.
+    pub sums: &'a mut [f64],
+}
+
 /// The routed block: output `[tokens, hidden]` = sum over the pairs of a token of weight * E(x), norms `[tokens, top_k]`
 /// = ||E(x)||; with scaled inputs, which `can_scale_inputs` must allow, E(weight * x) in both. The pairs of a token are
-/// summed in their order, whatever the number of threads.
+/// summed in their order, whatever the number of threads, and so are the activations of an expert where they are asked for.
 pub fn routed(
     context: &Context,
     x: &[f32],
@@ -295,6 +307,7 @@ pub fn routed(
     routing: Routing,
     output: &mut [f32],
     norms: &mut [f32],
+    mut activations: Option<ActivationSums>,
 ) {
     let (hidden, top_k) = (experts.hidden, routing.top_k);
     if hidden == 0 || top_k == 0 {
@@ -303,8 +316,14 @@ pub fn routed(
     let most = (PAIR_BYTES / (size_of::<f32>() * hidden * top_k)).max(1);
     let pieces = x.chunks(most * hidden).zip(output.chunks_mut(most * hidden));
     let pairs = routing.selected.chunks(most * top_k).zip(routing.weights.chunks(most * top_k));
-    for (((x, output), (selected, weights)), norms) in pieces.zip(pairs).zip(norms.chunks_mut(most * top_k)) {
-        routed_piece(context, x, experts, Routing { selected, weights, ..routing }, output, norms);
+    for (piece, (((x, output), (selected, weights)), norms)) in
+        pieces.zip(pairs).zip(norms.chunks_mut(most * top_k)).enumerate()
+    {
+        let activations = activations.as_mut().map(|ActivationSums { factors, sums }| ActivationSums {
+            factors: &factors[piece * most * top_k..][..selected.len()],
+            sums,
+        });
+        routed_piece(context, x, experts, Routing { selected, weights, ..routing }, output, norms, activations);
     }
 }
 
@@ -315,6 +334,7 @@ fn routed_piece(
     routing: Routing,
     output: &mut [f32],
     norms: &mut [f32],
+    activations: Option<ActivationSums>,
 ) {
     let (hidden, top_k) = (experts.hidden, routing.top_k);
     let input = Input::new(context, x, hidden);
@@ -322,12 +342,24 @@ fn routed_piece(
     {
         let pairs = pairs_by_expert(routing.selected, experts.count());
         let blocks = blocks(&pairs);
-        let work = Routed { context, experts, routing, input: input.rows(), blocks: &blocks };
+        // Blocks of an expert belong to several threads: each has its own sums, which are added in their order.
+        let mut of_blocks = activations.as_ref().map(|_| vec![0.0; blocks.len() * experts.width]);
+        let watched = activations
+            .as_ref()
+            .zip(of_blocks.as_mut())
+            .map(|(ActivationSums { factors, .. }, sums)| (*factors, Disjoint::new(sums)));
+        let work = Routed { context, experts, routing, input: input.rows(), blocks: &blocks, watched };
         let outputs = Disjoint::new(outputs.as_mut_slice::<f32>());
         if blocks.len() < BLOCKS_PER_THREAD * context.threads.count() {
             work.by_panel(outputs, norms);
         } else {
             work.by_block(outputs, Disjoint::new(norms));
+        }
+        if let Some((ActivationSums { sums, .. }, of_blocks)) = activations.zip(of_blocks) {
+            for ((expert, _), own) in blocks.iter().zip(of_blocks.chunks_exact(experts.width.max(1))) {
+                let sums = &mut sums[expert * experts.width..][..experts.width];
+                sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+            }
         }
     }
     let outputs = outputs.as_slice::<f32>();
@@ -353,12 +385,14 @@ struct Routed<'a> {
     input: Rows<'a>,
     /// Experts with up to 96 of their pairs.
     blocks: &'a [(usize, &'a [u32])],
+    /// Factors of pairs, and where activations times these are summed for each block: `[blocks, width]`.
+    watched: Option<(&'a [f32], Disjoint<'a, f64>)>,
 }
 
 impl Routed<'_> {
     /// Weighted outputs and norms of all pairs, a block at a time: weights and activations stay in the cache.
     fn by_block(&self, outputs: Disjoint<f32>, norms: Disjoint<f32>) {
-        let Self { context, experts, routing, input, blocks } = *self;
+        let Self { context, experts, routing, input, blocks, .. } = *self;
         context.threads.run(
             blocks.len(),
             || experts.scratch(context),
@@ -366,7 +400,10 @@ impl Routed<'_> {
                 let (expert, pairs) = blocks[task];
                 let tokens = pairs.iter().map(|&pair| routing.input(pair as usize));
                 let mut squares = [0.0_f64; crate::product::BLOCK_ROWS];
-                experts.forward(context, scratch, input, &tokens, expert, |row, columns, values| {
+                let activated = |row: usize, units: Range<usize>, values: &[f32]| {
+                    self.watch(task, pairs[row] as usize, units, values);
+                };
+                experts.forward(context, scratch, input, &tokens, expert, activated, |row, columns, values| {
                     self.weigh(outputs, pairs[row] as usize, columns, values);
                     add_squares(context.cpu, values, &mut squares[row]);
                 });
@@ -382,7 +419,7 @@ impl Routed<'_> {
     /// The same numbers, a panel at a time, first all activations, then all outputs: a few blocks would not keep all
     /// threads busy to the end.
     fn by_panel(&self, outputs: Disjoint<f32>, norms: &mut [f32]) {
-        let Self { context, experts, routing, input, blocks } = *self;
+        let Self { context, experts, routing, input, blocks, .. } = *self;
         let Context { cpu, format, .. } = *context;
         let stride = row_bytes(format, experts.width);
         // Pairs one after the other as they are in the blocks: the first of each block.
@@ -401,6 +438,7 @@ impl Routed<'_> {
                 let (expert, pairs) = blocks[task / panels];
                 let tokens = pairs.iter().map(|&pair| routing.input(pair as usize));
                 experts.activate_panel(context, tile, input, tokens, (expert, task % panels), |row, units, values| {
+                    self.watch(task / panels, pairs[row] as usize, units.clone(), values);
                     let bytes = experts.unit_bytes(format, units);
                     // SAFETY: each (pair, panel) belongs to one task.
                     let out =
@@ -430,6 +468,14 @@ impl Routed<'_> {
         for (norm, squares) in norms.iter_mut().zip(squares.as_slice::<f64>().chunks_exact(panels)) {
             *norm = squares.iter().fold(0.0, |sum, square| sum + square).sqrt() as f32;
         }
+    }
+
+    /// Adds some units of a pair's activation to the sums of its block.
+    fn watch(&self, block: usize, pair: usize, units: Range<usize>, values: &[f32]) {
+        let Some((factors, sums)) = self.watched else { return };
+        // SAFETY: each (block, panel) belongs to one task.
+        let sums = unsafe { sums.range(block * self.experts.width + units.start, units.len()) };
+        add_values(self.context.cpu, values, f64::from(factors[pair]), sums);
     }
 
     /// Writes some columns of a pair's weighted output.
@@ -518,14 +564,24 @@ mod tests {
                 let pairs = pairs_by_expert(&selected, experts.count());
                 let blocks = blocks(&pairs);
                 let routing = Routing { top_k, selected: &selected, weights: &factors, scales_inputs };
-                let work =
-                    Routed { context: &context, experts: &experts, routing, input: input.rows(), blocks: &blocks };
-                let empty = || (vec![f32::NAN; selected.len() * hidden], vec![f32::NAN; selected.len()]);
+                let work = |sums| Routed {
+                    context: &context,
+                    experts: &experts,
+                    routing,
+                    input: input.rows(),
+                    blocks: &blocks,
+                    watched: Some((&factors, Disjoint::new(sums))),
+                };
+                let empty = || {
+                    let pairs = selected.len();
+                    (vec![f32::NAN; pairs * hidden], vec![f32::NAN; pairs], vec![0.0; blocks.len() * width])
+                };
                 let (mut by_panel, mut by_block) = (empty(), empty());
-                work.by_panel(Disjoint::new(&mut by_panel.0), &mut by_panel.1);
-                work.by_block(Disjoint::new(&mut by_block.0), Disjoint::new(&mut by_block.1));
-                let bits = |(outputs, norms): &(Vec<f32>, Vec<f32>)| -> Vec<u32> {
-                    outputs.iter().chain(norms).map(|value| value.to_bits()).collect()
+                work(&mut by_panel.2).by_panel(Disjoint::new(&mut by_panel.0), &mut by_panel.1);
+                work(&mut by_block.2).by_block(Disjoint::new(&mut by_block.0), Disjoint::new(&mut by_block.1));
+                let bits = |(outputs, norms, sums): &(Vec<f32>, Vec<f32>, Vec<f64>)| -> Vec<u64> {
+                    let values = outputs.iter().chain(norms).map(|value| u64::from(value.to_bits()));
+                    values.chain(sums.iter().map(|sum| sum.to_bits())).collect()
                 };
                 assert!(
                     bits(&by_panel) == bits(&by_block),

@@ -182,12 +182,20 @@ fn all_outputs(context: &Context, x: &[f32], experts: &Experts, outputs: &mut [f
             let (expert, range) = (task / blocks, block_rows(task % blocks, size, tokens));
             let mut squares = [0.0_f64; BLOCK_ROWS];
             let rows = range.clone().map(|row| (row, None));
-            experts.forward(context, scratch, input.rows(), &rows, expert, |row, columns, values| {
-                let start = ((range.start + row) * count + expert) * hidden + columns.start;
-                // SAFETY: each (token, expert) belongs to one task.
-                unsafe { outputs.range(start, columns.len()) }.copy_from_slice(values);
-                add_squares(context.cpu, values, &mut squares[row]);
-            });
+            experts.forward(
+                context,
+                scratch,
+                input.rows(),
+                &rows,
+                expert,
+                |_, _, _| {},
+                |row, columns, values| {
+                    let start = ((range.start + row) * count + expert) * hidden + columns.start;
+                    // SAFETY: each (token, expert) belongs to one task.
+                    unsafe { outputs.range(start, columns.len()) }.copy_from_slice(values);
+                    add_squares(context.cpu, values, &mut squares[row]);
+                },
+            );
             for (token, squares) in range.zip(squares) {
                 // SAFETY: as above.
                 let norm = unsafe { norms.range(token * count + expert, 1) };

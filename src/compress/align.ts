@@ -1,105 +1,204 @@
 import type { Backend } from "../engine/backend.js";
 import type { MoeBlock, MoeTensors } from "../model/moe.js";
-import { distances, neuronColumns, neuronDistances } from "./neurons.js";
+import { DecodedExpert } from "./decoded-expert.js";
+import { addNeuronProducts, neuronSquares, toDistances } from "./neurons.js";
 import { notFinite } from "./not-finite.js";
 import { PrincipalComponents } from "./principal-components.js";
 import type { TokenSamples } from "./samples.js";
 import type { Settings } from "./settings.js";
 
+/** Pairs whose assignments are solved together, by all threads, and the most that their costs take. */
+const PAIRS = 8;
+const COST_BYTES = 256 << 20;
+
 /** How a member's neurons correspond to a centroid's, and what that was decided by. */
 export interface Alignment {
-  /** Costs of placing member neuron q at centroid neuron p, each `[width, width]`. */
-  readonly activations: Float64Array | undefined;
-  readonly weights: Float64Array | undefined;
+  readonly member: number;
   /** p[i] = the member's neuron that is placed at the centroid's neuron i. */
   readonly permutation: Int32Array;
+  /** Costs of placing member neuron q at centroid neuron p, each `[width, width]`; only where they are asked for. */
+  readonly activations?: Float64Array | undefined;
+  readonly weights?: Float64Array | undefined;
 }
 
-/** What an expert's neurons are compared by; undefined where the settings do not ask for it. */
-interface Features {
-  readonly activations: readonly Float32Array[] | undefined;
-  readonly weights: Float32Array | undefined;
+/** One way in which neurons of two experts are compared. */
+interface Comparison {
+  /** Whether vectors are compared by their directions alone. */
+  readonly unit: boolean;
+  /** Takes an expert, as the centroid or as a member; returns the squared lengths of its neurons' vectors `[width]`. */
+  take(role: Role, expert: number): Float64Array;
+  /** Adds inner products of the centroid's neurons and the member's to sums `[width, width]`. */
+  addProducts(sums: Float64Array): void;
+}
+
+type Role = "centroid" | "member";
+
+export interface AlignerOptions {
+  readonly backend: Backend;
+  readonly block: MoeBlock;
+  readonly tensors: MoeTensors;
+  readonly samples: TokenSamples | undefined;
+  readonly settings: Settings;
+  /** Called between long steps, for the process to hear signals; throws to stop. */
+  readonly pause: () => Promise<void>;
+  /** Whether costs are told besides permutations. */
+  readonly costs: boolean;
 }
 
 /** Aligns the neurons of experts with those of a centroid (Eq. 6: the permutation that minimises Cact + Cwt). */
 export class Aligner {
-  /** The centroid whose features were computed last: the members of a group follow one another. */
-  private last: ({ readonly centroid: number } & Features) | undefined;
+  private readonly costs: Float64Array;
+  private readonly weightCost: Float64Array;
 
   private constructor(
+    private readonly options: AlignerOptions,
+    private readonly activations: Comparison | undefined,
+    private readonly weights: Comparison | undefined,
+  ) {
+    const size = options.block.experts.width ** 2;
+    const pairs = Math.min(PAIRS, Math.max(1, Math.floor(COST_BYTES / (size * Float64Array.BYTES_PER_ELEMENT))));
+    this.costs = new Float64Array(pairs * size);
+    this.weightCost = new Float64Array(weights === undefined ? 0 : size);
+  }
+
+  static async create(options: AlignerOptions): Promise<Aligner> {
+    const { backend, block, samples, settings } = options;
+    const aligned = settings.alignActivations && samples !== undefined;
+    const activations = aligned ? new SampledActivations(backend, block, samples) : undefined;
+    return new Aligner(options, activations, await weightComparison(options));
+  }
+
+  /** Aligns members' neurons with the centroid's, in the members' order. */
+  async *align(centroid: number, members: readonly number[]): AsyncGenerator<Alignment> {
+    if (members.length === 0) return;
+    const { activations, weights, costs, options } = this;
+    const squares = [activations, weights].map((way) => way?.take("centroid", centroid));
+    const { width } = options.block.experts;
+    const size = width ** 2;
+    const most = costs.length / size;
+    for (let first = 0; first < members.length; first += most) {
+      const chunk = members.slice(first, first + most);
+      const kept: Pick<Alignment, "activations" | "weights">[] = [];
+      for (const [i, member] of chunk.entries()) {
+        await options.pause();
+        const cost = costs.subarray(i * size, (i + 1) * size).fill(0);
+        if (activations !== undefined) addDistances(activations, member, squares[0]!, cost);
+        const own = options.costs && activations ? { activations: cost.slice() } : {};
+        if (weights !== undefined) {
+          const part = this.weightCost.fill(0);
+          addDistances(weights, member, squares[1]!, part);
+          for (let j = 0; j < size; j++) cost[j]! += part[j]!;
+        }
+        // A sum is finite only if all of its terms are.
+        if (!Number.isFinite(cost.reduce((sum, value) => sum + value, 0)))
+          throw notFinite(`neurons of experts ${centroid} and ${member}`);
+        kept.push(options.costs && weights ? { ...own, weights: this.weightCost.slice() } : own);
+      }
+      const permutations = options.backend.assignment(costs.subarray(0, chunk.length * size), width);
+      for (const [i, member] of chunk.entries())
+        yield { member, permutation: permutations.subarray(i * width, (i + 1) * width), ...kept[i] };
+    }
+  }
+}
+
+/** Adds the distances of the centroid's neurons and a member's to cost `[width, width]`, which is 0. */
+function addDistances(way: Comparison, member: number, squares: Float64Array, cost: Float64Array): void {
+  const own = way.take("member", member);
+  way.addProducts(cost);
+  toDistances(cost, squares, own, way.unit);
+}
+
+/** Neurons by their activations of the sampled tokens. */
+class SampledActivations implements Comparison {
+  readonly unit = true;
+  private readonly values: Readonly<Record<Role, Float32Array>>;
+
+  constructor(
     private readonly backend: Backend,
     private readonly block: MoeBlock,
+    private readonly samples: TokenSamples,
+  ) {
+    const size = samples.count * block.experts.width;
+    this.values = { centroid: new Float32Array(size), member: new Float32Array(size) };
+  }
+
+  take(role: Role, expert: number): Float64Array {
+    const { backend, samples } = this;
+    const { experts } = this.block;
+    const { hidden, width } = experts;
+    const values = this.values[role];
+    let first = 0;
+    for (const inputs of samples.inputs(expert)) {
+      const end = first + (inputs.length / hidden) * width;
+      backend.expertActivation(inputs, experts, expert, values.subarray(first, end));
+      first = end;
+    }
+    const squares = new Float64Array(width);
+    backend.addColumnSquares(squares, values);
+    return squares;
+  }
+
+  addProducts(sums: Float64Array): void {
+    const { width } = this.block.experts;
+    this.backend.addTransposedProduct(sums, this.values.centroid, this.values.member, width, width);
+  }
+}
+
+/** Neurons by all of their weights. */
+class WholeWeights implements Comparison {
+  private readonly values = { centroid: new DecodedExpert(), member: new DecodedExpert() };
+
+  constructor(
+    private readonly backend: Backend,
     private readonly tensors: MoeTensors,
-    private readonly samples: TokenSamples | undefined,
-    private readonly settings: Settings,
-    private readonly components: PrincipalComponents | undefined,
+    readonly unit: boolean,
   ) {}
 
-  static async create(
-    backend: Backend,
-    block: MoeBlock,
-    tensors: MoeTensors,
-    samples: TokenSamples | undefined,
-    settings: Settings,
-    pause: () => Promise<void>,
-  ): Promise<Aligner> {
-    const pca = settings.alignWeights === "pca";
-    const components = pca ? await PrincipalComponents.of(backend, tensors.experts, pause) : undefined;
-    return new Aligner(backend, block, tensors, samples, settings, components);
+  take(role: Role, expert: number): Float64Array {
+    return neuronSquares(this.backend, this.values[role].of(this.tensors.experts[expert]!));
   }
 
-  /** Aligns a member's neurons with the centroid's. */
-  align(centroid: number, member: number): Alignment {
-    const { backend } = this;
-    const { width } = this.block.experts;
-    if (this.last?.centroid !== centroid) this.last = { centroid, ...this.features(centroid) };
-    const [a, b] = [this.last, this.features(member)];
-    const activations = a.activations && b.activations && this.activationDistances(a.activations, b.activations);
-    const weights =
-      a.weights &&
-      b.weights &&
-      neuronDistances(backend, a.weights, b.weights, width, this.settings.alignWeights !== "raw");
-    const cost = new Float64Array(width * width);
-    for (const part of [activations, weights]) {
-      if (part !== undefined) for (let i = 0; i < cost.length; i++) cost[i]! += part[i]!;
+  addProducts(sums: Float64Array): void {
+    addNeuronProducts(this.backend, sums, this.values.centroid, this.values.member);
+  }
+}
+
+/** Neurons by the principal components of their weights. */
+class ReducedWeights implements Comparison {
+  readonly unit = true;
+  private readonly values: Record<Role, Float32Array> = { centroid: new Float32Array(0), member: new Float32Array(0) };
+
+  constructor(
+    private readonly backend: Backend,
+    private readonly tensors: MoeTensors,
+    private readonly components: PrincipalComponents,
+    private readonly width: number,
+  ) {}
+
+  take(role: Role, expert: number): Float64Array {
+    this.values[role] = this.components.project(this.tensors.experts[expert]!);
+    const squares = new Float64Array(this.width);
+    this.backend.addColumnSquares(squares, this.values[role]);
+    return squares;
+  }
+
+  addProducts(sums: Float64Array): void {
+    const { width } = this;
+    this.backend.addTransposedProduct(sums, this.values.centroid, this.values.member, width, width);
+  }
+}
+
+async function weightComparison(options: AlignerOptions): Promise<Comparison | undefined> {
+  const { backend, block, tensors, settings, pause } = options;
+  switch (settings.alignWeights) {
+    case "none":
+      return undefined;
+    case "pca": {
+      const components = await PrincipalComponents.of(backend, tensors.experts, pause);
+      return new ReducedWeights(backend, tensors, components, block.experts.width);
     }
-    if (!cost.every(Number.isFinite)) throw notFinite(`neurons of experts ${centroid} and ${member}`);
-    return { activations, weights, permutation: backend.assignment(cost, width) };
-  }
-
-  private features(expert: number): Features {
-    return { activations: this.activationsOf(expert), weights: this.weightFeatures(expert) };
-  }
-
-  /** Activations of an expert for the sampled tokens, part by part: each `[tokens, width]`. */
-  private activationsOf(expert: number): Float32Array[] | undefined {
-    if (!this.settings.alignActivations || this.samples === undefined) return undefined;
-    const { experts } = this.block;
-    return Array.from(this.samples.inputs(expert), (inputs) => this.backend.expertActivation(inputs, experts, expert));
-  }
-
-  private activationDistances(a: readonly Float32Array[], b: readonly Float32Array[]): Float64Array {
-    const { width } = this.block.experts;
-    const cross = new Float64Array(width * width);
-    const [squaresOfA, squaresOfB] = [new Float64Array(width), new Float64Array(width)];
-    for (const [i, part] of a.entries()) {
-      this.backend.addTransposedProduct(cross, part, b[i]!, width, width);
-      this.backend.addColumnSquares(squaresOfA, part);
-      this.backend.addColumnSquares(squaresOfB, b[i]!);
-    }
-    return distances(cross, squaresOfA, squaresOfB, true);
-  }
-
-  /** Features of an expert's neurons, one column for each neuron: `[features, width]`. */
-  private weightFeatures(expert: number): Float32Array | undefined {
-    switch (this.settings.alignWeights) {
-      case "none":
-        return undefined;
-      case "pca":
-        return this.components!.project(this.tensors.experts[expert]!);
-      case "raw":
-      case "unit":
-        return neuronColumns(this.tensors.experts[expert]!);
-    }
+    case "raw":
+    case "unit":
+      return new WholeWeights(backend, tensors, settings.alignWeights === "unit");
   }
 }

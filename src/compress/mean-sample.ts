@@ -1,6 +1,7 @@
 import { decode } from "../checkpoint/dtypes.js";
-import type { Backend } from "../engine/backend.js";
+import type { ActivationSums, Backend } from "../engine/backend.js";
 import type { MoeBlock, MoeTensors } from "../model/moe.js";
+import type { RouterOutput } from "../model/router.js";
 import type { CountedTokens } from "./counted-tokens.js";
 import { pickRows } from "./rows.js";
 import { type SampledBatch, sampledRows } from "./samples.js";
@@ -8,8 +9,8 @@ import { type SampledBatch, sampledRows } from "./samples.js";
 /** Parts of a sample whose differences tell its error. */
 const PARTS = 16;
 
-/** Sums over the tokens of a part. */
-interface PartSums {
+/** Sums over tokens. */
+interface Sums {
   tokens: number;
   /** `[experts, width]` activations times factors, and the factors `[experts]`. */
   readonly activations: Float64Array;
@@ -24,27 +25,60 @@ export interface SampledMeans {
   readonly without: readonly Float64Array[];
 }
 
+export interface MeanSampleOptions {
+  /** Whether outputs are multiplied by the router's scores. */
+  readonly gated: boolean;
+  readonly perSequence: number;
+  readonly seed: number;
+  /** Whether the activations of routed pairs are those that means are made of, so that none of them needs a sample. */
+  readonly routedKnown: boolean;
+}
+
 /**
  * Mean outputs of all experts from a sample of tokens: to run every expert on every token is what costs most. The same
  * random tokens of each sequence for all experts; which they are depends on the seed and the sequence's key alone.
+ *
+ * The pairs that the router chose are computed anyway, for every token, and are what most of the gated mean comes from. So
+ * they are summed exactly, and the sample stands for the others alone (stratified sampling).
  *
  * A batch's tokens belong to one part, because tokens of one text are alike: what leaving out a part changes is then as
  * large as what other texts would have changed (jackknife by groups).
  */
 export class MeanSample {
-  private readonly parts: PartSums[] = [];
+  /** Of the pairs that were routed, over all tokens. */
+  private readonly routed: Sums;
+  /** Of the sampled tokens: the other pairs. */
+  private readonly parts: Sums[] = [];
   private batches = 0;
 
   constructor(
     private readonly backend: Backend,
     private readonly block: MoeBlock,
-    private readonly options: { readonly gated: boolean; readonly perSequence: number; readonly seed: number },
-  ) {}
+    private readonly options: MeanSampleOptions,
+  ) {
+    this.routed = emptySums(block.experts);
+  }
+
+  /** Where the block sums the activations of a batch's routed pairs. @param mask tokens that count; undefined: all */
+  routedSums({ scores, routing }: RouterOutput, mask: Uint8Array | undefined): ActivationSums | undefined {
+    const { gated, routedKnown } = this.options;
+    if (!routedKnown) return undefined;
+    const { count } = this.block.experts;
+    const factors = new Float32Array(routing.selected.length);
+    for (const [pair, expert] of routing.selected.entries()) {
+      const token = Math.floor(pair / routing.topK);
+      if (mask !== undefined && mask[token] === 0) continue;
+      factors[pair] = gated ? scores[token * count + expert]! : 1;
+      this.routed.factors[expert]! += factors[pair]!;
+    }
+    return { factors, sums: this.routed.activations };
+  }
 
   /** Takes its share of a batch whose rows are the sequences one after the other. */
-  add({ x, scores }: CountedTokens, { lengths, keys }: SampledBatch): void {
+  add({ x, scores, routing }: CountedTokens, { lengths, keys }: SampledBatch): void {
     const { backend, block, options } = this;
-    const { count, hidden, width } = block.experts;
+    const { count, hidden } = block.experts;
+    this.routed.tokens += routing.tokens;
     const rows: number[] = [];
     let first = 0;
     for (const [i, length] of lengths.entries()) {
@@ -52,53 +86,61 @@ export class MeanSample {
       for (const token of sampledRows(length, options.perSequence, options.seed, key)) rows.push(first + token);
       first += length;
     }
-    const part = this.batches++ % PARTS;
-    this.parts[part] ??= { tokens: 0, activations: new Float64Array(count * width), factors: new Float64Array(count) };
-    const own = this.parts[part];
-    const factors = options.gated ? pickRows(scores, rows, count) : undefined;
-    backend.addGatedActivations(own.activations, pickRows(x, rows, hidden), block.experts, factors);
-    if (factors === undefined) for (let e = 0; e < count; e++) own.factors[e]! += rows.length;
-    else for (const [i, factor] of factors.entries()) own.factors[i % count]! += factor;
-    own.tokens += rows.length;
+    const factors = options.gated ? pickRows(scores, rows, count) : new Float32Array(rows.length * count).fill(1);
+    if (options.routedKnown) {
+      const { topK, selected } = routing;
+      for (const [i, row] of rows.entries())
+        for (const expert of selected.subarray(row * topK, (row + 1) * topK)) factors[i * count + expert] = 0;
+    }
+    const index = this.batches++ % PARTS;
+    this.parts[index] ??= emptySums(block.experts);
+    const part = this.parts[index];
+    backend.addGatedActivations(part.activations, pickRows(x, rows, hidden), block.experts, factors);
+    for (const [i, factor] of factors.entries()) part.factors[i % count]! += factor;
+    part.tokens += rows.length;
   }
 
   finish({ experts }: MoeTensors): SampledMeans {
-    const { parts, backend } = this;
+    const { parts, routed, backend } = this;
     const { count, hidden, width } = this.block.experts;
-    const total = sumOf(parts, count, width);
+    const total = emptySums(this.block.experts);
+    for (const part of parts) addSums(total, part, 1);
     const left = parts.length < 2 ? [] : parts.map((part) => difference(total, part));
     const samples = [total, ...left];
     const means = samples.map(() => new Float64Array(count * hidden));
     const inputs = new Float32Array(samples.length * width);
     for (const [e, { down, downBias }] of experts.entries()) {
       for (const [s, { activations, tokens }] of samples.entries())
-        for (let i = 0; i < width; i++) inputs[s * width + i] = activations[e * width + i]! / tokens;
+        for (let i = 0; i < width; i++)
+          inputs[s * width + i] =
+            routed.activations[e * width + i]! / routed.tokens + activations[e * width + i]! / tokens;
       // The down projection is linear, so that it turns mean activations into mean outputs.
       const outputs = backend.product(inputs, decode(down), width);
       const bias = downBias && decode(downBias);
       for (const [s, { factors, tokens }] of samples.entries()) {
+        const factor = routed.factors[e]! / routed.tokens + factors[e]! / tokens;
         for (let i = 0; i < hidden; i++)
-          means[s]![e * hidden + i] = outputs[s * hidden + i]! + ((bias?.[i] ?? 0) * factors[e]!) / tokens;
+          means[s]![e * hidden + i] = outputs[s * hidden + i]! + (bias?.[i] ?? 0) * factor;
       }
     }
     return { tokens: total.tokens, all: means[0]!, without: means.slice(1) };
   }
 }
 
-function sumOf(parts: readonly PartSums[], count: number, width: number): PartSums {
-  const sum = { tokens: 0, activations: new Float64Array(count * width), factors: new Float64Array(count) };
-  for (const { tokens, activations, factors } of parts) {
-    sum.tokens += tokens;
-    for (const [i, value] of activations.entries()) sum.activations[i]! += value;
-    for (const [e, value] of factors.entries()) sum.factors[e]! += value;
-  }
-  return sum;
+function emptySums({ count, width }: MoeBlock["experts"]): Sums {
+  return { tokens: 0, activations: new Float64Array(count * width), factors: new Float64Array(count) };
 }
 
-function difference(total: PartSums, part: PartSums): PartSums {
-  return {
-    tokens: total.tokens - part.tokens,
-    activations: total.activations.map((value, i) => value - part.activations[i]!),
-    factors: total.factors.map((value, e) => value - part.factors[e]!),
-  };
+/** Adds factor times other sums to sums. */
+function addSums(sums: Sums, { tokens, activations, factors }: Sums, factor: number): void {
+  sums.tokens += factor * tokens;
+  for (const [i, value] of activations.entries()) sums.activations[i]! += factor * value;
+  for (const [e, value] of factors.entries()) sums.factors[e]! += factor * value;
+}
+
+function difference(total: Sums, part: Sums): Sums {
+  const { tokens, activations, factors } = total;
+  const left = { tokens, activations: activations.slice(), factors: factors.slice() };
+  addSums(left, part, -1);
+  return left;
 }

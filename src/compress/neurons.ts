@@ -1,49 +1,52 @@
-import { decode } from "../checkpoint/dtypes.js";
-import type { Backend, ExpertTensors } from "../engine/backend.js";
+import type { Backend } from "../engine/backend.js";
+import type { DecodedExpert } from "./decoded-expert.js";
+
+/** Matrices of an expert. Neuron i is row i of gate, where there is one, and up, and column i of down. */
+export type NeuronWeights = Pick<DecodedExpert, "rows" | "down" | "width">;
+
+/** Squared lengths of an expert's neurons: `[width]`. */
+export function neuronSquares(backend: Backend, { rows, down, width }: NeuronWeights): Float64Array {
+  const squares = new Float64Array(width);
+  backend.addColumnSquares(squares, down);
+  for (const values of rows) {
+    const hidden = values.length / width;
+    for (let n = 0; n < width; n++) {
+      let sum = squares[n]!;
+      for (let i = n * hidden; i < (n + 1) * hidden; i++) sum += values[i]! * values[i]!;
+      squares[n] = sum;
+    }
+  }
+  return squares;
+}
+
+/** Adds the inner products of all neurons of two experts to sums `[width, width]`. */
+export function addNeuronProducts(backend: Backend, sums: Float64Array, a: NeuronWeights, b: NeuronWeights): void {
+  const { width } = a;
+  backend.addTransposedProduct(sums, a.down, b.down, width, width);
+  for (const [part, rows] of a.rows.entries()) {
+    const products = backend.product(rows, b.rows[part]!, rows.length / width);
+    for (let i = 0; i < products.length; i++) sums[i]! += products[i]!;
+  }
+}
 
 /**
- * The weights of each neuron as a column, [gate row | up row | down column]: `[3 * hidden, width]`, or `[2 * hidden, width]`
- * where there is no gate.
+ * Replaces inner products `[width, width]` of vectors a_p and b_q by their distances ||a_p - b_q||.
+ *
+ * @param a squared lengths of the rows' vectors `[width]`; b: of the columns'
+ * @param unit scale all vectors to unit length first; a zero vector stays zero
  */
-export function neuronColumns(expert: ExpertTensors): Float32Array {
-  const [width, hidden] = expert.up.shape as [number, number];
-  const inputs = expert.gate === undefined ? [expert.up] : [expert.gate, expert.up];
-  const columns = new Float32Array((inputs.length + 1) * hidden * width);
-  for (const [part, tensor] of inputs.entries()) {
-    const values = decode(tensor);
-    const start = part * hidden * width;
-    for (let i = 0; i < width; i++) {
-      for (let j = 0; j < hidden; j++) columns[start + j * width + i] = values[i * hidden + j]!;
-    }
-  }
-  columns.set(decode(expert.down), inputs.length * hidden * width);
-  return columns;
-}
-
-/** Euclidean distances between the columns of a and b `[rows, width]`, scaled to unit length first if asked. */
-export function neuronDistances(backend: Backend, a: Float32Array, b: Float32Array, width: number, unit: boolean) {
-  const cross = new Float64Array(width * width);
-  const [squaresOfA, squaresOfB] = [new Float64Array(width), new Float64Array(width)];
-  backend.addTransposedProduct(cross, a, b, width, width);
-  backend.addColumnSquares(squaresOfA, a);
-  backend.addColumnSquares(squaresOfB, b);
-  return distances(cross, squaresOfA, squaresOfB, unit);
-}
-
-/** ||a_p - b_q|| from inner products and squared lengths. A zero vector stays zero when scaled to unit length. */
-export function distances(cross: Float64Array, a: Float64Array, b: Float64Array, unit: boolean): Float64Array {
+export function toDistances(products: Float64Array, a: Float64Array, b: Float64Array, unit: boolean): void {
   const width = a.length;
-  const inverse = (squares: Float64Array) => squares.map((value) => (value > 0 ? 1 / Math.sqrt(value) : 0));
-  const [scaleA, scaleB] = unit
-    ? [inverse(a), inverse(b)]
-    : [new Float64Array(width).fill(1), new Float64Array(width).fill(1)];
-  const result = new Float64Array(width * width);
-  for (let p = 0; p < width; p++) {
-    for (let q = 0; q < width; q++) {
-      const product = cross[p * width + q]! * scaleA[p]! * scaleB[q]!;
-      const squared = a[p]! * scaleA[p]! ** 2 + b[q]! * scaleB[q]! ** 2 - 2 * product;
-      result[p * width + q] = Math.sqrt(Math.max(0, squared));
+  const scales = (squares: Float64Array) => squares.map((s) => (unit ? (s > 0 ? 1 / Math.sqrt(s) : 0) : 1));
+  const [scaleA, scaleB] = [scales(a), scales(b)];
+  const scaled = (squares: Float64Array, by: Float64Array) => squares.map((s, i) => s * by[i]! * by[i]!);
+  const [lengthA, lengthB] = [scaled(a, scaleA), scaled(b, scaleB)];
+  for (let p = 0, i = 0; p < width; p++) {
+    const [factor, length] = [2 * scaleA[p]!, lengthA[p]!];
+    for (let q = 0; q < width; q++, i++) {
+      const squared = length + lengthB[q]! - factor * scaleB[q]! * products[i]!;
+      // A number that is not finite stays what it is.
+      products[i] = squared < 0 ? 0 : Math.sqrt(squared);
     }
   }
-  return result;
 }

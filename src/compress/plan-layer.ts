@@ -38,7 +38,7 @@ export interface LayerPlanOptions {
 
 /** Decides what to do with a layer: which experts stay, which join them, and how their neurons correspond. */
 export async function planLayer(observation: LayerObservation, options: LayerPlanOptions): Promise<LayerPlan> {
-  const { layer, kept, routerGroups, settings, chosen, pause, trace } = options;
+  const { layer, kept, routerGroups, settings, chosen, trace } = options;
   const official = settings.statistics === "batch-means";
   const saliency = official ? replaceZeros(observation.saliency) : observation.saliency;
   const similar = similarity({ experts: saliency.length, ...observation }, settings);
@@ -57,11 +57,9 @@ export async function planLayer(observation: LayerObservation, options: LayerPla
   for (const { centroid, absorbed } of clusters) {
     const members = [centroid, ...absorbed];
     const permutations: Record<string, number[]> = {};
-    for (const member of aligner === undefined ? [] : absorbed) {
-      await pause();
-      const alignment = aligner!.align(centroid, member);
-      permutations[member] = Array.from(alignment.permutation);
-      trace?.alignment(centroid, member, alignment);
+    for await (const alignment of aligner?.align(centroid, absorbed) ?? []) {
+      permutations[alignment.member] = Array.from(alignment.permutation);
+      trace?.alignment(centroid, alignment);
       options.onAligned?.(++done / toAlign);
     }
     groups.push({ members, weights: weightsOf(members, saliency, settings), permutations });

@@ -1,6 +1,7 @@
-import { decode } from "../checkpoint/dtypes.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { Random } from "../random.js";
+import { DecodedExpert } from "./decoded-expert.js";
+import { type NeuronWeights, neuronSquares } from "./neurons.js";
 
 /** Number of components, as in the official code. */
 const COMPONENTS = 64;
@@ -20,6 +21,8 @@ const ROUNDS = 2;
  * weights once.
  */
 export class PrincipalComponents {
+  private readonly decoded = new DecodedExpert();
+
   private constructor(
     private readonly backend: Backend,
     private readonly mean: Float64Array,
@@ -34,24 +37,26 @@ export class PrincipalComponents {
     pause: () => Promise<void>,
   ): Promise<PrincipalComponents> {
     const [width, hidden] = experts[0]!.up.shape as [number, number];
-    const features = (experts[0]!.gate === undefined ? 2 : 3) * hidden;
+    const parts = experts[0]!.gate === undefined ? 2 : 3;
+    const features = parts * hidden;
     const mean = new Float64Array(features);
     const scales: Float64Array[] = [];
     const decoded = new DecodedExpert();
     for (const expert of experts) {
       const neurons = Neurons.of(backend, decoded.of(expert));
       scales.push(neurons.scales);
-      const sums = new Float64Array(features);
+      const sums = emptyParts(parts, hidden);
       neurons.addCombinations(sums, Float32Array.from(neurons.scales), 1);
-      for (let i = 0; i < features; i++) mean[i]! += sums[i]! / (experts.length * width);
+      const [sum] = rowsOf(sums, 1);
+      for (let i = 0; i < features; i++) mean[i]! += sum![i]! / (experts.length * width);
       await pause();
     }
     const random = new Random(0);
     let axes: Float32Array = Float32Array.from({ length: COMPONENTS * features }, () => random.normal());
     for (let round = 0; round <= ROUNDS; round++) {
-      const sums = new Float64Array(features * COMPONENTS);
+      const sums = emptyParts(parts, hidden * COMPONENTS);
       const gram = new Float64Array(COMPONENTS * COMPONENTS);
-      const axesOf = splitAxes(axes, features / hidden);
+      const axesOf = splitAxes(axes, parts);
       const shift = innerWithRows(axes, mean);
       const total = new Float64Array(COMPONENTS);
       for (const [e, expert] of experts.entries()) {
@@ -62,15 +67,12 @@ export class PrincipalComponents {
         neurons.addCombinations(sums, scaledRows(projected, neurons.scales), COMPONENTS);
         await pause();
       }
-      const rows = Array.from({ length: COMPONENTS }, (_, k) =>
-        Float64Array.from({ length: features }, (_, i) => sums[i * COMPONENTS + k]! - total[k]! * mean[i]!),
-      );
+      const rows = rowsOf(sums, COMPONENTS);
+      for (const [k, row] of rows.entries()) for (let i = 0; i < features; i++) row[i]! -= total[k]! * mean[i]!;
       if (round < ROUNDS) gramSchmidt(rows);
       else solveTransposed(gram, rows);
-      axes = Float32Array.from(
-        { length: COMPONENTS * features },
-        (_, i) => rows[Math.floor(i / features)]![i % features]!,
-      );
+      axes = new Float32Array(COMPONENTS * features);
+      for (const [k, row] of rows.entries()) axes.set(row, k * features);
     }
     return new PrincipalComponents(backend, mean, axes);
   }
@@ -80,25 +82,8 @@ export class PrincipalComponents {
     const [width, hidden] = expert.up.shape as [number, number];
     const shift = innerWithRows(this.projection, this.mean);
     const axesOf = splitAxes(this.projection, this.mean.length / hidden);
-    const neurons = Neurons.of(this.backend, new DecodedExpert().of(expert));
+    const neurons = Neurons.of(this.backend, this.decoded.of(expert));
     return transpose(neurons.project(axesOf, shift), width);
-  }
-}
-
-/** Matrices of an expert in float32, in arrays that the next expert gets too. */
-class DecodedExpert {
-  /** Gate, where there is one, and up `[width, hidden]`. */
-  rows: Float32Array[] = [];
-  /** `[hidden, width]` */
-  down = new Float32Array(0);
-  width = 0;
-
-  of({ gate, up, down }: ExpertTensors): this {
-    this.width = up.shape[0]!;
-    const parts = gate === undefined ? [up] : [gate, up];
-    this.rows = parts.map((part, i) => decode(part, this.rows[i]));
-    this.down = decode(down, this.down.length > 0 ? this.down : undefined) as Float32Array<ArrayBuffer>;
-    return this;
   }
 }
 
@@ -131,48 +116,55 @@ class Neurons {
 
   /** @param scales where they are known */
   static of(backend: Backend, { rows, down, width }: DecodedExpert, scales?: Float64Array): Neurons {
-    return new Neurons(backend, rows, down, scales ?? scalesOf(backend, rows, down, width));
+    return new Neurons(backend, rows, down, scales ?? scalesOf(backend, { rows, down, width }));
   }
 
   /** Unit neurons times axes (`splitAxes`), minus shift `[COMPONENTS]`: `[width, COMPONENTS]`. */
   project(axesOf: readonly Float32Array[], shift: Float64Array): Float32Array {
     const { backend, width, hidden, scales, rows, down } = this;
-    const sums = new Float64Array(width * COMPONENTS);
-    backend.addTransposedProduct(sums, down, axesOf[rows.length]!, width, COMPONENTS);
-    for (const [part, values] of rows.entries()) {
-      const product = backend.product(values, axesOf[part]!, hidden);
-      for (let i = 0; i < sums.length; i++) sums[i]! += product[i]!;
+    // The wider matrix is the second one: the first is transposed.
+    const fromDown = new Float64Array(COMPONENTS * width);
+    backend.addTransposedProduct(fromDown, axesOf[rows.length]!, down, COMPONENTS, width);
+    const products = rows.map((values, part) => backend.product(values, axesOf[part]!, hidden));
+    const projected = new Float32Array(width * COMPONENTS);
+    for (let row = 0, i = 0; row < width; row++) {
+      for (let k = 0; k < COMPONENTS; k++, i++) {
+        let sum = fromDown[k * width + row]!;
+        for (const product of products) sum += product[i]!;
+        projected[i] = scales[row]! * sum - shift[k]!;
+      }
     }
-    const projected = new Float32Array(sums.length);
-    for (let row = 0, i = 0; row < width; row++)
-      for (let k = 0; k < COMPONENTS; k++, i++) projected[i] = scales[row]! * sums[i]! - shift[k]!;
     return projected;
   }
 
-  /** Adds to sums `[features, count]` the neurons as stored, each times its row of factors `[width, count]`. */
-  addCombinations(sums: Float64Array, factors: Float32Array, count: number): void {
+  /** Adds to the parts of sums, `[count, hidden]` each, the neurons as stored, times their rows of factors `[width, count]`. */
+  addCombinations(sums: readonly Float64Array[], factors: Float32Array, count: number): void {
     const { backend, width, hidden, rows, down } = this;
-    const size = hidden * count;
     for (const [part, values] of rows.entries())
-      backend.addTransposedProduct(sums.subarray(part * size, (part + 1) * size), values, factors, hidden, count);
+      backend.addTransposedProduct(sums[part]!, factors, values, count, hidden);
     const fromDown = backend.product(down, transpose(factors, width), width);
-    for (let i = 0; i < size; i++) sums[rows.length * size + i]! += fromDown[i]!;
+    const last = sums[rows.length]!;
+    for (let i = 0; i < hidden; i++) for (let k = 0; k < count; k++) last[k * hidden + i]! += fromDown[i * count + k]!;
   }
 }
 
-/** 1 / length of each neuron. */
-function scalesOf(backend: Backend, rows: readonly Float32Array[], down: Float32Array, width: number): Float64Array {
-  const hidden = down.length / width;
-  const squares = new Float64Array(width);
-  backend.addColumnSquares(squares, down);
-  for (const values of rows) {
-    for (let n = 0; n < width; n++) {
-      let sum = squares[n]!;
-      for (let i = n * hidden; i < (n + 1) * hidden; i++) sum += values[i]! ** 2;
-      squares[n] = sum;
-    }
-  }
-  return squares.map((square) => (square > 0 ? 1 / Math.sqrt(square) : 0));
+function emptyParts(parts: number, size: number): Float64Array[] {
+  return Array.from({ length: parts }, () => new Float64Array(size));
+}
+
+/** Rows `[features]` of the parts `[count, hidden]`. */
+function rowsOf(parts: readonly Float64Array[], count: number): Float64Array[] {
+  const hidden = parts[0]!.length / count;
+  return Array.from({ length: count }, (_, k) => {
+    const row = new Float64Array(parts.length * hidden);
+    for (const [part, values] of parts.entries()) row.set(values.subarray(k * hidden, (k + 1) * hidden), part * hidden);
+    return row;
+  });
+}
+
+/** 1 / length of each neuron, 0 for neurons of zeros. */
+function scalesOf(backend: Backend, weights: NeuronWeights): Float64Array {
+  return neuronSquares(backend, weights).map((square) => (square > 0 ? 1 / Math.sqrt(square) : 0));
 }
 
 /** Each row of `[neurons, COMPONENTS]` times its scale. */

@@ -8,12 +8,18 @@ export interface SampledBatch {
   readonly keys: Uint32Array | undefined;
 }
 
+/** Inputs of a batch `[tokens, hidden]`, those that any expert may see. */
+interface SampledPart {
+  readonly batch: number;
+  readonly inputs: Float32Array;
+}
+
 /**
  * Inputs of a layer's experts for the tokens whose activations align neurons. Shared sampling takes the same tokens in
  * the same order for every expert; per-expert sampling, as the official code does it, another random order for each.
  */
 export class TokenSamples {
-  private readonly parts: { batch: number; inputs: Float32Array }[] = [];
+  private readonly parts: SampledPart[] = [];
 
   private constructor(
     private readonly hidden: number,
@@ -68,12 +74,34 @@ export class TokenSamples {
     this.parts.push({ batch, inputs });
   }
 
+  /** Tokens that each expert sees. */
+  get count(): number {
+    const rows = ({ batch, inputs }: SampledPart) => {
+      const tokens = inputs.length / this.hidden;
+      return this.orderOf?.(batch, 0, tokens).length ?? tokens;
+    };
+    return this.parts.reduce((sum, part) => sum + rows(part), 0);
+  }
+
   /** The inputs that one expert sees, part by part: each `[tokens, hidden]`. */
   *inputs(expert: number): Generator<Float32Array> {
+    if (this.orderOf === undefined) this.join();
     for (const { batch, inputs } of this.parts) {
       const order = this.orderOf?.(batch, expert, inputs.length / this.hidden);
       yield order === undefined ? inputs : pickRows(inputs, order, this.hidden);
     }
+  }
+
+  /** Makes one part of all, since few tokens of each batch would make slow products. */
+  private join(): void {
+    if (this.parts.length < 2) return;
+    const inputs = new Float32Array(this.parts.reduce((sum, part) => sum + part.inputs.length, 0));
+    let first = 0;
+    for (const part of this.parts) {
+      inputs.set(part.inputs, first);
+      first += part.inputs.length;
+    }
+    this.parts.splice(0, this.parts.length, { batch: 0, inputs });
   }
 }
 

@@ -16,7 +16,7 @@ export class LayerTrace {
     private readonly settings: Settings,
   ) {}
 
-  alignment(centroid: number, member: number, { activations, weights }: Alignment): void {
+  alignment(centroid: number, { member, activations, weights }: Alignment): void {
     const pair = `${centroid}.${member}`;
     if (this.settings.statistics === "batch-means") {
       const parts = [activations, weights].filter((part) => part !== undefined);

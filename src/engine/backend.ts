@@ -74,6 +74,14 @@ export interface Routing {
   readonly scalesInputs?: boolean | undefined;
 }
 
+/** Sums of the activations of routed pairs: factor times activation is added to the row of the pair's expert. */
+export interface ActivationSums {
+  /** `[tokens, topK]` */
+  readonly factors: Float32Array;
+  /** `[count, width]`, added to in float64. */
+  readonly sums: Float64Array;
+}
+
 /** Angles by which rotary embeddings turn pairs of dimensions of a head. */
 export interface RotaryTable {
   /** Positions of the table. */
@@ -331,11 +339,18 @@ export interface Backend {
    * The routed block: output `[tokens, hidden]` = sum over selected experts of weight * E(x), and norms `[tokens, topK]`
    * = ||E(x)|| of each routed pair, not weighted. Where the weights scale inputs: the sum of E(weight * x), and its
    * terms' norms.
+   *
+   * @param activations where the activations of the routed pairs are summed, which are there anyway
    */
-  routed(x: Float32Array, experts: Experts, routing: Routing): { output: Float32Array; norms: Float32Array };
+  routed(
+    x: Float32Array,
+    experts: Experts,
+    routing: Routing,
+    activations?: ActivationSums,
+  ): { output: Float32Array; norms: Float32Array };
 
-  /** Activation of one expert, activation(gate x, up x), for all tokens: `[tokens, width]`. */
-  expertActivation(x: Float32Array, experts: Experts, expert: number): Float32Array;
+  /** Activation of one expert, activation(gate x, up x), for all tokens: `[tokens, width]`, into `out` where given. */
+  expertActivation(x: Float32Array, experts: Experts, expert: number, out?: Float32Array): Float32Array;
 
   /** Outputs of one expert for given activations `[tokens, width]`: `[tokens, hidden]`. */
   expertDown(activation: Float32Array, experts: Experts, expert: number): Float32Array;
@@ -362,8 +377,8 @@ export interface Backend {
   product(a: Float32Array, b: Float32Array, k: number): Float32Array;
 
   /**
-   * Linear assignment (Jonker & Volgenant 1987): the permutation p that minimises sum_i cost[i, p[i]], cost `[n, n]`.
-   * Solved in float64, as scipy.optimize.linear_sum_assignment does.
+   * Linear assignment (Jonker & Volgenant 1987): the permutation p that minimises sum_i cost[i, p[i]], for each cost of
+   * `[count, n, n]`: `[count, n]`. Solved in float64, as scipy.optimize.linear_sum_assignment does.
    */
   assignment(cost: Float64Array, n: number): Int32Array;
 

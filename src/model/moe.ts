@@ -1,7 +1,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { decode } from "../checkpoint/dtypes.js";
 import type { Tensor } from "../checkpoint/tensor.js";
-import type { Backend, Experts, ExpertTensors } from "../engine/backend.js";
+import type { ActivationSums, Backend, Experts, ExpertTensors } from "../engine/backend.js";
 import type { MoeDescription, RoutedExperts, RouterDescription } from "./description.js";
 import type { MoeInput } from "./layer.js";
 import { readWeight } from "./read-weight.js";
@@ -86,10 +86,14 @@ export class MoeBlock {
     }
   }
 
-  /** What router and routed experts make of their inputs `[tokens, size]` (`Layer.moeInput`). */
-  run({ router: x, experts }: MoeInput): MoeOutput {
+  /**
+   * What router and routed experts make of their inputs `[tokens, size]` (`Layer.moeInput`).
+   *
+   * @param summed tells where the activations of routed pairs are summed, and with which factors
+   */
+  run({ router: x, experts }: MoeInput, summed?: (router: RouterOutput) => ActivationSums | undefined): MoeOutput {
     const router = route(this.backend, x, this.router, this.description.router);
-    return { router, ...this.backend.routed(experts, this.experts, router.routing) };
+    return { router, ...this.backend.routed(experts, this.experts, router.routing, summed?.(router)) };
   }
 
   /** The same with parts of another router. */

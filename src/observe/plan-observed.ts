@@ -65,7 +65,7 @@ export async function planObservedLayer(
     if (!isMoe(description)) throw new TypeError(`layer ${layer} is not MoE`);
     const tensors = await readMoe(opened.checkpoint, description.feedForward);
     block = new MoeBlock(backend, description.feedForward, tensors);
-    return Aligner.create(backend, block, tensors, observed.samples, settings, pause);
+    return Aligner.create({ backend, block, tensors, samples: observed.samples, settings, pause, costs: false });
   };
   try {
     const aligns = weights !== undefined && needsAlignment(settings);

@@ -33,9 +33,10 @@ export function meanSample(
   if (settings.meanTokens === 0 || tokens <= settings.meanTokens) return undefined;
   const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
   const perSequence = Math.max(1, Math.floor(settings.meanTokens / sequences));
-  return new MeanSample(backend, block, {
-    ...{ gated: settings.gatedOutputs, perSequence, seed: layerSeed(seed, layer) },
-  });
+  // Other experts than the model's own may be taken for the routed ones, and those of scaled inputs are not those of inputs.
+  const routedKnown = settings.routing === "model" && block.description.router.scalesInputs !== true;
+  const own = layerSeed(seed, layer);
+  return new MeanSample(backend, block, { gated: settings.gatedOutputs, perSequence, seed: own, routedKnown });
 }
 
 /**

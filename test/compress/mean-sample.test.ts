@@ -53,6 +53,12 @@ test("fewer tokens have a larger error; saliency stays exact; the seed says whic
   expect(few.layers[0]!.keptExperts).toEqual(exact.layers[0]!.keptExperts);
 });
 
+test("routed pairs, which are summed exactly, add nothing to the error", async () => {
+  const [stratified, plain] = [await plan({ meanTokens: 64 }), await plan({ meanTokens: 64, routing: "softmax" })];
+  for (const [layer, { standardError }] of stratified.events.entries())
+    expect(standardError!.median).toBeLessThan(0.8 * plain.events[layer]!.standardError!.median);
+});
+
 test("gates left out, and outputs not gated", async () => {
   const exact = await plan({ gatedOutputs: false });
   expect((await plan({ gatedOutputs: false, meanTokens: NEARLY_ALL })).layers).toEqual(exact.layers);

@@ -3,8 +3,9 @@ import { expect, test } from "vitest";
 import { decode, encode } from "../../src/checkpoint/dtypes.js";
 import type { DType, Tensor } from "../../src/checkpoint/tensor.js";
 import { pickTensorRows } from "../../src/checkpoint/tensor-rows.js";
+import { DecodedExpert } from "../../src/compress/decoded-expert.js";
 import { mergeGroup } from "../../src/compress/merge.js";
-import { neuronColumns } from "../../src/compress/neurons.js";
+import { addNeuronProducts, neuronSquares } from "../../src/compress/neurons.js";
 import type { ExpertTensors } from "../../src/engine/backend.js";
 import { createReferenceBackend } from "../../src/engine/reference/reference-backend.js";
 import { Random } from "../../src/random.js";
@@ -109,7 +110,20 @@ test("experts without gates are merged as those that have one, and their neurons
   const merged = await mergeGroup(backend, group, (e) => plain(e === 0 ? a : b), { when: "once" });
   const { gate: _, ...expected } = await mergeGroup(backend, group, (e) => (e === 0 ? a : b), { when: "once" });
   expect(merged).toEqual(expected);
-  expect(neuronColumns(plain(a))).toEqual(neuronColumns(a).subarray(hidden * width));
+  const decoded = (one: ExpertTensors) => new DecodedExpert().of(one);
+  const squares = new Float64Array(width ** 2);
+  addNeuronProducts(backend, squares, decoded(plain(a)), decoded(plain(a)));
+  const lengths = neuronSquares(backend, decoded(plain(a)));
+  const gate = decode(a.gate!);
+  const withGate = neuronSquares(backend, decoded(a));
+  for (let i = 0; i < width; i++) {
+    expect(squares[i * (width + 1)]).toBeCloseTo(lengths[i]!, 5);
+    const row = gate.subarray(i * hidden, (i + 1) * hidden);
+    expect(withGate[i]! - lengths[i]!).toBeCloseTo(
+      row.reduce((sum, value) => sum + value ** 2, 0),
+      5,
+    );
+  }
 });
 
 test("a group that keeps its centroid gives the stored bytes back, also NaN", async () => {

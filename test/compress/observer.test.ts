@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { encode } from "../../src/checkpoint/dtypes.js";
 import type { Tensor } from "../../src/checkpoint/tensor.js";
+import { MeanSample } from "../../src/compress/mean-sample.js";
 import { LayerObserver } from "../../src/compress/observer.js";
 import { resolveSettings, type Settings } from "../../src/compress/settings.js";
 import type { ExpertTensors } from "../../src/engine/backend.js";
@@ -86,3 +87,19 @@ test.each([
   expect(found.length).toBe(expected.length);
   for (const [i, value] of expected.entries()) expect(found[i]).toBeCloseTo(value, 5);
 });
+
+test.each([true, false])(
+  "a sample of all tokens has the exact mean outputs, with biases; multiplied by scores: %s",
+  (gated) => {
+    const settings = resolveSettings("ream", { gatedOutputs: gated });
+    const sample = new MeanSample(backend, block, { gated, perSequence: 6, seed: 0, routedKnown: true });
+    const observer = new LayerObserver(backend, block, settings, batches.length, undefined, sample);
+    for (const [index, { x, batch }] of batches.entries()) {
+      const result = block.run({ router: x, experts: x }, (router) => sample.routedSums(router, batch.mask));
+      observer.add(index, x, result, batch);
+    }
+    const expected = meanOutputs(settings);
+    for (const [i, value] of observer.finish(tensors).meanOutputs!.entries())
+      expect(value).toBeCloseTo(expected[i]!, 5);
+  },
+);

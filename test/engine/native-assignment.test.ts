@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createNativeBackend } from "../../src/engine/native/native-backend.js";
-import { assignment as reference } from "../../src/engine/reference/assignment.js";
+import { assignments, assignment as reference } from "../../src/engine/reference/assignment.js";
 import { Random } from "../../src/random.js";
 
 const native = createNativeBackend({ precision: "f32", threads: 1 });
@@ -40,6 +40,18 @@ test("the same assignment as the reference, ties included", () => {
     const cost = Float64Array.from({ length: n * n }, () => (seed % 2 === 0 ? random.below(5) : random.normal()));
     expect(native.assignment(cost, n)).toEqual(reference(cost, n));
   }
+});
+
+test("several costs at once, with several threads, have their own assignments", () => {
+  const [n, count] = [23, 7];
+  const random = new Random(3);
+  const costs = Float64Array.from({ length: count * n * n }, () => random.normal());
+  const each = Array.from({ length: count }, (_, i) => [...reference(costs.subarray(i * n * n, (i + 1) * n * n), n)]);
+  const together = createNativeBackend({ precision: "f32", threads: 3 }).assignment(costs, n);
+  expect([...together]).toEqual(each.flat());
+  expect(assignments(costs, n)).toEqual(together);
+  costs[3 * n * n] = Number.NaN;
+  expect(() => native.assignment(costs, n)).toThrow(RangeError);
 });
 
 test("no cycle of exchanges makes a large assignment cheaper", () => {

@@ -64,6 +64,13 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
       expectClose(actual.output, expected.output, tolerance);
       expectClose(actual.norms, expected.norms, tolerance);
 
+      const factors = normals(random, tokens * topK);
+      const sums = [new Float64Array(count * width).fill(1), new Float64Array(count * width).fill(1)] as const;
+      const summed = native.routed(x, own, routing, { factors, sums: sums[0] });
+      reference.routed(x, other, routing, { factors, sums: sums[1] });
+      expectClose(sums[0], sums[1], TOLERANCE.f32);
+      expectSame(summed.output, actual.output);
+
       const last = count - 1;
       const activations = reference.expertActivation(x, other, last);
       expectClose(native.expertActivation(x, own, last), activations, TOLERANCE.f32);

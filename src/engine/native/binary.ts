@@ -162,6 +162,8 @@ export interface Engine {
     scalesInputs: boolean,
     output: Float32Array,
     norms: Float32Array,
+    factors: Float32Array | undefined,
+    sums: Float64Array | undefined,
   ): void;
   expertActivation(x: Float32Array, experts: PackedExperts, expert: number, out: Float32Array): void;
   expertDown(activation: Float32Array, experts: PackedExperts, expert: number, out: Float32Array): void;

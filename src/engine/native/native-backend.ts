@@ -165,16 +165,17 @@ export function createNativeBackend(options: NativeOptions): Backend {
       }
       return new NativeExperts(tensors.length, hidden, width, packed);
     },
-    routed(x, experts, { topK, selected, weights, scalesInputs = false }) {
+    routed(x, experts, { topK, selected, weights, scalesInputs = false }, activations) {
       const output = new Float32Array(x.length);
       const norms = new Float32Array(selected.length);
       const { packed } = own(experts, NativeExperts);
-      checked(() => engine.routed(x, packed, topK, selected, weights, scalesInputs, output, norms));
+      const sums = [activations?.factors, activations?.sums] as const;
+      checked(() => engine.routed(x, packed, topK, selected, weights, scalesInputs, output, norms, ...sums));
       return { output, norms };
     },
-    expertActivation(x, experts, expert) {
+    expertActivation(x, experts, expert, given) {
       const { hidden, width, packed } = own(experts, NativeExperts);
-      const out = new Float32Array(rowsOf(x, hidden, "expertActivation") * width);
+      const out = given ?? new Float32Array(rowsOf(x, hidden, "expertActivation") * width);
       checked(() => engine.expertActivation(x, packed, expert, out));
       return out;
     },
@@ -196,7 +197,7 @@ export function createNativeBackend(options: NativeOptions): Backend {
       return out;
     },
     assignment(cost, n) {
-      const out = new Int32Array(n);
+      const out = new Int32Array(n === 0 ? 0 : Math.floor(cost.length / n));
       checked(() => engine.assignment(cost, n, out));
       return out;
     },

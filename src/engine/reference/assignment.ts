@@ -1,3 +1,12 @@
+/** Solves each of some costs `[count, n, n]`: `[count, n]` (backend.ts, `assignment`). */
+export function assignments(costs: Float64Array, n: number): Int32Array {
+  const count = n === 0 ? 0 : costs.length / n ** 2;
+  if (!Number.isInteger(count)) throw new RangeError(`assignment: ${costs.length} costs are not of ${n} x ${n}`);
+  const columns = new Int32Array(count * n);
+  for (let i = 0; i < count; i++) columns.set(assignment(costs.subarray(i * n * n, (i + 1) * n * n), n), i * n);
+  return columns;
+}
+
 /**
  * Linear assignment by shortest augmenting paths (Jonker & Volgenant 1987, in the form of Crouse 2016 that scipy uses,
  * ties resolved alike): the permutation p that minimises sum_i cost[i, p[i]].

@@ -1,4 +1,4 @@
-import type { Activation, Experts, Matrix, Routing } from "../backend.js";
+import type { Activation, ActivationSums, Experts, Matrix, Routing } from "../backend.js";
 import type { ExpertBiases } from "../expert-biases.js";
 import { gated } from "./elementwise.js";
 import { dot, rowsOf } from "./products.js";
@@ -44,9 +44,15 @@ export function expertDown(linear: Linear, activation: Float32Array, experts: Re
 }
 
 /** The routed block, expert by expert over the tokens that chose it (backend.ts, `routed`). */
-export function routed(linear: Linear, x: Float32Array, experts: ReferenceExperts, routing: Routing) {
+export function routed(
+  linear: Linear,
+  x: Float32Array,
+  experts: ReferenceExperts,
+  routing: Routing,
+  activations?: ActivationSums,
+) {
   const { tokens, topK, selected, weights, scalesInputs = false } = routing;
-  const { hidden, biases } = experts;
+  const { hidden, width, biases } = experts;
   if (scalesInputs && (biases.gate ?? biases.up) !== undefined) {
     throw new RangeError("routed: inputs of experts with biases of gate or up are not scaled");
   }
@@ -65,6 +71,11 @@ export function routed(linear: Linear, x: Float32Array, experts: ReferenceExpert
     const activation = scalesInputs
       ? scaledActivation(linear, input, factors, experts, expert)
       : expertActivation(linear, input, experts, expert);
+    if (activations !== undefined) {
+      const { factors, sums } = activations;
+      for (const [row, pair] of chosen.entries())
+        for (let i = 0; i < width; i++) sums[expert * width + i]! += factors[pair]! * activation[row * width + i]!;
+    }
     const result = expertDown(linear, activation, experts, expert);
     for (const [row, pair] of chosen.entries()) {
       const start = row * hidden;

@@ -2,7 +2,7 @@ import { decode, encode } from "../../checkpoint/dtypes.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
 import type { Backend, Experts, Matrix, Precision } from "../backend.js";
 import { expertBiases, haveGates } from "../expert-biases.js";
-import { assignment } from "./assignment.js";
+import { assignments } from "./assignment.js";
 import { attention } from "./attention.js";
 import { convolution } from "./convolution.js";
 import { deltaRule } from "./delta-rule.js";
@@ -99,8 +99,13 @@ export function createReferenceBackend(precision: Precision): Backend {
         dispose() {},
       };
     },
-    routed: (x, experts, routing) => expertOperations.routed(linear, x, own(experts), routing),
-    expertActivation: (x, experts, expert) => expertOperations.expertActivation(linear, x, own(experts), expert),
+    routed: (x, experts, routing, activations) =>
+      expertOperations.routed(linear, x, own(experts), routing, activations),
+    expertActivation(x, experts, expert, out) {
+      const values = expertOperations.expertActivation(linear, x, own(experts), expert);
+      out?.set(values);
+      return out ?? values;
+    },
     expertDown: (activation, experts, expert) => expertOperations.expertDown(linear, activation, own(experts), expert),
     addGatedActivations: (sums, x, experts, factors) =>
       expertOperations.addGatedActivations(linear, sums, x, own(experts), factors),
@@ -108,7 +113,7 @@ export function createReferenceBackend(precision: Precision): Backend {
     addTransposedProduct,
     addColumnSquares,
     product,
-    assignment,
+    assignment: assignments,
     largest,
     round,
     addGram,

@@ -40,7 +40,7 @@ export async function* observeAndPlan(
     const mixed = layer.mix(hidden[index]!, batch);
     const x = layer.feedForwardInput(mixed);
     const input = layer.moeInput(x);
-    const routed = block.run(input);
+    const routed = block.run(input, (router) => means?.routedSums(router, batch.mask));
     observer.add(index, input.experts, routed, batches[index]!);
     chooser?.observe(index, mixed, input, routed.router);
     for (const one of watching) one.observe(index, mixed, routed.output);
@@ -56,7 +56,10 @@ export async function* observeAndPlan(
   const plan = await planLayer(observed, {
     ...how,
     ...{ trace, chosen },
-    aligner: () => Aligner.create(backend, block, tensors, observed.samples, settings, pause),
+    aligner: () => {
+      const { samples } = observed;
+      return Aligner.create({ backend, block, tensors, samples, settings, pause, costs: trace !== undefined });
+    },
   });
   if (trace !== undefined) onTrace?.(trace);
   options.onHalf?.(half === undefined ? 1 : await changedShare(half, plan, how));
