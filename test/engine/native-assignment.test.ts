@@ -50,7 +50,7 @@ test("several costs at once, with several threads, have their own assignments", 
   const together = createNativeBackend({ precision: "f32", threads: 3 }).assignment(costs, n);
   expect([...together]).toEqual(each.flat());
   expect(assignments(costs, n)).toEqual(together);
-  costs[3 * n * n] = Number.NaN;
+  costs.fill(Number.NaN, 3 * n * n, 3 * n * n + n);
   expect(() => native.assignment(costs, n)).toThrow(RangeError);
 });
 
