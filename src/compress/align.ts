@@ -49,11 +49,11 @@ export class Aligner {
   }
 
   /** Aligns a member's neurons with the centroid's. */
-  align(centroid: number, member: number): Alignment {
+  async align(centroid: number, member: number): Promise<Alignment> {
     const { backend } = this;
     const { width } = this.block.experts;
-    if (this.last?.centroid !== centroid) this.last = { centroid, ...this.features(centroid) };
-    const [a, b] = [this.last, this.features(member)];
+    if (this.last?.centroid !== centroid) this.last = { centroid, ...(await this.features(centroid)) };
+    const [a, b] = [this.last, await this.features(member)];
     const activations = a.activations && b.activations && this.activationDistances(a.activations, b.activations);
     const weights =
       a.weights &&
@@ -67,8 +67,8 @@ export class Aligner {
     return { activations, weights, permutation: backend.assignment(cost, width) };
   }
 
-  private features(expert: number): Features {
-    return { activations: this.activationsOf(expert), weights: this.weightFeatures(expert) };
+  private async features(expert: number): Promise<Features> {
+    return { activations: this.activationsOf(expert), weights: await this.weightFeatures(expert) };
   }
 
   /** Activations of an expert for the sampled tokens, part by part: each `[tokens, width]`. */
@@ -91,15 +91,15 @@ export class Aligner {
   }
 
   /** Features of an expert's neurons, one column for each neuron: `[features, width]`. */
-  private weightFeatures(expert: number): Float32Array | undefined {
+  private async weightFeatures(expert: number): Promise<Float32Array | undefined> {
     switch (this.settings.alignWeights) {
       case "none":
         return undefined;
       case "pca":
-        return this.components!.project(this.tensors.experts[expert]!);
+        return this.components!.project(await this.tensors.experts.read(expert));
       case "raw":
       case "unit":
-        return neuronColumns(this.tensors.experts[expert]!);
+        return neuronColumns(await this.tensors.experts.read(expert));
     }
   }
 }

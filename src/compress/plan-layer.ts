@@ -59,7 +59,7 @@ export async function planLayer(observation: LayerObservation, options: LayerPla
     const permutations: Record<string, number[]> = {};
     for (const member of aligner === undefined ? [] : absorbed) {
       await pause();
-      const alignment = aligner!.align(centroid, member);
+      const alignment = await aligner!.align(centroid, member);
       permutations[member] = Array.from(alignment.permutation);
       trace?.alignment(centroid, member, alignment);
       options.onAligned?.(++done / toAlign);

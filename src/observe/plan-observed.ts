@@ -64,7 +64,7 @@ export async function planObservedLayer(
     const description = opened.model.layers[layer]!;
     if (!isMoe(description)) throw new TypeError(`layer ${layer} is not MoE`);
     const tensors = await readMoe(opened.checkpoint, description.feedForward);
-    block = new MoeBlock(backend, description.feedForward, tensors);
+    block = await MoeBlock.load(backend, description.feedForward, tensors);
     return Aligner.create(backend, block, tensors, observed.samples, settings, pause);
   };
   try {

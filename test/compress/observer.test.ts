@@ -6,7 +6,7 @@ import { resolveSettings, type Settings } from "../../src/compress/settings.js";
 import type { ExpertTensors } from "../../src/engine/backend.js";
 import { createReferenceBackend } from "../../src/engine/reference/reference-backend.js";
 import { separateExperts } from "../../src/model/expert-storage.js";
-import { MoeBlock, type MoeTensors } from "../../src/model/moe.js";
+import { inMemory, MoeBlock, type MoeTensors } from "../../src/model/moe.js";
 import { Random } from "../../src/random.js";
 
 const backend = createReferenceBackend("f32");
@@ -28,9 +28,10 @@ function expert(random: Random): ExpertTensors {
 }
 
 const random = new Random(1);
+const all = Array.from({ length: count }, () => expert(random));
 const tensors: MoeTensors = {
   router: tensor(random, count, hidden),
-  experts: Array.from({ length: count }, () => expert(random)),
+  experts: inMemory(all),
 };
 const block = new MoeBlock(
   backend,
@@ -41,6 +42,7 @@ const block = new MoeBlock(
     activation: "silu",
   },
   tensors,
+  backend.experts(all, "silu"),
 );
 
 /** Two batches of one sequence each; padding counts only where statistics are means of batches. */
@@ -76,12 +78,12 @@ test.each([
   ["sums", false],
   ["batch-means", true],
   ["batch-means", false],
-] as const)("mean outputs with biases: %s, multiplied by scores: %s", (statistics, gatedOutputs) => {
+] as const)("mean outputs with biases: %s, multiplied by scores: %s", async (statistics, gatedOutputs) => {
   const settings = resolveSettings("ream", { statistics, gatedOutputs });
   const observer = new LayerObserver(backend, block, settings, batches.length, undefined);
   for (const [index, { x, batch }] of batches.entries())
     observer.add(index, x, block.run({ router: x, experts: x }), batch);
-  const found = observer.finish(tensors).meanOutputs!;
+  const found = (await observer.finish(tensors)).meanOutputs!;
   const expected = meanOutputs(settings);
   expect(found.length).toBe(expected.length);
   for (const [i, value] of expected.entries()) expect(found[i]).toBeCloseTo(value, 5);
