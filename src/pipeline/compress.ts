@@ -29,6 +29,7 @@ import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
 import { openOutput } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
+import { OutputShards } from "./output-shards.js";
 import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
@@ -134,7 +135,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const observed = { settings, calibration, seed: options.seed, backend };
   const { mergedDtype, requantises } = outputTarget(options, backend, model);
   return yield* writePlanned(options, opened, observed, notes, context, async function* (progress) {
-    const { finished, onPlan, onCalibration, output, steps, refit, router } = progress;
+    const { finished, onPlan, onLayer, onCalibration, output, steps, refit, router } = progress;
     const common = {
       ...{ checkpoint, model, predictions, backend, settings, kept, seed: options.seed, signal },
       ...{ mergedDtype, requantises, guard: context.guard },
@@ -153,7 +154,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       ...{ refit, router },
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
-      onPlan,
+      ...{ onPlan, onLayer },
     });
     if (options.trace !== undefined)
       await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
@@ -210,6 +211,8 @@ interface Progress {
   readonly output: OutputFolder | undefined;
   readonly finished: readonly LayerPlan[];
   readonly onPlan: (plan: LayerPlan) => Promise<void>;
+  /** Told the layers that are done; undefined: what is to be written is not known before all are. */
+  readonly onLayer: ((layer: number, plan: LayerPlan | undefined) => void) | undefined;
   /** Told the calibration set that was used, where it is a part of the given one. */
   readonly onCalibration: (used: Calibration) => void;
   readonly steps: StepWork | undefined;
@@ -234,7 +237,13 @@ async function* writePlanned(
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
   const { output, split, steps, refit, router, close } = await openOutput(options, opened, work);
+  let shards: OutputShards | undefined;
+  // Rounds of `auto` may be given up, and what is kept of layers is read by one at a time.
+  const isWrittenAlong =
+    output !== undefined && ![split, steps, refit, router].some((other) => other !== undefined) && !auto;
   try {
+    const made = { opened, output, backend, steps, refit, router };
+    shards = new OutputShards({ ...target, ...made, kept, rounding: settings.rounding, signal });
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
       output === undefined || options.trace !== undefined || auto ? [] : recordedPlans(output, opened.model, kept);
@@ -250,18 +259,29 @@ async function* writePlanned(
     const onCalibration = (used: Calibration) => {
       observed = { ...given, calibration: used };
     };
-    const layers = yield* makePlans({ output, finished, onPlan, onCalibration, steps, refit, router }, split);
+    const onLayer = isWrittenAlong ? shards.layerDone.bind(shards) : undefined;
+    const progress = { output, finished, onPlan, onLayer, onCalibration, steps, refit, router };
+    const layers = yield* makePlans(progress, split);
     const plan = makePlan(options, settings, opened.model, kept, layers);
     if (steps?.plan.need === "nothing" && output !== undefined)
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
     const refits = refit && (await allRefits(plan, refit));
-    const made = { opened, output, plan, backend, observed, steps, refits, refit, router, split };
-    const written = yield* writeCheckpoint({ ...target, ...made, signal });
+    const written = yield* writeCheckpoint({
+      ...target,
+      ...made,
+      plan,
+      observed,
+      refits,
+      split,
+      begun: shards,
+      signal,
+    });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = describeCalibration(observed.calibration);
     return { ...written, refits, out, plan, steps: stepPlan, settings, calibration: described, predictionLayers };
   } finally {
+    await shards?.stop();
     await close();
   }
 }
