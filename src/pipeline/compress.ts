@@ -23,6 +23,7 @@ import { memoryEstimate } from "./inspect.js";
 import { planLayers } from "./layer-loop.js";
 import { allRefits, type Refits } from "./layer-losses.js";
 import type { ManifestInputs } from "./manifest.js";
+import type { MemoryWork } from "./memory-estimate.js";
 import { checkMemory } from "./memory-limit.js";
 import { prepareObserved } from "./observed-work.js";
 import { openBackend } from "./open-backend.js";
@@ -131,6 +132,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const notes = [...attentionNotes(model, settings)];
   const backend = openBackend(options, opened, (note) => notes.push(note));
   const calibration = yield* calibrate(options, opened, notes, signal);
+  planMemory(options, opened, calibration, { backend, kept, settings }, notes);
   const traces: LayerTrace[] = [];
   const observed = { settings, calibration, seed: options.seed, backend };
   const { mergedDtype, requantises } = outputTarget(options, backend, model);
@@ -182,11 +184,20 @@ async function* calibrate(
       `Sequences of ${calibration.length} tokens are longer than the ${model.maxPositions} positions the model was made for.`,
     );
   }
-  if (options.memoryLimit !== undefined) {
-    const { sequences, length } = calibration;
-    notes.push(checkMemory(memoryEstimate(opened, sequences, length), options.memoryLimit));
-  }
   return calibration;
+}
+
+/** Tells the memory that is planned, where there is a limit. Errors: MEMORY_LIMIT. */
+function planMemory(
+  { memoryLimit }: ResolvedCompressOptions,
+  opened: OpenedModel,
+  { sequences, length }: Calibration,
+  { backend, ...work }: Pick<MemoryWork, "kept" | "settings"> & { readonly backend: Backend },
+  notes: string[],
+): void {
+  if (memoryLimit === undefined) return;
+  const estimate = memoryEstimate(opened, { sequences, length, precision: backend.precision, ...work });
+  notes.push(checkMemory(estimate, memoryLimit));
 }
 
 /** Plans from an observation and writes. */
@@ -299,6 +310,8 @@ async function* applyPlan(
     refitPlan !== undefined || routerPlan !== undefined || (stepPlan !== undefined && stepPlan.need !== "nothing");
   const calibration = looks ? yield* calibrate(options, opened, notes, signal) : undefined;
   const kept = plan.experts.after;
+  const settings = resolveSettings(options.method, { ...pickSettings(options), rounding: plan.rounding });
+  if (calibration !== undefined) planMemory(options, opened, calibration, { backend, kept, settings }, notes);
   const target = outputTarget(options, backend, opened.model);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
@@ -307,7 +320,6 @@ async function* applyPlan(
     if (calibration !== undefined) yield startEvent(options, opened, kept, calibration, backend, 0, stepPlan);
     for (const message of [...notes, ...opened.notes, ...(calibration?.notes ?? [])])
       yield { type: "note", message } as const;
-    const settings = resolveSettings(options.method, { ...pickSettings(options), rounding: plan.rounding });
     if (output !== undefined) {
       if (calibration === undefined) {
         if (steps !== undefined) yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
