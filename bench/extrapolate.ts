@@ -78,12 +78,16 @@ export function modelSeconds(
 
 /** Bytes of memory, as `ream inspect` estimates them, and of the output, in bfloat16. */
 export function modelBytes(shape: ModelShape, tokens: number) {
-  const { layers, hidden, width, experts, kept, otherWeights, outside } = shape;
+  const { layers, hidden, width, experts, kept, topK, otherWeights, outside } = shape;
   const layer = 2 * (expertWeights(shape) + otherWeights);
   const samples = 4 * Math.min(tokens, SAMPLES) * (hidden + 2 * width);
   const model = layers * layer + 2 * outside;
   const output = model - layers * 2 * expertWeights(shape) * (1 - kept / experts);
-  return { memory: 3 * layer + 4 * tokens * hidden + samples + 250e6, model, output };
+  // One for each full group of 16.
+  const merged = 2 * Math.ceil((experts - kept) / 15) * 3 * hidden * width;
+  const row = 4 * 4096 * hidden;
+  const batch = 8 * row + Math.min(2 ** 28, topK * row);
+  return { memory: layer + merged + 4 * tokens * hidden + samples + batch + 250e6, model, output };
 }
 
 function expertWeights({ experts, hidden, width }: ModelShape): number {

@@ -128,11 +128,11 @@ function scalingLines(): string[] {
   if (scaling === undefined) return [];
   return [
     ...["", "## Growth", "", `Whole runs of \`ream\`, three quarters of the experts kept. ${describe(scaling)}`, ""],
-    row("experts", "tokens", "layers", "threads", "seconds", "processor, s", "peak memory"),
-    row(...Array<string>(7).fill("---")),
-    ...scaling.results.map(({ experts, tokens, layers, threads, seconds, cpu, peakMemory }) =>
+    row("experts", "tokens", "mean outputs of", "layers", "threads", "seconds", "processor, s", "peak memory"),
+    row(...Array<string>(8).fill("---")),
+    ...scaling.results.map(({ experts, tokens, meanTokens, layers, threads, seconds, cpu, peakMemory }) =>
       row(
-        ...[experts, formatCount(tokens), layers, threads].map(String),
+        ...[experts, formatCount(tokens), formatCount(meanTokens || tokens), layers, threads].map(String),
         ...[seconds.toFixed(1), cpu.toFixed(1), formatBytes(peakMemory)],
       ),
     ),

@@ -73,7 +73,7 @@ const before = memory();
 let most = before;
 const plan = { parts: options.parts as RefitPlan["parts"], ridge: undefined, tokens, seed: 0 };
 const targets = new LayerTargets(backend, moe, splitForRefit(plan, moe, batches));
-const block = new MoeBlock(backend, moe, { router, experts });
+const block = new MoeBlock(backend, moe, { router }, backend.experts(experts, "silu"));
 for (const [index, mixed] of hidden.entries()) {
   if (targets.uses(index)) targets.observe(index, mixed, block.run({ router: mixed, experts: mixed }).output);
 }

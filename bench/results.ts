@@ -54,6 +54,8 @@ export interface ScalingResult {
   readonly tokens: number;
   readonly layers: number;
   readonly threads: number;
+  /** Tokens that mean outputs are made of; 0: all. */
+  readonly meanTokens: number;
   readonly seconds: number;
   readonly cpu: number;
   readonly peakMemory: number;

@@ -224,7 +224,16 @@ impl PackedExperts {
         Ok(())
     }
 
-    /// Gives the memory back. The experts cannot be used any more.
+    /// Takes an expert of others as the next one, without a copy.
+    #[napi(catch_unwind)]
+    pub fn share(&mut self, from: &PackedExperts, expert: u32) -> Result<()> {
+        let Self(experts, context) = self;
+        let experts = experts.as_mut().ok_or_else(|| invalid("the experts were disposed"))?;
+        let (from, expert) = from.get_expert(context, expert)?;
+        check(experts.share(from, expert), || "experts: an expert of another form is shared".into())
+    }
+
+    /// Gives the memory back that no others share. The experts cannot be used any more.
     #[napi]
     pub fn dispose(&mut self) {
         self.0 = None;

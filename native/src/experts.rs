@@ -2,6 +2,7 @@
 //! without a gate have up in its place.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::codecs::Source;
 use crate::dispatch::Cpu;
@@ -27,7 +28,8 @@ pub struct Experts {
     pub width: usize,
     activation: Activation,
     gated: bool,
-    list: Vec<Expert>,
+    /// Others may have the same ones: an expert that stays as it is need not be packed again.
+    list: Vec<Arc<Expert>>,
 }
 
 /// One expert.
@@ -70,7 +72,7 @@ impl Experts {
             bias.map_or_else(Vec::new, |bias| bias.chunks(PANEL).map(filled_up).collect())
         };
         debug_assert_eq!(gate.is_some(), self.gated);
-        self.list.push(Expert {
+        self.list.push(Arc::new(Expert {
             input: match gate {
                 Some(gate) => Packed::paired(cpu, threads, format, gate, up),
                 None => Packed::new(cpu, threads, format, up),
@@ -78,7 +80,17 @@ impl Experts {
             down: Packed::new(cpu, threads, format, down),
             input_bias: if self.gated { paired_bias(biases.gate, biases.up) } else { panels(biases.up) },
             down_bias: panels(biases.down),
-        });
+        }));
+    }
+
+    /// Takes an expert of others as the next one, without a copy; false where they have other sizes or another activation.
+    pub fn share(&mut self, from: &Self, expert: usize) -> bool {
+        let alike = (self.hidden, self.width, self.activation, self.gated)
+            == (from.hidden, from.width, from.activation, from.gated);
+        if alike {
+            self.list.push(Arc::clone(&from.list[expert]));
+        }
+        alike
     }
 
     /// Units of the activation in a panel.
@@ -120,7 +132,7 @@ impl Experts {
     ) {
         let size = self.units();
         let units = panel * size..self.width.min((panel + 1) * size);
-        let Expert { input: weight, input_bias, .. } = &self.list[expert];
+        let Expert { input: weight, input_bias, .. } = &*self.list[expert];
         tile.multiply(context.cpu, input, rows.clone().map(|(row, _)| row), weight, panel);
         for (row, (_, factor)) in rows.enumerate() {
             let sums = tile.row_mut(row);
@@ -162,7 +174,7 @@ impl Experts {
         (expert, panel): (usize, usize),
         mut each: impl FnMut(usize, Range<usize>, &[f32]),
     ) {
-        let Expert { down, down_bias, .. } = &self.list[expert];
+        let Expert { down, down_bias, .. } = &*self.list[expert];
         let columns = panel_columns(panel, self.hidden);
         let count = rows.len();
         tile.multiply(cpu, activations, rows, down, panel);

@@ -8,6 +8,8 @@ export type JournalEntry = JsonObject;
 
 /** A file of JSON lines that only grows. A line counts once it has reached the disk with its line break. */
 export class Journal {
+  private last: Promise<void> = Promise.resolve();
+
   private constructor(
     private readonly handle: FileHandle,
     readonly entries: JournalEntry[],
@@ -29,8 +31,17 @@ export class Journal {
     return new Journal(handle, entries, whole.length);
   }
 
-  /** Returns when the entry is on the disk; `buffered`: when the system has it, which outlives the process. */
-  async append(entry: JournalEntry, how: "durable" | "buffered" = "durable"): Promise<void> {
+  /**
+   * Returns when the entry is on the disk; `buffered`: when the system has it, which outlives the process. Entries come one
+   * after the other, in the order in which they were given.
+   */
+  append(entry: JournalEntry, how: "durable" | "buffered" = "durable"): Promise<void> {
+    const appended = this.last.then(() => this.write(entry, how));
+    this.last = appended.catch(() => undefined);
+    return appended;
+  }
+
+  private async write(entry: JournalEntry, how: "durable" | "buffered"): Promise<void> {
     const line = Buffer.from(`${JSON.stringify(entry)}\n`);
     try {
       await writeFully(this.handle, line);

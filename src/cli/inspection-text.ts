@@ -101,9 +101,10 @@ function sizes({ experts, bytes, compressed }: Inspection): string[][] {
 
 function memory({ memory: needed }: Inspection): string {
   const rows = [
-    ["one layer's weights, three times", formatBytes(needed.layerWeights)],
+    ["one layer's weights, ready for products", formatBytes(needed.layerWeights)],
     ["hidden states of the calibration tokens", formatBytes(needed.hiddenStates)],
     ["tokens sampled for the alignment", formatBytes(needed.samples)],
+    ["buffers of a batch", formatBytes(needed.batch)],
     ["program", formatBytes(needed.program)],
     ["sum", formatBytes(needed.bytes)],
   ];

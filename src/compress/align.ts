@@ -26,7 +26,7 @@ interface Comparison {
   /** Whether vectors are compared by their directions alone. */
   readonly unit: boolean;
   /** Takes an expert, as the centroid or as a member; returns the squared lengths of its neurons' vectors `[width]`. */
-  take(role: Role, expert: number): Float64Array;
+  take(role: Role, expert: number): Promise<Float64Array>;
   /** Adds inner products of the centroid's neurons and the member's to sums `[width, width]`. */
   addProducts(sums: Float64Array): void;
 }
@@ -72,7 +72,7 @@ export class Aligner {
   async *align(centroid: number, members: readonly number[]): AsyncGenerator<Alignment> {
     if (members.length === 0) return;
     const { activations, weights, costs, options } = this;
-    const squares = [activations, weights].map((way) => way?.take("centroid", centroid));
+    const squares = [await activations?.take("centroid", centroid), await weights?.take("centroid", centroid)];
     const { width } = options.block.experts;
     const size = width ** 2;
     const most = costs.length / size;
@@ -82,11 +82,11 @@ export class Aligner {
       for (const [i, member] of chunk.entries()) {
         await options.pause();
         const cost = costs.subarray(i * size, (i + 1) * size).fill(0);
-        if (activations !== undefined) addDistances(activations, member, squares[0]!, cost);
+        if (activations !== undefined) await addDistances(activations, member, squares[0]!, cost);
         const own = options.costs && activations ? { activations: cost.slice() } : {};
         if (weights !== undefined) {
           const part = this.weightCost.fill(0);
-          addDistances(weights, member, squares[1]!, part);
+          await addDistances(weights, member, squares[1]!, part);
           for (let j = 0; j < size; j++) cost[j]! += part[j]!;
         }
         // A sum is finite only if all of its terms are.
@@ -102,8 +102,13 @@ export class Aligner {
 }
 
 /** Adds the distances of the centroid's neurons and a member's to cost `[width, width]`, which is 0. */
-function addDistances(way: Comparison, member: number, squares: Float64Array, cost: Float64Array): void {
-  const own = way.take("member", member);
+async function addDistances(
+  way: Comparison,
+  member: number,
+  squares: Float64Array,
+  cost: Float64Array,
+): Promise<void> {
+  const own = await way.take("member", member);
   way.addProducts(cost);
   toDistances(cost, squares, own, way.unit);
 }
@@ -122,7 +127,7 @@ class SampledActivations implements Comparison {
     this.values = { centroid: new Float32Array(size), member: new Float32Array(size) };
   }
 
-  take(role: Role, expert: number): Float64Array {
+  async take(role: Role, expert: number): Promise<Float64Array> {
     const { backend, samples } = this;
     const { experts } = this.block;
     const { hidden, width } = experts;
@@ -154,8 +159,8 @@ class WholeWeights implements Comparison {
     readonly unit: boolean,
   ) {}
 
-  take(role: Role, expert: number): Float64Array {
-    return neuronSquares(this.backend, this.values[role].of(this.tensors.experts[expert]!));
+  async take(role: Role, expert: number): Promise<Float64Array> {
+    return neuronSquares(this.backend, this.values[role].of(await this.tensors.experts.read(expert)));
   }
 
   addProducts(sums: Float64Array): void {
@@ -175,8 +180,8 @@ class ReducedWeights implements Comparison {
     private readonly width: number,
   ) {}
 
-  take(role: Role, expert: number): Float64Array {
-    this.values[role] = this.components.project(this.tensors.experts[expert]!);
+  async take(role: Role, expert: number): Promise<Float64Array> {
+    this.values[role] = this.components.project(await this.tensors.experts.read(expert));
     const squares = new Float64Array(this.width);
     this.backend.addColumnSquares(squares, this.values[role]);
     return squares;

@@ -100,7 +100,7 @@ export class MeanSample {
     part.tokens += rows.length;
   }
 
-  finish({ experts }: MoeTensors): SampledMeans {
+  async finish({ experts }: MoeTensors): Promise<SampledMeans> {
     const { parts, routed, backend } = this;
     const { count, hidden, width } = this.block.experts;
     const total = emptySums(this.block.experts);
@@ -109,7 +109,8 @@ export class MeanSample {
     const samples = [total, ...left];
     const means = samples.map(() => new Float64Array(count * hidden));
     const inputs = new Float32Array(samples.length * width);
-    for (const [e, { down, downBias }] of experts.entries()) {
+    for (let e = 0; e < count; e++) {
+      const { down, downBias } = await experts.read(e);
       for (const [s, { activations, tokens }] of samples.entries())
         for (let i = 0; i < width; i++)
           inputs[s * width + i] =

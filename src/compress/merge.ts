@@ -4,7 +4,7 @@ import type { DType, Tensor } from "../checkpoint/tensor.js";
 import { pickTensorRows } from "../checkpoint/tensor-rows.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import { EXPERT_PARTS } from "../model/expert-storage.js";
-import type { MoeTensors } from "../model/moe.js";
+import { inMemory, type MoeTensors, type RouterTensors } from "../model/moe.js";
 import { notFinite } from "./not-finite.js";
 import { type BlockPlan, type Group, groupOf, isMerged } from "./plan.js";
 import type { Settings } from "./settings.js";
@@ -89,8 +89,8 @@ export async function reduceBlock(
 ): Promise<MoeTensors> {
   const experts: ExpertTensors[] = [];
   for (const kept of plan.keptExperts)
-    experts.push(await mergeGroup(backend, groupOf(plan, kept), (expert) => tensors.experts[expert]!, merging));
-  return { ...tensors, ...pickRouter(tensors, plan.keptExperts), experts };
+    experts.push(await mergeGroup(backend, groupOf(plan, kept), tensors.experts.read, merging));
+  return { ...tensors, ...pickRouter(tensors, plan.keptExperts), experts: inMemory(experts) };
 }
 
 /** Whether outputs are proportional to a part. */
@@ -111,7 +111,7 @@ function asMatrix(tensor: Tensor): Tensor {
 
 /** The tensors of a router for the given experts, as stored. */
 export function pickRouter(
-  { router, routerBias, selectionBias, expertScale }: Omit<MoeTensors, "experts">,
+  { router, routerBias, selectionBias, expertScale }: RouterTensors,
   experts: readonly number[],
 ) {
   return {

@@ -83,15 +83,15 @@ export class LayerObserver {
   }
 
   /** The finished statistics. Throws `NOT_FINITE` where one is not a number: no plan made from it could be trusted. */
-  finish(tensors: MoeTensors): LayerObservation {
+  async finish(tensors: MoeTensors): Promise<LayerObservation> {
     const { means, sums, settings, backend } = this;
     const [outputs, share] = means ? [means.activations, 1] : [sums, 1 / sums.tokens];
     const observation = observationOf(sums, settings, this.samples);
-    const sampled = this.meanSample?.finish(tensors);
+    const sampled = await this.meanSample?.finish(tensors);
     const finished = {
       ...observation,
       saliency: means?.saliency ?? observation.saliency,
-      meanOutputs: sampled?.all ?? (outputs.activations && meanOutputsOf(backend, outputs, share, tensors)),
+      meanOutputs: sampled?.all ?? (outputs.activations && (await meanOutputsOf(backend, outputs, share, tensors))),
       sampled,
     };
     const { saliency, gateGram, meanOutputs, tokenCosines } = finished;
@@ -139,21 +139,31 @@ export function observationOf(
  * Mean outputs `[experts, hidden]` of summed activations times `share`: the down projection is linear, so that it turns
  * mean activations into mean outputs. A bias of its counts with the mean factor.
  */
-export function meanOutputsOf(
+export async function meanOutputsOf(
   backend: Backend,
   { activations, factors }: Pick<StatisticSums, "activations" | "factors">,
   share: number,
   { experts }: MoeTensors,
-): Float64Array {
-  const [hidden, width] = experts[0]!.down.shape as [number, number];
-  const outputs = new Float64Array(experts.length * hidden);
-  for (const [e, { down, downBias }] of experts.entries()) {
+): Promise<Float64Array> {
+  const width = activations!.length / experts.count;
+  const outputs: Float64Array[] = [];
+  for (let e = 0; e < experts.count; e++) {
+    const { down, downBias } = await experts.read(e);
     const mean = Float32Array.from(activations!.subarray(e * width, (e + 1) * width), (value) => value * share);
-    outputs.set(backend.product(mean, decode(down), width), e * hidden);
-    if (downBias === undefined) continue;
-    for (const [i, bias] of decode(downBias).entries()) outputs[e * hidden + i]! += factors[e]! * share * bias;
+    const output = Float64Array.from(backend.product(mean, decode(down), width));
+    if (downBias !== undefined)
+      for (const [i, bias] of decode(downBias).entries()) output[i]! += factors[e]! * share * bias;
+    outputs.push(output);
   }
-  return outputs;
+  return joined(outputs);
+}
+
+/** Arrays of equal length one after the other. */
+function joined(arrays: readonly Float64Array[]): Float64Array {
+  const length = arrays[0]?.length ?? 0;
+  const all = new Float64Array(arrays.length * length);
+  for (const [i, array] of arrays.entries()) all.set(array, i * length);
+  return all;
 }
 
 /** Adds factor times terms to sums; neither may be there. */

@@ -1,4 +1,5 @@
 import type { Backend, ExpertTensors } from "../engine/backend.js";
+import type { StoredExperts } from "../model/moe.js";
 import { Random } from "../random.js";
 import { DecodedExpert } from "./decoded-expert.js";
 import { type NeuronWeights, neuronSquares } from "./neurons.js";
@@ -31,24 +32,21 @@ export class PrincipalComponents {
   ) {}
 
   /** Expert by expert, so that never more than one expert's neurons are in memory. */
-  static async of(
-    backend: Backend,
-    experts: readonly ExpertTensors[],
-    pause: () => Promise<void>,
-  ): Promise<PrincipalComponents> {
-    const [width, hidden] = experts[0]!.up.shape as [number, number];
-    const parts = experts[0]!.gate === undefined ? 2 : 3;
+  static async of(backend: Backend, experts: StoredExperts, pause: () => Promise<void>): Promise<PrincipalComponents> {
+    const { up, gate } = await experts.read(0);
+    const [width, hidden] = up.shape as [number, number];
+    const parts = gate === undefined ? 2 : 3;
     const features = parts * hidden;
     const mean = new Float64Array(features);
     const scales: Float64Array[] = [];
     const decoded = new DecodedExpert();
-    for (const expert of experts) {
-      const neurons = Neurons.of(backend, decoded.of(expert));
+    for (let e = 0; e < experts.count; e++) {
+      const neurons = Neurons.of(backend, decoded.of(await experts.read(e)));
       scales.push(neurons.scales);
       const sums = emptyParts(parts, hidden);
       neurons.addCombinations(sums, Float32Array.from(neurons.scales), 1);
       const [sum] = rowsOf(sums, 1);
-      for (let i = 0; i < features; i++) mean[i]! += sum![i]! / (experts.length * width);
+      for (let i = 0; i < features; i++) mean[i]! += sum![i]! / (experts.count * width);
       await pause();
     }
     const random = new Random(0);
@@ -59,8 +57,8 @@ export class PrincipalComponents {
       const axesOf = splitAxes(axes, parts);
       const shift = innerWithRows(axes, mean);
       const total = new Float64Array(COMPONENTS);
-      for (const [e, expert] of experts.entries()) {
-        const neurons = Neurons.of(backend, decoded.of(expert), scales[e]);
+      for (let e = 0; e < experts.count; e++) {
+        const neurons = Neurons.of(backend, decoded.of(await experts.read(e)), scales[e]);
         const projected = neurons.project(axesOf, shift);
         backend.addTransposedProduct(gram, projected, projected, COMPONENTS, COMPONENTS);
         for (let i = 0; i < projected.length; i++) total[i % COMPONENTS]! += projected[i]!;

@@ -56,6 +56,13 @@ export interface Experts {
   readonly count: number;
   readonly hidden: number;
   readonly width: number;
+  /** None yet, of the same form and activation. */
+  empty(): Experts;
+  /** Makes one more expert ready, of the form of the first. */
+  add(expert: ExpertTensors): void;
+  /** Takes an expert of others, of the same form and activation, as the next one, without a copy. */
+  share(from: Experts, expert: number): void;
+  /** Gives the memory back, except that of experts which others share. */
   dispose(): void;
 }
 

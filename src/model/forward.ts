@@ -54,7 +54,7 @@ export async function forward(
 /** The MoE block of a layer as the checkpoint has it, or undefined where the layer is dense. */
 export async function loadMoe(checkpoint: Checkpoint, layer: LayerDescription, backend: Backend) {
   if (!isMoe(layer)) return undefined;
-  return new MoeBlock(backend, layer.feedForward, await readMoe(checkpoint, layer.feedForward, backend));
+  return MoeBlock.load(backend, layer.feedForward, await readMoe(checkpoint, layer.feedForward, backend));
 }
 
 /** Largest part of the output matrix that is read at once, as stored; the whole can be larger than one array may be. */

@@ -1,14 +1,21 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { decode } from "../checkpoint/dtypes.js";
 import type { Tensor } from "../checkpoint/tensor.js";
-import type { ActivationSums, Backend, Experts, ExpertTensors } from "../engine/backend.js";
+import type { Activation, ActivationSums, Backend, Experts, ExpertTensors } from "../engine/backend.js";
 import type { MoeDescription, RoutedExperts, RouterDescription } from "./description.js";
 import type { MoeInput } from "./layer.js";
 import { readWeight } from "./read-weight.js";
 import { type RouterOutput, type RouterPart, type RouterWeights, route } from "./router.js";
 
-/** The tensors of a MoE block, in memory as stored. */
-export interface MoeTensors {
+/** The experts of a layer as stored, or decoded from it. */
+export interface StoredExperts {
+  readonly count: number;
+  /** Reads an expert. What is read is not kept: a layer's experts take as much memory as all else together. */
+  read(expert: number): Promise<ExpertTensors>;
+}
+
+/** The tensors of a router, in memory as stored. */
+export interface RouterTensors {
   /** `[experts, hidden]` */
   readonly router: Tensor;
   /** `[experts]` */
@@ -17,7 +24,16 @@ export interface MoeTensors {
   readonly selectionBias?: Tensor;
   /** `[experts]` */
   readonly expertScale?: Tensor;
-  readonly experts: readonly ExpertTensors[];
+}
+
+/** The tensors of a MoE block. */
+export interface MoeTensors extends RouterTensors {
+  readonly experts: StoredExperts;
+}
+
+/** Experts that are in memory. */
+export function inMemory(list: readonly ExpertTensors[]): StoredExperts {
+  return { count: list.length, read: async (expert) => list[expert]! };
 }
 
 /** What is told of a router's choices, and of what the chosen experts made. */
@@ -32,18 +48,28 @@ export interface MoeOutput extends RoutedNorms {
   readonly output: Float32Array;
 }
 
-/** Reads router and experts; a backend decodes those that are quantised faster. */
+/** Reads the router, and experts when they are asked for; a backend decodes those that are quantised faster. */
 export async function readMoe(checkpoint: Checkpoint, moe: RoutedExperts, backend?: Backend): Promise<MoeTensors> {
-  const experts: ExpertTensors[] = [];
-  for (let e = 0; e < moe.experts.count; e++) experts.push(await moe.experts.read(checkpoint, e, backend));
   const { weight, bias, selectionBias, expertScale } = moe.router;
   return {
     router: await readWeight(checkpoint, weight),
     ...(bias !== undefined && { routerBias: await checkpoint.read(bias) }),
     ...(selectionBias !== undefined && { selectionBias: await checkpoint.read(selectionBias) }),
     ...(expertScale !== undefined && { expertScale: await checkpoint.read(expertScale) }),
-    experts,
+    experts: { count: moe.experts.count, read: (expert) => moe.experts.read(checkpoint, expert, backend) },
   };
+}
+
+/** Makes experts ready one after the other, so that no more than one is in memory as stored. Dispose of them. */
+export async function readyExperts(backend: Backend, stored: StoredExperts, activation: Activation): Promise<Experts> {
+  const ready = backend.experts(stored.count === 0 ? [] : [await stored.read(0)], activation);
+  try {
+    for (let e = 1; e < stored.count; e++) ready.add(await stored.read(e));
+    return ready;
+  } catch (error) {
+    ready.dispose();
+    throw error;
+  }
 }
 
 /** What the router multiplies each expert's output by, where it does. */
@@ -57,7 +83,7 @@ export async function readExpertScales(
 /** A router ready to run; free its weight when done. */
 export function routerWeights(
   backend: Backend,
-  { router, routerBias, selectionBias, expertScale }: Omit<MoeTensors, "experts">,
+  { router, routerBias, selectionBias, expertScale }: RouterTensors,
 ): RouterWeights {
   return {
     weight: backend.matrix(router),
@@ -70,18 +96,24 @@ export function routerWeights(
 /** A MoE block ready to run, with all of its experts or those that were kept. */
 export class MoeBlock {
   readonly router: RouterWeights;
-  readonly experts: Experts;
 
+  /** @param experts the block's from now on: it disposes of them */
   constructor(
     private readonly backend: Backend,
     readonly description: MoeDescription,
-    tensors: MoeTensors,
+    router: RouterTensors,
+    readonly experts: Experts,
   ) {
-    this.router = routerWeights(backend, tensors);
+    this.router = routerWeights(backend, router);
+  }
+
+  /** A block with the experts that are stored. */
+  static async load(backend: Backend, description: MoeDescription, tensors: MoeTensors): Promise<MoeBlock> {
+    const ready = await readyExperts(backend, tensors.experts, description.activation);
     try {
-      this.experts = backend.experts(tensors.experts, description.activation);
+      return new MoeBlock(backend, description, tensors, ready);
     } catch (error) {
-      this.router.weight.dispose();
+      ready.dispose();
       throw error;
     }
   }

@@ -86,7 +86,7 @@ export async function* observeLayers(options: ObserveLayersOptions): AsyncGenera
             domain: unit.domain,
             digest,
           };
-          yield { type: "unit", layer: description.index, unit, statistics: work.finish(observer), about };
+          yield { type: "unit", layer: description.index, unit, statistics: await work.finish(observer), about };
         }
       }
     } finally {
@@ -112,7 +112,7 @@ class LayerWork {
     try {
       if (!isMoe(description)) return new LayerWork(options, layer, undefined, undefined);
       const tensors = await readMoe(checkpoint, description.feedForward);
-      return new LayerWork(options, layer, new MoeBlock(backend, description.feedForward, tensors), tensors);
+      return new LayerWork(options, layer, await MoeBlock.load(backend, description.feedForward, tensors), tensors);
     } catch (error) {
       layer.dispose();
       throw error;
@@ -135,7 +135,7 @@ class LayerWork {
     return this.layer.finish(mixed, x, this.layer.feedForward(x, routed?.output));
   }
 
-  finish(observer: UnitObserver): UnitStatistics {
+  finish(observer: UnitObserver): Promise<UnitStatistics> {
     return observer.finish(this.tensors!);
   }
 

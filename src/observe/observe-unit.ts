@@ -50,10 +50,10 @@ export class UnitObserver {
   }
 
   /** What the unit's file holds. Activations become outputs, so that plans need no weights. Errors: NOT_FINITE. */
-  finish(tensors: MoeTensors): UnitStatistics {
+  async finish(tensors: MoeTensors): Promise<UnitStatistics> {
     const { backend, block, sums } = this;
     const { activations, ...others } = sums;
-    const outputs = activations && meanOutputsOf(backend, sums, 1, tensors);
+    const outputs = activations && (await meanOutputsOf(backend, sums, 1, tensors));
     const finished = { ...others, activations: undefined, outputs };
     for (const [name, values] of statisticArrays(finished)) {
       if (!values.every(Number.isFinite))

@@ -25,12 +25,13 @@ export interface PlanObservedOptions extends ObservedPlanning {
   /** Plans of the first layers, from an interrupted run. */
   readonly finished?: readonly LayerPlan[];
   readonly onPlan?: (plan: LayerPlan) => Promise<void>;
+  readonly onLayer?: ((layer: number, plan: LayerPlan) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Plans every MoE layer from what was observed: no forward pass, and no weights where nothing is aligned. */
 export async function* planObserved(options: PlanObservedOptions): AsyncGenerator<CompressEvent, LayerPlan[]> {
-  const { observation, finished = [], onPlan, signal } = options;
+  const { observation, finished = [], onPlan, onLayer, signal } = options;
   const { layers } = observation.manifest;
   const plans = [...finished];
   for (const [index, layer] of layers.entries()) {
@@ -42,6 +43,7 @@ export async function* planObserved(options: PlanObservedOptions): AsyncGenerato
     const plan = await planObservedLayer(options, layer, { signal });
     plans.push(plan);
     await onPlan?.(plan);
+    onLayer?.(layer, plan);
     yield { type: "layer", plan, seconds: (performance.now() - began) / 1000 };
   }
   return plans;
@@ -64,7 +66,7 @@ export async function planObservedLayer(
     const description = opened.model.layers[layer]!;
     if (!isMoe(description)) throw new TypeError(`layer ${layer} is not MoE`);
     const tensors = await readMoe(opened.checkpoint, description.feedForward);
-    block = new MoeBlock(backend, description.feedForward, tensors);
+    block = await MoeBlock.load(backend, description.feedForward, tensors);
     return Aligner.create({ backend, block, tensors, samples: observed.samples, settings, pause, costs: false });
   };
   try {

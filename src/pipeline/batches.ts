@@ -14,7 +14,7 @@ export function makeBatches(
 ): TokenBatch[] {
   const { length, ids, mask, domains, domainOfSequence } = calibration;
   const keys = sequenceKeys(calibration);
-  const size = batchSequences || Math.max(1, Math.floor(BATCH_TOKENS / length));
+  const size = batchTokens(length, { batchSequences }) / length;
   const padded = mask.some((value) => value === 0);
   const batches: TokenBatch[] = [];
   for (let first = begin; first < end; first += size) {
@@ -29,6 +29,11 @@ export function makeBatches(
     });
   }
   return batches;
+}
+
+/** Tokens of a batch of sequences of a length. */
+export function batchTokens(length: number, { batchSequences }: Pick<Settings, "batchSequences">): number {
+  return length * (batchSequences || Math.max(1, Math.floor(BATCH_TOKENS / length)));
 }
 
 /** A number for each sequence that follows from its domain's name and its place among the domain's sequences. */

@@ -23,12 +23,14 @@ import { memoryEstimate } from "./inspect.js";
 import { planLayers } from "./layer-loop.js";
 import { allRefits, type Refits } from "./layer-losses.js";
 import type { ManifestInputs } from "./manifest.js";
+import type { MemoryWork } from "./memory-estimate.js";
 import { checkMemory } from "./memory-limit.js";
 import { prepareObserved } from "./observed-work.js";
 import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
 import { openOutput } from "./open-output.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
+import { OutputShards } from "./output-shards.js";
 import { outputTarget } from "./output-target.js";
 import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
@@ -130,11 +132,12 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const notes = [...attentionNotes(model, settings)];
   const backend = openBackend(options, opened, (note) => notes.push(note));
   const calibration = yield* calibrate(options, opened, notes, signal);
+  planMemory(options, opened, calibration, { backend, kept, settings }, notes);
   const traces: LayerTrace[] = [];
   const observed = { settings, calibration, seed: options.seed, backend };
   const { mergedDtype, requantises } = outputTarget(options, backend, model);
   return yield* writePlanned(options, opened, observed, notes, context, async function* (progress) {
-    const { finished, onPlan, onCalibration, output, steps, refit, router } = progress;
+    const { finished, onPlan, onLayer, onCalibration, output, steps, refit, router } = progress;
     const common = {
       ...{ checkpoint, model, predictions, backend, settings, kept, seed: options.seed, signal },
       ...{ mergedDtype, requantises, guard: context.guard },
@@ -153,7 +156,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       ...{ refit, router },
       recorded: options.sampledTokens === undefined ? undefined : recordedSamples(options.sampledTokens),
       onTrace: options.trace === undefined ? undefined : (trace) => traces.push(trace),
-      onPlan,
+      ...{ onPlan, onLayer },
     });
     if (options.trace !== undefined)
       await writeTrace(options.trace, options.method, { ...settings, experts: kept }, traces);
@@ -181,11 +184,20 @@ async function* calibrate(
       `Sequences of ${calibration.length} tokens are longer than the ${model.maxPositions} positions the model was made for.`,
     );
   }
-  if (options.memoryLimit !== undefined) {
-    const { sequences, length } = calibration;
-    notes.push(checkMemory(memoryEstimate(opened, sequences, length), options.memoryLimit));
-  }
   return calibration;
+}
+
+/** Tells the memory that is planned, where there is a limit. Errors: MEMORY_LIMIT. */
+function planMemory(
+  { memoryLimit }: ResolvedCompressOptions,
+  opened: OpenedModel,
+  { sequences, length }: Calibration,
+  { backend, ...work }: Pick<MemoryWork, "kept" | "settings"> & { readonly backend: Backend },
+  notes: string[],
+): void {
+  if (memoryLimit === undefined) return;
+  const estimate = memoryEstimate(opened, { sequences, length, precision: backend.precision, ...work });
+  notes.push(checkMemory(estimate, memoryLimit));
 }
 
 /** Plans from an observation and writes. */
@@ -210,6 +222,8 @@ interface Progress {
   readonly output: OutputFolder | undefined;
   readonly finished: readonly LayerPlan[];
   readonly onPlan: (plan: LayerPlan) => Promise<void>;
+  /** Told the layers that are done; undefined: what is to be written is not known before all are. */
+  readonly onLayer: ((layer: number, plan: LayerPlan | undefined) => void) | undefined;
   /** Told the calibration set that was used, where it is a part of the given one. */
   readonly onCalibration: (used: Calibration) => void;
   readonly steps: StepWork | undefined;
@@ -234,7 +248,13 @@ async function* writePlanned(
   const told = stepPlan === undefined ? [] : stepNotes(opened.model, stepPlan);
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
   const { output, split, steps, refit, router, close } = await openOutput(options, opened, work);
+  let shards: OutputShards | undefined;
+  // Rounds of `auto` may be given up, and what is kept of layers is read by one at a time.
+  const isWrittenAlong =
+    output !== undefined && ![split, steps, refit, router].some((other) => other !== undefined) && !auto;
   try {
+    const made = { opened, output, backend, steps, refit, router };
+    shards = new OutputShards({ ...target, ...made, kept, rounding: settings.rounding, signal });
     // A trace holds every layer, so that with one all are planned anew.
     const finished =
       output === undefined || options.trace !== undefined || auto ? [] : recordedPlans(output, opened.model, kept);
@@ -250,18 +270,29 @@ async function* writePlanned(
     const onCalibration = (used: Calibration) => {
       observed = { ...given, calibration: used };
     };
-    const layers = yield* makePlans({ output, finished, onPlan, onCalibration, steps, refit, router }, split);
+    const onLayer = isWrittenAlong ? shards.layerDone.bind(shards) : undefined;
+    const progress = { output, finished, onPlan, onLayer, onCalibration, steps, refit, router };
+    const layers = yield* makePlans(progress, split);
     const plan = makePlan(options, settings, opened.model, kept, layers);
     if (steps?.plan.need === "nothing" && output !== undefined)
       yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });
     const refits = refit && (await allRefits(plan, refit));
-    const made = { opened, output, plan, backend, observed, steps, refits, refit, router, split };
-    const written = yield* writeCheckpoint({ ...target, ...made, signal });
+    const written = yield* writeCheckpoint({
+      ...target,
+      ...made,
+      plan,
+      observed,
+      refits,
+      split,
+      begun: shards,
+      signal,
+    });
     const out = options.dryRun ? undefined : options.out;
     const { predictionLayers } = opened;
     const described = describeCalibration(observed.calibration);
     return { ...written, refits, out, plan, steps: stepPlan, settings, calibration: described, predictionLayers };
   } finally {
+    await shards?.stop();
     await close();
   }
 }
@@ -279,6 +310,8 @@ async function* applyPlan(
     refitPlan !== undefined || routerPlan !== undefined || (stepPlan !== undefined && stepPlan.need !== "nothing");
   const calibration = looks ? yield* calibrate(options, opened, notes, signal) : undefined;
   const kept = plan.experts.after;
+  const settings = resolveSettings(options.method, { ...pickSettings(options), rounding: plan.rounding });
+  if (calibration !== undefined) planMemory(options, opened, calibration, { backend, kept, settings }, notes);
   const target = outputTarget(options, backend, opened.model);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
@@ -287,7 +320,6 @@ async function* applyPlan(
     if (calibration !== undefined) yield startEvent(options, opened, kept, calibration, backend, 0, stepPlan);
     for (const message of [...notes, ...opened.notes, ...(calibration?.notes ?? [])])
       yield { type: "note", message } as const;
-    const settings = resolveSettings(options.method, { ...pickSettings(options), rounding: plan.rounding });
     if (output !== undefined) {
       if (calibration === undefined) {
         if (steps !== undefined) yield* stepLayers({ ...target, opened, plan, backend, work: steps, signal });

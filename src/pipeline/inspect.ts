@@ -1,15 +1,15 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
-import type { TensorInfo } from "../checkpoint/tensor.js";
 import { METHODS } from "../compress/settings.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
 import { countParameters, type ParameterCount } from "../model/parameters.js";
-import { type Quantisation, quantisationOf, storedNumbers } from "../model/quantisation.js";
+import { quantisationOf, storedNumbers } from "../model/quantisation.js";
 import { weightBytes } from "../model/read-weight.js";
 import { type LayerKinds, layerKinds } from "./inspect/layer-kinds.js";
 import { type QuantisedParts, quantisedParts } from "./inspect/quantisation.js";
 import { type ReducedSize, reducedSizes } from "./inspect/reduced-sizes.js";
 import { type RouterRule, routerRule } from "./inspect/router-rule.js";
 import { type Share, type Shares, shareOut, TENSOR_PARTS, type TensorPart } from "./inspect/tensor-parts.js";
+import { estimateMemory, type MemoryEstimate, type MemoryWork } from "./memory-estimate.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
 import { compressedModel, predictionTensors } from "./prediction-layers.js";
 
@@ -18,8 +18,8 @@ export interface LayerSizes {
   readonly kind: LayerDescription["feedForward"]["kind"];
   readonly bytes: number;
   readonly expertBytes: number;
-  /** Bytes of its weights as they are read: of a quantised layer decoded. */
-  readonly readBytes: number;
+  /** Numbers of its weights, however they are stored. */
+  readonly numbers: number;
 }
 
 /** What a checkpoint is, where its bytes are, and what compressing it takes. All sizes are bytes. */
@@ -70,18 +70,6 @@ export interface PredictionLayers {
   readonly tensors: number;
 }
 
-/** Estimate of the memory that compressing needs. */
-export interface MemoryEstimate {
-  readonly sequences: number;
-  readonly length: number;
-  /** Of these `hiddenStates` is the part that grows with the calibration tokens. */
-  readonly bytes: number;
-  readonly layerWeights: number;
-  readonly hiddenStates: number;
-  readonly samples: number;
-  readonly program: number;
-}
-
 export interface InspectOptions extends OpenModelContext {
   /** Calibration set of the memory estimate. */
   readonly sequences?: number;
@@ -98,9 +86,18 @@ export async function inspect(name: string, options: InspectOptions = {}): Promi
   }
 }
 
-/** The memory that compressing a model needs, estimated for a calibration set. */
-export function memoryEstimate({ checkpoint, model }: OpenedModel, sequences: number, length: number): MemoryEstimate {
-  return estimateMemory(model, layerSizes(checkpoint, model), sequences, length);
+/** The memory that compressing a model needs, estimated. */
+export function memoryEstimate({ checkpoint, model }: OpenedModel, work: MemoryWork): MemoryEstimate {
+  return estimateMemory(
+    model,
+    layerSizes(checkpoint, model).map(({ numbers }) => numbers),
+    work,
+  );
+}
+
+/** That of the default method in bfloat16, a quarter of the experts merged into others. */
+function usualWork({ experts }: ModelDescription, sequences: number, length: number): MemoryWork {
+  return { sequences, length, precision: "bf16", kept: Math.ceil(0.75 * experts), settings: METHODS.ream.settings };
 }
 
 function describe(opened: OpenedModel, sequences: number, length: number): Inspection {
@@ -141,7 +138,7 @@ function describe(opened: OpenedModel, sequences: number, length: number): Inspe
     perLayer,
     quantisation: quantisedParts(checkpoint, model),
     compressed: reducedSizes(checkpoint, model),
-    memory: estimateMemory(model, perLayer, sequences, length),
+    memory: memoryEstimate(opened, usualWork(model, sequences, length)),
     warnings: [
       ...checkpoint.warnings,
       ...(quantisation !== undefined && "notes" in quantisation ? quantisation.notes : []),
@@ -168,14 +165,6 @@ function sizeOf(checkpoint: Checkpoint, names: Iterable<string>): number {
   return sum([...new Set(names)].map((name) => weightBytes(checkpoint, name)));
 }
 
-/** FP8 of DeepSeek is decoded to float32, other formats to 16 bits; codes alone are numbers, scales are none. */
-function readBytes(tensor: TensorInfo, quantisation: Quantisation | undefined): number {
-  const numbers = storedNumbers(tensor, quantisation);
-  const isFloat = numbers > 0 && 8 * tensor.bytes >= 16 * numbers;
-  if (quantisation === undefined || isFloat) return tensor.bytes;
-  return numbers * (quantisation.method === "fp8-blocks" ? 4 : 2);
-}
-
 function layerSizes(checkpoint: Checkpoint, model: ModelDescription): LayerSizes[] {
   const tensors = [...checkpoint.tensors.values()];
   const quantisation = quantisationOf(checkpoint);
@@ -185,35 +174,10 @@ function layerSizes(checkpoint: Checkpoint, model: ModelDescription): LayerSizes
       layer: layer.index,
       kind: layer.feedForward.kind,
       bytes: sum(own.map((tensor) => tensor.bytes)),
-      readBytes: sum(own.map((tensor) => readBytes(tensor, quantisation))),
+      numbers: sum(own.map((tensor) => storedNumbers(tensor, quantisation))),
       expertBytes: isMoe(layer) ? sizeOf(checkpoint, layer.feedForward.experts.names) : 0,
     };
   });
-}
-
-/** Memory of the program itself with the buffers of a batch, measured on small models. */
-const PROGRAM_BYTES = 250e6;
-
-/**
- * memory = 3 x weights of the largest layer + 4 x tokens x hidden + 4 x samples x (hidden + 2 x width) + the program.
- * A layer is held as it is read, made ready for products, and once more while its merged experts are; the hidden states of
- * all calibration tokens and the tokens sampled for the alignment, with the activations of two experts, are float32.
- */
-function estimateMemory(
-  model: ModelDescription,
-  perLayer: readonly LayerSizes[],
-  sequences: number,
-  length: number,
-): MemoryEstimate {
-  const tokens = sequences * length;
-  const { width } = model.layers.find(isMoe)!.feedForward.experts;
-  const layerWeights = 3 * Math.max(...perLayer.map(({ readBytes }) => readBytes));
-  // Between the halves of a parallel layer there are two for each token.
-  const each = model.layers.some(({ parallel }) => parallel) ? 2 : 1;
-  const hiddenStates = 4 * tokens * each * model.hiddenSize;
-  const samples = 4 * Math.min(tokens, METHODS.ream.settings.samples) * (model.hiddenSize + 2 * width);
-  const bytes = layerWeights + hiddenStates + samples + PROGRAM_BYTES;
-  return { sequences, length, bytes, layerWeights, hiddenStates, samples, program: PROGRAM_BYTES };
 }
 
 function sum(values: readonly number[]): number {

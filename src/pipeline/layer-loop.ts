@@ -55,8 +55,10 @@ export interface LayerLoopOptions {
   readonly onHalf?: ((changed: number) => void) | undefined;
   /** Called when a layer's weights have been read. */
   readonly onLoaded?: (() => void) | undefined;
-  /** Called with every new plan, before the next layer starts. */
+  /** Called with every new plan, as soon as it is there. */
   readonly onPlan: (plan: LayerPlan) => Promise<void>;
+  /** Called when a layer is done, with all that is kept of it, before the next one starts. */
+  readonly onLayer?: ((layer: number, plan: LayerPlan | undefined) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -77,6 +79,7 @@ export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<Com
     const onLoaded = () => next && ahead.start(next);
     const plan = yield* new LayerRun({ ...own, onLoaded }, layer, hidden, layer.index === last).run(known);
     if (plan !== undefined && known === undefined) plans.push(plan);
+    own.onLayer?.(layer.index, plan);
   }
   try {
     let hidden = await embed(checkpoint, model, batches);

@@ -1,7 +1,7 @@
 import { ReamError } from "../errors.js";
 import { formatBytes } from "../format.js";
 import { parseMemorySize } from "../memory-size.js";
-import type { MemoryEstimate } from "./inspect.js";
+import type { MemoryEstimate } from "./memory-estimate.js";
 
 /**
  * What a run plans to use, for people, beside its limit.
@@ -11,14 +11,15 @@ import type { MemoryEstimate } from "./inspect.js";
 export function checkMemory(plan: MemoryEstimate, limit: string): string {
   const most = parseMemorySize(limit, "--memory-limit");
   const parts = [
-    `three times one layer's weights ${formatBytes(plan.layerWeights)}`,
+    `one layer's weights ready for products ${formatBytes(plan.layerWeights)}`,
     `hidden states ${formatBytes(plan.hiddenStates)}`,
     `sampled tokens ${formatBytes(plan.samples)}`,
+    `a batch ${formatBytes(plan.batch)}`,
     `the program ${formatBytes(plan.program)}`,
   ].join(", ");
   const planned = `${formatBytes(plan.bytes)} of memory planned (${parts})`;
   if (plan.bytes <= most) return `${planned}, limit ${limit}.`;
-  const fixed = plan.layerWeights + plan.program;
+  const fixed = plan.layerWeights + plan.batch + plan.program;
   const perSequence = (plan.hiddenStates + plan.samples) / plan.sequences;
   const fitting = Math.floor((most - fixed) / perSequence);
   throw new ReamError("MEMORY_LIMIT", `${planned} is more than the limit of ${limit}`, {
@@ -26,6 +27,6 @@ export function checkMemory(plan: MemoryEstimate, limit: string): string {
     hint:
       fitting >= 1
         ? `About ${fitting} sequences of ${plan.length} tokens fit instead of ${plan.sequences}.`
-        : `A layer alone takes ${formatBytes(fixed)}, however few tokens there are.`,
+        : `A layer and a batch alone take ${formatBytes(fixed)}, however few tokens there are.`,
   });
 }

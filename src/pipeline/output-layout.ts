@@ -208,6 +208,16 @@ function quantisesExperts(steps: Pick<StepWork, "plan"> | undefined): boolean {
   return steps !== undefined && formatOf(steps.plan.steps) !== undefined && steps.plan.parts.has("experts");
 }
 
+/** The layers whose plans, or what else was done to them, a file's tensors follow. */
+export function layersOf(tensors: readonly OutputTensor[]): ReadonlySet<number> {
+  return new Set(
+    tensors.flatMap((tensor) => {
+      if (tensor.kind === "copy" || tensor.kind === "decoded") return [];
+      return typeof tensor.layer === "number" ? tensor.layer : tensor.layer.index;
+    }),
+  );
+}
+
 /** The output's files and their tensors, by the source's own files or one for each layer. */
 export function shardFiles(
   outputs: readonly OutputTensor[],

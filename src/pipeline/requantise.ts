@@ -25,8 +25,6 @@ export interface LayerRequantised {
 /**
  * A group of quantised experts as one: its centroid byte for byte where nothing is merged, else the members' values merged in
  * float32 and rounded to nearest in the form that they were stored in.
- *
- * @param values those of an expert, where they are in memory
  */
 export async function requantiseGroup(
   backend: Backend,
@@ -34,12 +32,11 @@ export async function requantiseGroup(
   checkpoint: Checkpoint,
   group: Group,
   merging: Omit<Merging, "dtype">,
-  values?: (expert: number) => ExpertTensors,
 ): Promise<RequantisedExpert> {
   const [centroid] = group.members;
   if (!isMerged(group)) return { stored: await coding.read(checkpoint, centroid!), error: undefined };
   const members = await Promise.all(group.members.map((expert) => coding.read(checkpoint, expert)));
-  const read = (expert: number) => values?.(expert) ?? coding.decode(members[group.members.indexOf(expert)]!, backend);
+  const read = (expert: number) => coding.decode(members[group.members.indexOf(expert)]!, backend);
   const merged = await mergeGroup(backend, group, read, { ...merging, dtype: "F32" });
   const stored = coding.encode(backend, merged, members);
   return { stored, error: errorOf(merged, coding.decode(stored, backend)) };

@@ -1,5 +1,7 @@
 import { z } from "zod";
+import type { OutputFolder } from "../checkpoint/output.js";
 import { addShares, type Share } from "../compress/steps/step-error.js";
+import { journalDamaged } from "./recorded-plans.js";
 import type { LayerRequantised } from "./requantise.js";
 
 /** A merged expert of a layer and what rounding it anew lost. */
@@ -26,13 +28,6 @@ export class RequantisedErrors {
     for (const { layer, slot, lost, of } of entries) this.add(layer, slot, { lost, of });
   }
 
-  /** What has come since, which it forgets. */
-  take(): RequantisedEntries {
-    const { entries } = this;
-    this.shares.clear();
-    return entries;
-  }
-
   get entries(): RequantisedEntries {
     return [...this.shares.values()].map(({ layer, slot, share }) => ({ layer, slot, ...share }));
   }
@@ -47,4 +42,22 @@ export class RequantisedErrors {
     }
     return [...layers.values()];
   }
+}
+
+/** What earlier runs recorded of experts that they rounded anew. Errors: JOURNAL_DAMAGED. */
+export function recordedErrors(output: OutputFolder): RequantisedErrors {
+  const errors = new RequantisedErrors();
+  for (const entry of output.journal) {
+    const requantised = entry?.requantised;
+    if (requantised === undefined) continue;
+    const entries = requantisedSchema.safeParse(requantised);
+    if (!entries.success) throw journalDamaged(output, z.prettifyError(entries.error));
+    errors.addAll(entries.data);
+  }
+  return errors;
+}
+
+/** Records the errors of a file's experts before the file is there: one that is there is not made again. */
+export async function recordErrors(output: OutputFolder, entries: RequantisedEntries): Promise<void> {
+  if (entries.length > 0) await output.append({ requantised: entries });
 }

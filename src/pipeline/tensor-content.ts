@@ -5,7 +5,7 @@ import type { ShardTensor } from "../checkpoint/shard-writer.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
 import { pickTensorRows } from "../checkpoint/tensor-rows.js";
 import { mergeGroup } from "../compress/merge.js";
-import { type BlockPlan, groupOf, type LayerPlan, type Plan } from "../compress/plan.js";
+import { type BlockPlan, groupOf, isMerged, type LayerPlan, type Plan } from "../compress/plan.js";
 import { formatOf } from "../compress/steps/step.js";
 import type { Share } from "../compress/steps/step-error.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
@@ -106,6 +106,12 @@ export class TensorContent {
     return known;
   }
 
+  /** Whether other tensors ask for an expert again that takes more than reading. */
+  private isAskedAgain(output: Extract<OutputTensor, { kind: "expert" | "stored" }>, slot: number): boolean {
+    const plan = this.planOf(output.layer.index, output.kind === "expert" ? output.of : "feed-forward");
+    return output.slots.length > 1 && isMerged(groupOf(plan, plan.keptExperts[slot]!));
+  }
+
   /** The tensors of a file, ready to be written. @param onBytes told of what has been made */
   shard(tensors: readonly OutputTensor[], onBytes: (bytes: number) => void = () => undefined): ShardTensor[] {
     const told = async function* (chunks: AsyncIterable<Uint8Array>) {
@@ -124,13 +130,13 @@ export class TensorContent {
     if (output.kind === "expert") {
       for (const slot of output.slots) {
         signal?.throwIfAborted();
-        const expert = await this.experts[output.of].take(output.layer, slot, output.slots.length > 1);
+        const expert = await this.experts[output.of].take(output.layer, slot, this.isAskedAgain(output, slot));
         yield convert(output.tensor(expert), output.dtype as DType).data;
       }
     } else if (output.kind === "stored") {
       for (const slot of output.slots) {
         signal?.throwIfAborted();
-        const stored = await this.storedExperts.take(output.layer, slot, output.slots.length > 1);
+        const stored = await this.storedExperts.take(output.layer, slot, this.isAskedAgain(output, slot));
         yield stored.get(output.part)!.data;
       }
     } else if (output.kind === "decoded") {

@@ -1,10 +1,8 @@
 import { join } from "node:path";
-import { z } from "zod";
 import { addKey, editDtype, editExpertCount, editNoPredictions, removeKey } from "../checkpoint/config-edit.js";
 import { DTYPE_BITS } from "../checkpoint/dtypes.js";
 import { buildIndex, type OutputFolder } from "../checkpoint/output.js";
 import { quantizationConfig } from "../checkpoint/quantised/quantization-config.js";
-import { tensorBytes } from "../checkpoint/safetensors-encode.js";
 import { INDEX_NAME } from "../checkpoint/shard-index.js";
 import type { DType } from "../checkpoint/tensor.js";
 import type { Plan } from "../compress/plan.js";
@@ -16,21 +14,19 @@ import type { CompressEvent } from "./events.js";
 import type { Refits } from "./layer-losses.js";
 import { type ManifestInputs, manifest } from "./manifest.js";
 import { modelCard } from "./model-card.js";
-import { type OutputTensor, outputTensors, shardFiles } from "./output-layout.js";
+import type { OutputTensor } from "./output-layout.js";
+import { OutputShards } from "./output-shards.js";
 import type { OutputTarget } from "./output-target.js";
 import type { PreparedModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
-import { journalDamaged } from "./recorded-plans.js";
 import { relay } from "./relay.js";
 import type { LayerRequantised } from "./requantise.js";
-import { type RequantisedEntries, RequantisedErrors, requantisedSchema } from "./requantised-errors.js";
 import type { RouterWork } from "./router/open-router.js";
 import { contentIdentity, type FileIdentity } from "./source-identity.js";
 import type { Split } from "./split/split.js";
 import { writeElsewhere } from "./split/write-elsewhere.js";
 import type { LayerChange, StepWork } from "./steps/layer-steps.js";
 import { steppedWeights } from "./steps/step-plan.js";
-import { TensorContent } from "./tensor-content.js";
 
 export interface WriteOptions extends Omit<OutputTarget, "requantises"> {
   readonly opened: PreparedModel;
@@ -46,6 +42,8 @@ export interface WriteOptions extends Omit<OutputTarget, "requantises"> {
   /** How routers were fitted, all of them. */
   readonly router?: RouterWork | undefined;
   readonly refits?: Refits | undefined;
+  /** The files, where some of them have been written already. */
+  readonly begun?: OutputShards | undefined;
   /** Has the shards written by others; without it they are written here. */
   readonly split?: Split | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -69,43 +67,23 @@ export interface Written {
 /** Writes the compressed checkpoint file by file and gives the folder its name. */
 export async function* writeCheckpoint(options: WriteOptions): AsyncGenerator<CompressEvent, Written> {
   const { opened, output, plan, dtype, steps, router, split, signal } = options;
-  const { checkpoint, model, folder, omitted, predictionLayers } = opened;
-  const outputs = outputTensors(checkpoint, model, plan.experts.after, dtype, { omitted, steps });
+  const { checkpoint, model, folder, predictionLayers } = opened;
+  const shards = options.begun ?? new OutputShards({ ...options, kept: plan.experts.after, rounding: plan.rounding });
+  const { tensors: outputs, files, requantised } = shards;
   const before = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
-  const after = outputs.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+  const after = shards.bytes;
   const sparse = steps && sparseBytes(model, steps, outputs, after);
   const bytes = { before, after, ...(sparse !== undefined && { sparse }) };
   if (output === undefined) return { bytes, requantised: [] };
 
-  const files = shardFiles(outputs, model, options.shards);
   const sources = [...new Set(["config.json", ...[...checkpoint.tensors.values()].map((info) => info.file)])].sort();
-  let done = 0;
-  const written = (file: string): CompressEvent => {
-    done += files.get(file)!.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
-    return { type: "shard", file, done, total: after };
-  };
   let identities: FileIdentity[] = [];
-  const requantised = recordedErrors(output);
   if (split === undefined) {
-    const made = new RequantisedErrors();
-    const content = new TensorContent({ ...options, onRequantised: made.add.bind(made) });
-    for (const [file, tensors] of files) {
-      signal?.throwIfAborted();
-      // A file that is there is whole: an earlier run wrote it from the same plans.
-      if (!(await output.has(file))) {
-        const record = async () => {
-          const entries = made.take();
-          requantised.addAll(entries);
-          await recordErrors(output, entries);
-        };
-        await output.writeShard(file, content.shard(tensors), Object.fromEntries(checkpoint.metadata), record);
-      }
-      yield written(file);
-    }
+    yield* shards.finish(plan.layers);
     for (const file of sources) identities.push(await contentIdentity(folder, file));
   } else {
     identities = yield* relay<CompressEvent, FileIdentity[]>((emit) => {
-      const onShard = (file: string) => emit(written(file));
+      const onShard = (file: string) => emit(shards.written(file));
       return writeElsewhere(split, { plan, files: [...files.keys()], sources, onShard, signal });
     });
     for (const file of files.keys()) requantised.addAll(await split.parts.awaitRequantised(file, signal));
@@ -152,24 +130,6 @@ async function allRouters(
   { plan, files }: RouterWork,
 ): Promise<NonNullable<ManifestInputs["routers"]>> {
   return { plan, layers: await Promise.all(layers.map(({ layer }) => files.report(layer))) };
-}
-
-/** What earlier runs recorded of experts that they rounded anew. Errors: JOURNAL_DAMAGED. */
-function recordedErrors(output: OutputFolder): RequantisedErrors {
-  const errors = new RequantisedErrors();
-  for (const entry of output.journal) {
-    const requantised = entry?.requantised;
-    if (requantised === undefined) continue;
-    const entries = requantisedSchema.safeParse(requantised);
-    if (!entries.success) throw journalDamaged(output, z.prettifyError(entries.error));
-    errors.addAll(entries.data);
-  }
-  return errors;
-}
-
-/** Records the errors of a file's experts before the file is there: one that is there is not made again. */
-async function recordErrors(output: OutputFolder, entries: RequantisedEntries): Promise<void> {
-  if (entries.length > 0) await output.append({ requantised: entries });
 }
 
 /** What the steps changed in every layer. */

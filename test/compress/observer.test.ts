@@ -7,7 +7,7 @@ import { resolveSettings, type Settings } from "../../src/compress/settings.js";
 import type { ExpertTensors } from "../../src/engine/backend.js";
 import { createReferenceBackend } from "../../src/engine/reference/reference-backend.js";
 import { separateExperts } from "../../src/model/expert-storage.js";
-import { MoeBlock, type MoeTensors } from "../../src/model/moe.js";
+import { inMemory, MoeBlock, type MoeTensors } from "../../src/model/moe.js";
 import { Random } from "../../src/random.js";
 
 const backend = createReferenceBackend("f32");
@@ -29,9 +29,10 @@ function expert(random: Random): ExpertTensors {
 }
 
 const random = new Random(1);
+const all = Array.from({ length: count }, () => expert(random));
 const tensors: MoeTensors = {
   router: tensor(random, count, hidden),
-  experts: Array.from({ length: count }, () => expert(random)),
+  experts: inMemory(all),
 };
 const block = new MoeBlock(
   backend,
@@ -42,6 +43,7 @@ const block = new MoeBlock(
     activation: "silu",
   },
   tensors,
+  backend.experts(all, "silu"),
 );
 
 /** Two batches of one sequence each; padding counts only where statistics are means of batches. */
@@ -77,12 +79,12 @@ test.each([
   ["sums", false],
   ["batch-means", true],
   ["batch-means", false],
-] as const)("mean outputs with biases: %s, multiplied by scores: %s", (statistics, gatedOutputs) => {
+] as const)("mean outputs with biases: %s, multiplied by scores: %s", async (statistics, gatedOutputs) => {
   const settings = resolveSettings("ream", { statistics, gatedOutputs });
   const observer = new LayerObserver(backend, block, settings, batches.length, undefined);
   for (const [index, { x, batch }] of batches.entries())
     observer.add(index, x, block.run({ router: x, experts: x }), batch);
-  const found = observer.finish(tensors).meanOutputs!;
+  const found = (await observer.finish(tensors)).meanOutputs!;
   const expected = meanOutputs(settings);
   expect(found.length).toBe(expected.length);
   for (const [i, value] of expected.entries()) expect(found[i]).toBeCloseTo(value, 5);
@@ -90,7 +92,7 @@ test.each([
 
 test.each([true, false])(
   "a sample of all tokens has the exact mean outputs, with biases; multiplied by scores: %s",
-  (gated) => {
+  async (gated) => {
     const settings = resolveSettings("ream", { gatedOutputs: gated });
     const sample = new MeanSample(backend, block, { gated, perSequence: 6, seed: 0, routedKnown: true });
     const observer = new LayerObserver(backend, block, settings, batches.length, undefined, sample);
@@ -99,7 +101,8 @@ test.each([true, false])(
       observer.add(index, x, result, batch);
     }
     const expected = meanOutputs(settings);
-    for (const [i, value] of observer.finish(tensors).meanOutputs!.entries())
+    const found = (await observer.finish(tensors)).meanOutputs!;
+    for (const [i, value] of found.entries())
       expect(value).toBeCloseTo(expected[i]!, 5);
   },
 );

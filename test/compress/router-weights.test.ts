@@ -54,7 +54,7 @@ test.each([
     const batch = { sequences: 1, length: tokens, ids: new Int32Array(tokens) };
     observer.add(0, x, block.run({ router: x, experts: x }), batch);
     const tensors = await readMoe(checkpoint, layer.feedForward);
-    const { saliency } = observer.finish(tensors);
+    const { saliency } = await observer.finish(tensors);
 
     const [sums, counts] = [new Float64Array(model.experts), new Float64Array(model.experts)];
     const [selected, weights] = [recorded("selected").values, recorded("weights").values];
@@ -62,7 +62,7 @@ test.each([
       const token = Math.floor(pair / model.topK);
       const input = x.subarray(token * model.hiddenSize, (token + 1) * model.hiddenSize);
       const expert = selected[pair]!;
-      sums[expert]! += weights[pair]! * outputNorm(tensors.experts[expert]!, input);
+      sums[expert]! += weights[pair]! * outputNorm(await tensors.experts.read(expert), input);
       counts[expert]! += 1;
     }
     for (let e = 0; e < model.experts; e++) {

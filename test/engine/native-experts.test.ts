@@ -251,6 +251,45 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
     expect(() => native.expertActivation(x, experts, 0)).toThrow(/disposed/);
   });
 
+  test("experts that share weights with others outlive them, and compute the same bits", () => {
+    const random = new Random(13);
+    const tensors = withBiases(random, randomExperts(random, 4, 40, 70), ["downBias"]);
+    const x = normals(random, 9 * 40);
+    const routing = randomRouting(random, 9, 2, 3);
+    for (const backend of [native, reference]) {
+      const original = backend.experts(tensors, "silu");
+      const some = original.empty();
+      some.share(original, 3);
+      some.add(tensors[1]!);
+      some.share(original, 0);
+      original.dispose();
+      expect([some.count, some.hidden, some.width]).toEqual([3, 40, 70]);
+      const anew = backend.experts([tensors[3]!, tensors[1]!, tensors[0]!], "silu");
+      expectSame(backend.routed(x, some, routing).output, backend.routed(x, anew, routing).output);
+      some.dispose();
+    }
+  });
+
+  test("experts of another form are not shared", () => {
+    const random = new Random(14);
+    const tensors = randomExperts(random, 2, 8, 6);
+    for (const backend of [native, reference]) {
+      const experts = backend.experts(tensors, "silu");
+      const others = [
+        backend.experts(randomExperts(random, 1, 8, 7), "silu"),
+        backend.experts(withoutGates(tensors), "silu"),
+        backend.experts(withBiases(random, tensors, ["upBias"]), "silu"),
+        backend.experts(tensors, "relu"),
+      ];
+      for (const other of others) expect(() => experts.share(other, 0)).toThrow(RangeError);
+      expect(() => experts.share(backend.experts(tensors, "silu"), 2)).toThrow(RangeError);
+      expect(experts.count).toBe(2);
+    }
+    const disposed = native.experts(tensors, "silu");
+    disposed.dispose();
+    expect(() => native.experts(tensors, "silu").share(disposed, 0)).toThrow(/disposed/);
+  });
+
   test("no experts and no tokens", () => {
     const none = native.experts([], "silu");
     expect(none.count).toBe(0);

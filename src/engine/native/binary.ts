@@ -17,6 +17,8 @@ export interface PackedExperts {
     upBias: Float32Array | undefined,
     downBias: Float32Array | undefined,
   ): void;
+  /** Takes an expert of others as the next one, without a copy. */
+  share(from: PackedExperts, expert: number): void;
   dispose(): void;
 }
 

@@ -1,7 +1,6 @@
-import type { Tensor } from "../../checkpoint/tensor.js";
 import { ReamError } from "../../errors.js";
-import type { Activation, Backend, Experts, Matrix, Precision } from "../backend.js";
-import { expertBiases, haveGates } from "../expert-biases.js";
+import type { Activation, Backend, Experts, ExpertTensors, Matrix, Precision } from "../backend.js";
+import { ExpertForm } from "../expert-form.js";
 import type { ActivationKind, Engine, PackedExperts, PackedMatrix } from "./binary.js";
 import { checked, own, shapeOf } from "./checked.js";
 import { NativeKeyValueCache, packSegments } from "./key-value-cache.js";
@@ -35,12 +34,47 @@ class NativeMatrix implements Matrix {
 }
 
 class NativeExperts implements Experts {
+  readonly packed: PackedExperts;
+  private added = 0;
+
   constructor(
-    readonly count: number,
-    readonly hidden: number,
-    readonly width: number,
-    readonly packed: PackedExperts,
-  ) {}
+    readonly form: ExpertForm,
+    private readonly pack: () => PackedExperts,
+  ) {
+    this.packed = checked(pack);
+  }
+
+  get count(): number {
+    return this.added;
+  }
+
+  get hidden(): number {
+    return this.form.hidden;
+  }
+
+  get width(): number {
+    return this.form.width;
+  }
+
+  empty(): Experts {
+    return new NativeExperts(this.form, this.pack);
+  }
+
+  add(expert: ExpertTensors): void {
+    const biases = this.form.biasesOf(expert);
+    const { gate, up, down } = expert;
+    const all = [biases.gate, biases.up, biases.down] as const;
+    checked(() => this.packed.push(gate?.dtype, gate?.data, up.dtype, up.data, down.dtype, down.data, ...all));
+    this.added++;
+  }
+
+  share(from: Experts, expert: number): void {
+    const { form, packed } = own(from, NativeExperts);
+    this.form.expectSame(form);
+    checked(() => this.packed.share(packed, expert));
+    this.added++;
+  }
+
   dispose(): void {
     this.packed.dispose();
   }
@@ -147,23 +181,16 @@ export function createNativeBackend(options: NativeOptions): Backend {
       return out;
     },
     experts(tensors, activation) {
-      const [width, hidden] = tensors[0] === undefined ? [0, 0] : shapeOf(tensors[0].up, "experts");
-      const biases = expertBiases(tensors, width, hidden);
-      const gates = haveGates(tensors);
-      const packed = checked(() => engine.experts(hidden, width, kindOf(activation), gates));
+      const form = ExpertForm.of(tensors[0]);
+      const { hidden, width, gated } = form;
+      const experts = new NativeExperts(form, () => engine.experts(hidden, width, kindOf(activation), gated));
       try {
-        for (const [e, { gate, up, down }] of tensors.entries()) {
-          const added = [biases.gate?.[e], biases.up?.[e], biases.down?.[e]] as const;
-          if (gate !== undefined) checkShape(gate, width, hidden);
-          checkShape(up, width, hidden);
-          checkShape(down, hidden, width);
-          checked(() => packed.push(gate?.dtype, gate?.data, up.dtype, up.data, down.dtype, down.data, ...added));
-        }
+        for (const expert of tensors) experts.add(expert);
       } catch (error) {
-        packed.dispose();
+        experts.dispose();
         throw error;
       }
-      return new NativeExperts(tensors.length, hidden, width, packed);
+      return experts;
     },
     routed(x, experts, { topK, selected, weights, scalesInputs = false }, activations) {
       const output = new Float32Array(x.length);
@@ -238,13 +265,6 @@ function limit(size: number | undefined, what: string): number {
   if (size === undefined) return 0;
   if (!(size >= 1)) throw new RangeError(`${what} of ${size} sees nothing`);
   return Math.min(Math.ceil(size), 0xffffffff);
-}
-
-function checkShape(tensor: Tensor, rows: number, columns: number): void {
-  const shape = shapeOf(tensor, "experts");
-  if (shape[0] !== rows || shape[1] !== columns) {
-    throw new RangeError(`experts: shape [${shape.join(", ")}] is not [${rows}, ${columns}]`);
-  }
 }
 
 function rowsOf(values: Float32Array, columns: number, what: string): number {

@@ -1,26 +1,72 @@
-import type { Activation, ActivationSums, Experts, Matrix, Routing } from "../backend.js";
-import type { ExpertBiases } from "../expert-biases.js";
+import { isDeepStrictEqual } from "node:util";
+import type { Tensor } from "../../checkpoint/tensor.js";
+import type { Activation, ActivationSums, Experts, ExpertTensors, Matrix, Routing } from "../backend.js";
+import type { ExpertBiases, ExpertForm } from "../expert-form.js";
 import { gated } from "./elementwise.js";
 import { dot, rowsOf } from "./products.js";
 
 /** x `[tokens, columns]` times the transposed matrix, plus a bias: `Backend.linear`. */
 export type Linear = (x: Float32Array, matrix: Matrix, bias?: Float32Array) => Float32Array;
 
-export interface ReferenceExperts extends Experts {
-  /** Undefined: the experts have no gates. */
-  readonly gate: readonly Matrix[] | undefined;
-  readonly up: readonly Matrix[];
-  readonly down: readonly Matrix[];
+/** An expert ready for products; some have no gate. */
+interface ReadyExpert {
+  readonly gate: Matrix | undefined;
+  readonly up: Matrix;
+  readonly down: Matrix;
   readonly biases: ExpertBiases;
-  readonly activation: Activation;
+}
+
+/** The experts of a layer. */
+export class ReferenceExperts implements Experts {
+  readonly list: ReadyExpert[] = [];
+
+  constructor(
+    private readonly matrix: (weight: Tensor) => Matrix,
+    private readonly form: ExpertForm,
+    readonly activation: Activation,
+  ) {}
+
+  get count(): number {
+    return this.list.length;
+  }
+
+  get hidden(): number {
+    return this.form.hidden;
+  }
+
+  get width(): number {
+    return this.form.width;
+  }
+
+  empty(): Experts {
+    return new ReferenceExperts(this.matrix, this.form, this.activation);
+  }
+
+  add(expert: ExpertTensors): void {
+    const biases = this.form.biasesOf(expert);
+    const { gate, up, down } = expert;
+    const { matrix } = this;
+    this.list.push({ gate: gate && matrix(gate), up: matrix(up), down: matrix(down), biases });
+  }
+
+  share(from: Experts, expert: number): void {
+    const { list, form, activation } = from as ReferenceExperts;
+    this.form.expectSame(form);
+    const shared = list[expert];
+    if (shared === undefined || !isDeepStrictEqual(activation, this.activation))
+      throw new RangeError(`experts: there is no expert ${expert} with this activation among ${list.length}`);
+    this.list.push(shared);
+  }
+
+  dispose(): void {}
 }
 
 /** activation(gate x, up x) of one expert: `[tokens, width]`. */
 export function expertActivation(linear: Linear, x: Float32Array, experts: ReferenceExperts, expert: number) {
-  const { biases, activation } = experts;
-  const up = linear(x, experts.up[expert]!, biases.up?.[expert]);
-  const gate = experts.gate === undefined ? up : linear(x, experts.gate[expert]!, biases.gate?.[expert]);
-  return gated(gate, up, activation);
+  const own = experts.list[expert]!;
+  const up = linear(x, own.up, own.biases.up);
+  const gate = own.gate === undefined ? up : linear(x, own.gate, own.biases.gate);
+  return gated(gate, up, experts.activation);
 }
 
 /** As `expertActivation` of the rows of x times factors `[tokens]`: w (gate x) is gate (w x) where there is no bias. */
@@ -34,13 +80,15 @@ function scaledActivation(
   const { width } = experts;
   // Not the inputs are scaled: in bf16 they are rounded as other inputs are.
   const scaled = (matrix: Matrix) => linear(x, matrix).map((value, i) => factors[Math.floor(i / width)]! * value);
-  const up = scaled(experts.up[expert]!);
-  return gated(experts.gate === undefined ? up : scaled(experts.gate[expert]!), up, experts.activation);
+  const own = experts.list[expert]!;
+  const up = scaled(own.up);
+  return gated(own.gate === undefined ? up : scaled(own.gate), up, experts.activation);
 }
 
 /** Outputs of one expert for given activations: `[tokens, hidden]`. */
 export function expertDown(linear: Linear, activation: Float32Array, experts: ReferenceExperts, expert: number) {
-  return linear(activation, experts.down[expert]!, experts.biases.down?.[expert]);
+  const { down, biases } = experts.list[expert]!;
+  return linear(activation, down, biases.down);
 }
 
 /** The routed block, expert by expert over the tokens that chose it (backend.ts, `routed`). */
@@ -52,8 +100,8 @@ export function routed(
   activations?: ActivationSums,
 ) {
   const { tokens, topK, selected, weights, scalesInputs = false } = routing;
-  const { hidden, width, biases } = experts;
-  if (scalesInputs && (biases.gate ?? biases.up) !== undefined) {
+  const { hidden, width } = experts;
+  if (scalesInputs && experts.list.some(({ biases }) => (biases.gate ?? biases.up) !== undefined)) {
     throw new RangeError("routed: inputs of experts with biases of gate or up are not scaled");
   }
   const output = new Float32Array(tokens * hidden);

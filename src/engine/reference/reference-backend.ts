@@ -1,13 +1,12 @@
 import { decode, encode } from "../../checkpoint/dtypes.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
 import type { Backend, Experts, Matrix, Precision } from "../backend.js";
-import { expertBiases, haveGates } from "../expert-biases.js";
+import { ExpertForm } from "../expert-form.js";
 import { assignments } from "./assignment.js";
 import { attention } from "./attention.js";
 import { convolution } from "./convolution.js";
 import { deltaRule } from "./delta-rule.js";
 import { gated, layerNorm, rmsNorm, rotate, rotateAt, softmax } from "./elementwise.js";
-import type { ReferenceExperts } from "./experts.js";
 import * as expertOperations from "./experts.js";
 import { addGram, factorGram, outputError } from "./gram.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
@@ -83,21 +82,10 @@ export function createReferenceBackend(precision: Precision): Backend {
     linearAttention,
     softmax,
     gated,
-    experts(tensors, activation): ReferenceExperts {
-      const up = tensors.map((expert) => matrix(expert.up));
-      const { rows: width, columns: hidden } = up[0] ?? { rows: 0, columns: 0 };
-      const gate = haveGates(tensors) ? tensors.map((expert) => matrix(expert.gate!)) : undefined;
-      return {
-        count: tensors.length,
-        hidden,
-        width,
-        gate,
-        up,
-        down: tensors.map((expert) => matrix(expert.down)),
-        biases: expertBiases(tensors, width, hidden),
-        activation,
-        dispose() {},
-      };
+    experts(tensors, activation) {
+      const experts = new expertOperations.ReferenceExperts(matrix, ExpertForm.of(tensors[0]), activation);
+      for (const expert of tensors) experts.add(expert);
+      return experts;
     },
     routed: (x, experts, routing, activations) =>
       expertOperations.routed(linear, x, own(experts), routing, activations),
@@ -161,6 +149,6 @@ function headLinear(linear: expertOperations.Linear, x: Float32Array, heads: rea
   return out;
 }
 
-function own(experts: Experts): ReferenceExperts {
-  return experts as ReferenceExperts;
+function own(experts: Experts): expertOperations.ReferenceExperts {
+  return experts as expertOperations.ReferenceExperts;
 }

@@ -35,8 +35,13 @@ async function load(description: MixtureOfAttentionDescription, loader: WeightLo
   const { topK } = router;
   const heads = topK * keyValueHeads;
   const tensors = changes.attention ?? (await readMoe(checkpoint, description));
-  const query = tensors.experts.map(({ up }) => loader.matrix(up));
-  const output = tensors.experts.map(({ down }) => loader.matrix(down));
+  const query: Matrix[] = [];
+  const output: Matrix[] = [];
+  for (let e = 0; e < tensors.experts.count; e++) {
+    const { up, down } = await tensors.experts.read(e);
+    query.push(loader.matrix(up));
+    output.push(loader.matrix(down));
+  }
   const weights = { weight: loader.matrix(tensors.router), bias: undefined, selectionBias: undefined };
   const key = await loader.projection(description.key);
   const value = await loader.projection(description.value);

@@ -1,7 +1,7 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { BlockPlan, LayerPlan } from "../../compress/plan.js";
+import type { Experts } from "../../engine/backend.js";
 import { isMoe, type LayerDescription, type MoeLayer } from "../../model/description.js";
-import { MoeBlock, readMoe } from "../../model/moe.js";
+import { MoeBlock, readMoe, readyExperts } from "../../model/moe.js";
 import type { CompressEvent } from "../events.js";
 import type { LayerLoopOptions } from "../layer-loop.js";
 import { reduceAttention } from "./attention-experts.js";
@@ -71,28 +71,40 @@ export class LayerRun {
     const watching = [targets, routerFit].filter((one) => one !== undefined);
     const reducedBy = (plan: LayerPlan) => new ReducedLayer(this.options, layer.feedForward, tensors, plan);
     let plan = known;
-    if (plan === undefined || !settings.sequential || watching.length > 0) {
-      const block = new MoeBlock(backend, layer.feedForward, tensors);
-      try {
-        if (plan === undefined) {
-          const own = yield* observeAndPlan(work, block, tensors, watching);
-          plan = attention === undefined ? own : { ...own, attention };
-          if (guards) plan = yield* guarded(work, reducedBy(plan), targets!);
-          await onPlan(plan);
-        } else yield* this.original(block, watching);
-      } finally {
-        block.dispose();
+    let ready: Experts | undefined;
+    try {
+      if (plan === undefined || !settings.sequential || watching.length > 0) {
+        const block = await MoeBlock.load(backend, layer.feedForward, tensors);
+        try {
+          if (plan === undefined) {
+            const own = yield* observeAndPlan(work, block, tensors, watching);
+            plan = attention === undefined ? own : { ...own, attention };
+            if (guards) plan = yield* guarded(work, reducedBy(plan), targets!);
+            await onPlan(plan);
+          } else yield* this.original(block, watching);
+          if (this.handsOnMerged) ready = await reducedBy(plan).readyExperts(block.experts);
+        } finally {
+          block.dispose();
+        }
+      } else {
+        yield* work.mix();
       }
-    } else {
-      yield* work.mix();
+      const reduced = reducedBy(plan);
+      if (routerFit !== undefined) yield* fitRouter(work, reduced, routerFit);
+      if (reconstructs) yield* reconstruct(work, reduced, targets!);
+      if (this.steps !== undefined) yield* this.steps.experts(layer, reduced);
+      if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 };
+      if (settings.sequential && !this.last) yield* this.handOn(layer, reduced, ready);
+      return plan;
+    } finally {
+      ready?.dispose();
     }
-    const reduced = reducedBy(plan);
-    if (routerFit !== undefined) yield* fitRouter(work, reduced, routerFit);
-    if (reconstructs) yield* reconstruct(work, reduced, targets!);
-    if (this.steps !== undefined) yield* this.steps.experts(layer, reduced);
-    if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 };
-    if (settings.sequential && !this.last) yield* this.handOn(layer, reduced);
-    return plan;
+  }
+
+  /** Whether the next layer sees the experts as merging leaves them. */
+  private get handsOnMerged(): boolean {
+    const { settings, refit } = this.options;
+    return settings.sequential && !this.last && refit === undefined && this.steps === undefined;
   }
 
   /** Runs the original block where the plan is known: for those who look at its outputs, or for the next layer. */
@@ -113,18 +125,24 @@ export class LayerRun {
     });
   }
 
-  /** Runs the reduced block on the hidden states after attention. */
-  private async *handOn(layer: MoeLayer, reduced: ReducedLayer): AsyncGenerator<CompressEvent, void> {
-    const { work } = this;
+  /** Runs the reduced block on the hidden states after attention. @param ready its experts, where they are; disposes of them */
+  private async *handOn(
+    layer: MoeLayer,
+    reduced: ReducedLayer,
+    ready: Experts | undefined,
+  ): AsyncGenerator<CompressEvent, void> {
+    const { work, steps } = this;
+    const { backend } = this.options;
     yield work.progress("merge");
-    const experts = [];
-    for (const slot of reduced.plan.keptExperts.keys()) {
+    const read = async (slot: number) => {
       const expert = await reduced.expert(slot);
-      experts.push(this.steps === undefined ? expert : await this.steps.expertValues(layer, slot, expert));
-      await nextTurn();
-    }
-    const tensors = { ...reduced.tensors, ...(await reduced.router()), experts };
-    const block = new MoeBlock(this.options.backend, layer.feedForward, tensors);
+      return steps === undefined ? expert : steps.expertValues(layer, slot, expert);
+    };
+    const { activation } = layer.feedForward;
+    const stored = { count: reduced.plan.keptExperts.length, read };
+    const experts = ready ?? (await readyExperts(backend, stored, activation));
+    const router = { ...reduced.tensors, ...(await reduced.router()) };
+    const block = new MoeBlock(backend, layer.feedForward, router, experts);
     try {
       yield* work.eachBatch("forward", (_, index) => {
         work.hidden[index] = this.output(block, work.hidden[index]!);

@@ -69,12 +69,12 @@ export class LayerWork {
 
   async *eachBatch(
     phase: Phase,
-    work: (batch: TokenBatch, index: number) => void,
+    work: (batch: TokenBatch, index: number) => void | Promise<void>,
   ): AsyncGenerator<CompressEvent, void> {
     let done = 0;
     for (const [index, batch] of this.options.batches.entries()) {
       this.options.signal?.throwIfAborted();
-      work(batch, index);
+      await work(batch, index);
       done += batch.ids.length;
       yield this.progress(phase, done);
       await nextTurn();

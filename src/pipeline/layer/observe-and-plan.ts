@@ -35,8 +35,8 @@ export async function* observeAndPlan(
   const chooser = layerChooser(options, block);
   const halfway = options.onHalf && Math.floor(batches.length / 2);
   let half: LayerObservation | undefined;
-  yield* work.eachBatch("observe", (batch, index) => {
-    if (index === halfway && index > 0) half = snapshot(observer.finish(tensors));
+  yield* work.eachBatch("observe", async (batch, index) => {
+    if (index === halfway && index > 0) half = snapshot(await observer.finish(tensors));
     const mixed = layer.mix(hidden[index]!, batch);
     const x = layer.feedForwardInput(mixed);
     const input = layer.moeInput(x);
@@ -49,7 +49,7 @@ export async function* observeAndPlan(
   yield work.progress("plan");
   await nextTurn();
   const trace = onTrace && new LayerTrace(number, block.experts.count, settings);
-  const observed = observer.finish(tensors);
+  const observed = await observer.finish(tensors);
   const routerGroups = block.description.router.groups?.count ?? 1;
   const chosen = await chooser?.choose(observer, observed, pause);
   const how = { layer: number, kept, settings, pause, routerGroups };

@@ -1,10 +1,11 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { decode } from "../../checkpoint/dtypes.js";
 import { mergeGroup, pickRouter } from "../../compress/merge.js";
 import { type Group, groupOf, isMerged, type LayerPlan } from "../../compress/plan.js";
-import type { ExpertTensors } from "../../engine/backend.js";
+import type { Experts, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
 import { codingOf, type ExpertCoding } from "../../model/expert-coding.js";
-import type { MoeTensors } from "../../model/moe.js";
+import type { MoeTensors, StoredExperts } from "../../model/moe.js";
 import type { LayerLoopOptions } from "../layer-loop.js";
 import { requantiseGroup } from "../requantise.js";
 
@@ -33,10 +34,24 @@ export class ReducedLayer {
   }
 
   /** All experts, before a refit. */
-  async mergedExperts(): Promise<ExpertTensors[]> {
-    const experts: ExpertTensors[] = [];
-    for (const slot of this.plan.keptExperts.keys()) experts.push(await this.merged(slot));
-    return experts;
+  get mergedExperts(): StoredExperts {
+    return { count: this.plan.keptExperts.length, read: (slot) => this.merged(slot) };
+  }
+
+  /** The same, ready for products. Those that stay as they are share the memory of the original's. */
+  async readyExperts(original: Experts): Promise<Experts> {
+    const ready = original.empty();
+    try {
+      for (const [slot, expert] of this.plan.keptExperts.entries()) {
+        if (isMerged(groupOf(this.plan, expert))) ready.add(await this.merged(slot));
+        else ready.share(original, expert);
+        await nextTurn();
+      }
+      return ready;
+    } catch (error) {
+      ready.dispose();
+      throw error;
+    }
   }
 
   /** A group as one expert: of a quantised source rounded to its form again where it was merged. */
@@ -44,10 +59,9 @@ export class ReducedLayer {
     const { backend, checkpoint, settings, mergedDtype } = this.options;
     const { coding, scales } = this;
     const merging = { when: settings.rounding, scales };
-    const read = (expert: number) => this.tensors.experts[expert]!;
     if (coding === undefined || !isMerged(group))
-      return mergeGroup(backend, group, read, { ...merging, dtype: mergedDtype });
-    const { stored } = await requantiseGroup(backend, coding, checkpoint, group, merging, read);
+      return mergeGroup(backend, group, this.tensors.experts.read, { ...merging, dtype: mergedDtype });
+    const { stored } = await requantiseGroup(backend, coding, checkpoint, group, merging);
     return coding.decode(stored, backend);
   }
 

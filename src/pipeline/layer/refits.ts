@@ -1,6 +1,7 @@
 import type { LayerPlan } from "../../compress/plan.js";
+import type { ExpertTensors } from "../../engine/backend.js";
 import type { MoeLayer } from "../../model/description.js";
-import { routerWeights } from "../../model/moe.js";
+import { routerWeights, type StoredExperts } from "../../model/moe.js";
 import type { CompressEvent } from "../events.js";
 import { guardPlan } from "../guard/layer-guard.js";
 import { LayerRefitter } from "../reconstruct/layer-refit.js";
@@ -65,9 +66,16 @@ export async function* fitRouter(
   const { hidden, moeInput } = work;
   const { plan, tensors: original } = reduced;
   yield work.progress("router");
-  const given = { original, reduced: reduced.pickedRouter(), experts: await reduced.mergedExperts(), moeInput };
+  const given = { original, reduced: reduced.pickedRouter(), experts: reduced.mergedExperts, moeInput };
   const fitted = yield* work.told("router", (pause) => fit.run(plan, hidden, given, pause));
   yield { type: "router", ...fitted };
+}
+
+/** Experts in memory: a refit goes through them many times. */
+async function allOf({ count, read }: StoredExperts): Promise<ExpertTensors[]> {
+  const experts: ExpertTensors[] = [];
+  for (let e = 0; e < count; e++) experts.push(await read(e));
+  return experts;
 }
 
 /** Refits the kept experts to the outputs of the original block, and keeps what comes of it. */
@@ -80,7 +88,7 @@ export async function* reconstruct(
   const { backend, mergedDtype: dtype, refit } = work.options;
   const { plan, moe } = reduced;
   yield work.progress("reconstruct");
-  const experts = await reduced.mergedExperts();
+  const experts = await allOf(reduced.mergedExperts);
   const router = routerWeights(backend, await reduced.router());
   const refitter = new LayerRefitter(backend, refit!, plan.layer, moe);
   try {

@@ -1,3 +1,4 @@
+import type { DType } from "../../checkpoint/tensor.js";
 import { groupOf, isMerged } from "../../compress/plan.js";
 import type { InputSums } from "../../compress/steps/input-sums.js";
 import type { ExpertTensors } from "../../engine/backend.js";
@@ -5,7 +6,7 @@ import { isMoe, type MoeLayer } from "../../model/description.js";
 import type { ExpertPart } from "../../model/expert-storage.js";
 import type { Layer, TokenBatch } from "../../model/layer.js";
 import type { LinearPart } from "../../model/linear-weights.js";
-import { routerWeights } from "../../model/moe.js";
+import { routerWeights, type StoredExperts } from "../../model/moe.js";
 import { route } from "../../model/router.js";
 import type { CompressEvent } from "../events.js";
 import { relay } from "../relay.js";
@@ -60,9 +61,10 @@ export class SteppedLayer {
     const needed = steps!.plan.need !== "nothing" && this.steps.has("experts");
     const inputs = needed ? await this.expertInputs(layer, reduced) : undefined;
     const refitted = await refit?.files.parts(plan.layer);
+    const stored = await dtypesOf(tensors.experts, plan.keptExperts);
     const dtype = (slot: number, matrix: ExpertPart) => {
       const group = groupOf(plan, plan.keptExperts[slot]!);
-      const { dtype } = tensors.experts[group.members[0]!]![matrix]!;
+      const dtype = stored[slot]![matrix]!;
       const changed = isMerged(group) || refitted?.has(matrix) === true;
       return changed ? (mergedDtype ?? dtype) : dtype;
     };
@@ -136,4 +138,14 @@ export class SteppedLayer {
     );
     yield { type: "steps", ...change };
   }
+}
+
+/** Dtypes of some experts' matrices, as they are read. */
+async function dtypesOf({ read }: StoredExperts, some: readonly number[]) {
+  const dtypes: Partial<Record<ExpertPart, DType>>[] = [];
+  for (const expert of some) {
+    const { gate, up, down } = await read(expert);
+    dtypes.push({ ...(gate && { gate: gate.dtype }), up: up.dtype, down: down.dtype });
+  }
+  return dtypes;
 }

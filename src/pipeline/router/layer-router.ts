@@ -7,11 +7,11 @@ import { Residuals } from "../../compress/reconstruct/residuals.js";
 import { heldOutOnly, splitTokens, type TokenSplit } from "../../compress/reconstruct/split.js";
 import { fitRows, type RowProblem, scoresOf } from "../../compress/router/fit-rows.js";
 import { groupBias, groupMass } from "../../compress/router/group-mass.js";
-import type { Backend, ExpertTensors } from "../../engine/backend.js";
+import type { Backend } from "../../engine/backend.js";
 import { ReamError } from "../../errors.js";
 import type { MoeDescription } from "../../model/description.js";
 import type { MoeInput, TokenBatch } from "../../model/layer.js";
-import { MoeBlock, type MoeTensors } from "../../model/moe.js";
+import { MoeBlock, type RouterTensors, type StoredExperts } from "../../model/moe.js";
 import { LayerTargets } from "../reconstruct/layer-targets.js";
 import type { RouterWork } from "./open-router.js";
 import type { BlockErrors, LayerRouter, RouterParts } from "./router-files.js";
@@ -26,10 +26,10 @@ const RIDGE = 0.001;
 /** The layer whose router is fitted. */
 export interface RoutedLayer {
   /** The original router. */
-  readonly original: Omit<MoeTensors, "experts">;
+  readonly original: RouterTensors;
   /** The reduced one, and the reduced layer's experts. */
-  readonly reduced: Omit<MoeTensors, "experts">;
-  readonly experts: readonly ExpertTensors[];
+  readonly reduced: RouterTensors;
+  readonly experts: StoredExperts;
   readonly moeInput: (hidden: Float32Array) => MoeInput;
 }
 
@@ -88,7 +88,7 @@ export class LayerRouterFit {
     const { backend, split } = this;
     const [fitted, heldOut] = this.inputs(hidden, layer.moeInput);
     const { problem, scores } = this.problem(fitted.router, { ...layer, groups });
-    const block = new MoeBlock(backend, this.moe, { ...layer.reduced, experts: layer.experts });
+    const block = await MoeBlock.load(backend, this.moe, { ...layer.reduced, experts: layer.experts });
     try {
       const before = this.errors(block, heldOut);
       let best = { kept: false, steps: 0, biases: false, after: before };

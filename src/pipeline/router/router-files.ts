@@ -1,11 +1,11 @@
 import type { Tensor } from "../../checkpoint/tensor.js";
 import type { RefitErrors } from "../../compress/reconstruct/residuals.js";
-import type { MoeTensors } from "../../model/moe.js";
+import type { RouterTensors } from "../../model/moe.js";
 import type { RouterPart } from "../../model/router.js";
 import { FinishedLayers } from "../layer-files.js";
 
 /** What a fit changes of a router; rows are those of the kept experts. */
-export type RouterParts = Pick<MoeTensors, RouterPart>;
+export type RouterParts = Pick<RouterTensors, RouterPart>;
 
 const PARTS = ["router", "routerBias", "selectionBias"] as const satisfies readonly RouterPart[];
 

@@ -10,7 +10,7 @@ import { prepareObserved } from "../observed-work.js";
 import { type OpenedModel, openModel } from "../open-model.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "../options.js";
 import { type OutputIdentity, outputIdentity, type PlanInput } from "../output-identity.js";
-import { outputTensors, shardFiles } from "../output-layout.js";
+import { layersOf, outputTensors, shardFiles } from "../output-layout.js";
 import { outputTarget } from "../output-target.js";
 import { parseOptions } from "../parse-options.js";
 import { type PreparedModel, prepareModel } from "../prediction-layers.js";
@@ -106,14 +106,8 @@ async function* makeShard(
   const { dtype, mergedDtype, shards } = outputTarget(options, backend, model);
   const tensors = shardFiles(outputTensors(checkpoint, model, kept, dtype, { omitted }), model, shards).get(file);
   if (tensors === undefined) throw new TypeError(`the output has no file ${file}`);
-  const layers = new Set(
-    tensors.flatMap((tensor) => {
-      if (tensor.kind === "copy" || tensor.kind === "decoded") return [];
-      return [typeof tensor.layer === "number" ? tensor.layer : tensor.layer.index];
-    }),
-  );
   const plans: LayerPlan[] = [];
-  for (const layer of layers) plans.push((await parts.awaitPlan(layer, signal)).plan);
+  for (const layer of layersOf(tensors)) plans.push((await parts.awaitPlan(layer, signal)).plan);
   const requantised = new RequantisedErrors();
   const onRequantised = requantised.add.bind(requantised);
   const plan = { layers: plans, rounding };

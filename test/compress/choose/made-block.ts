@@ -1,10 +1,10 @@
 import { encode } from "../../../src/checkpoint/dtypes.js";
 import type { Tensor } from "../../../src/checkpoint/tensor.js";
 import type { MeasuredTokens } from "../../../src/compress/choose/measured-block.js";
-import type { Backend } from "../../../src/engine/backend.js";
+import type { Backend, ExpertTensors } from "../../../src/engine/backend.js";
 import type { RouterDescription } from "../../../src/model/description.js";
 import { separateExperts } from "../../../src/model/expert-storage.js";
-import { MoeBlock, type MoeTensors } from "../../../src/model/moe.js";
+import { MoeBlock, type RouterTensors } from "../../../src/model/moe.js";
 import type { Random } from "../../../src/random.js";
 
 export interface MadeSizes {
@@ -17,7 +17,7 @@ export type MadeRouter = Omit<RouterDescription, "weight" | "selectionBias" | "e
 
 /** A block of random weights, with selection biases and scales of experts where they are asked for. */
 export class MadeBlock {
-  readonly tensors: MoeTensors;
+  readonly tensors: RouterTensors & { readonly experts: readonly ExpertTensors[] };
   readonly block: MoeBlock;
 
   constructor(
@@ -42,11 +42,12 @@ export class MadeBlock {
   }
 
   /** A block of these tensors. */
-  of(tensors: MoeTensors): MoeBlock {
+  of(tensors: MadeBlock["tensors"]): MoeBlock {
     const { count, hidden, width } = this.sizes;
     const experts = separateExperts({ count, width, hidden, name: (e, part) => `${e}.${part}` });
     const router = { ...this.router, weight: "router" };
-    return new MoeBlock(this.backend, { kind: "moe", experts, router, activation: "silu" }, tensors);
+    const ready = this.backend.experts(tensors.experts, "silu");
+    return new MoeBlock(this.backend, { kind: "moe", experts, router, activation: "silu" }, tensors, ready);
   }
 
   /** What the block makes of x `[tokens, hidden]`. */

@@ -1,0 +1,69 @@
+import { needsSamples } from "../compress/samples.js";
+import type { Settings } from "../compress/settings.js";
+import type { Precision } from "../engine/backend.js";
+import { isMoe, type ModelDescription } from "../model/description.js";
+import { batchTokens } from "./batches.js";
+
+/** Estimate of the memory that compressing needs, in bytes. */
+export interface MemoryEstimate {
+  readonly sequences: number;
+  readonly length: number;
+  /** Of these `hiddenStates` and `samples` grow with the calibration tokens. */
+  readonly bytes: number;
+  readonly layerWeights: number;
+  readonly hiddenStates: number;
+  readonly samples: number;
+  readonly batch: number;
+  readonly program: number;
+}
+
+/** What the memory of a compression depends on. */
+export interface MemoryWork {
+  readonly sequences: number;
+  readonly length: number;
+  readonly precision: Precision;
+  /** Experts that each layer keeps. */
+  readonly kept: number;
+  readonly settings: Settings;
+}
+
+/** Memory of the program itself, with what waits for the garbage collector; measured. */
+const PROGRAM_BYTES = 250e6;
+/** Most bytes of the outputs of routed pairs at a time (PAIR_BYTES of native/src/experts.rs). */
+const PAIR_BYTES = 2 ** 28;
+/** Rows of the hidden size that a layer has for each token of a batch at most: queries, keys, values, inputs, outputs. */
+const ROWS = 8;
+
+/**
+ * The memory that compressing a model takes at its highest: the weights of the largest layer ready for products, and experts that
+ * were merged beside it; hidden states of all calibration tokens; the tokens sampled for the alignment with the activations of two
+ * experts; the buffers of a batch; the program. Experts as stored are read one at a time.
+ *
+ * @param numbers of the weights of each layer
+ */
+export function estimateMemory(model: ModelDescription, numbers: readonly number[], work: MemoryWork): MemoryEstimate {
+  const { sequences, length, precision, settings } = work;
+  const tokens = sequences * length;
+  const { width, hidden } = model.layers.find(isMoe)!.feedForward.experts;
+  const merged = 3 * width * hidden * mostMerged(model, work);
+  const layerWeights = (precision === "bf16" ? 2 : 4) * (Math.max(...numbers) + merged);
+  // Between the halves of a parallel layer there are two for each token.
+  const each = model.layers.some(({ parallel }) => parallel) ? 2 : 1;
+  const hiddenStates = 4 * tokens * each * model.hiddenSize;
+  const samples = needsSamples(settings) ? 4 * Math.min(tokens, settings.samples) * (hidden + 2 * width) : 0;
+  const ofBatch = 4 * Math.min(tokens, batchTokens(length, settings)) * model.hiddenSize;
+  const batch = ROWS * ofBatch + Math.min(PAIR_BYTES, model.topK * ofBatch);
+  const bytes = layerWeights + hiddenStates + samples + batch + PROGRAM_BYTES;
+  return { sequences, length, bytes, layerWeights, hiddenStates, samples, batch, program: PROGRAM_BYTES };
+}
+
+/** Most experts of a layer that are made anew: each of several. */
+function mostMerged({ experts, layers }: ModelDescription, { kept, settings }: MemoryWork): number {
+  const { grouping, groupSize, groupIncludesCentroid, merging } = settings;
+  if (merging === "none" || grouping === "none") return 0;
+  const absorbed = experts - kept;
+  if (grouping !== "pseudo-prune") return Math.min(kept, absorbed);
+  // Groups are filled one after the other, within each of the router's groups.
+  const apart = Math.max(...layers.filter(isMoe).map(({ feedForward }) => feedForward.router.groups?.count ?? 1));
+  return Math.min(kept, apart * Math.ceil(absorbed / apart / (groupIncludesCentroid ? groupSize - 1 : groupSize)));
+}
