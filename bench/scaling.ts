@@ -4,7 +4,7 @@
  *     npm run build && node dist/bench/scaling.js [--out FILE] [--experts N] [--sequences N] [--layers N] [--quick]
  *
  * Each line changes one size of the first; the last, which --quick leaves out, is two whole layers with 32,768 tokens, of which
- * 2,048 make the mean outputs. A layer of 128 experts takes 1.26 GB on the disk. About 11 minutes on two idle cores with AVX2.
+ * 2,048 make the mean outputs. A layer of 128 experts takes 1.26 GB on the disk. Meant to take less than 12 minutes on two idle cores.
  * Results go to --out as JSON (docs/performance.md is made of it).
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
