@@ -1,5 +1,6 @@
 import type { Backend } from "../../engine/backend.js";
 import type { Share } from "../steps/step-error.js";
+import { Kept } from "./kept.js";
 import type { LinearExperts } from "./problem.js";
 import type { RefitErrors, Residuals } from "./residuals.js";
 import { putBack, sweep } from "./sweep.js";
@@ -7,8 +8,12 @@ import { putBack, sweep } from "./sweep.js";
 export interface RefitOptions {
   /** Strengths of the ridge that are tried, the strongest first, as shares of the mean diagonal. */
   readonly ridges: readonly number[];
+  /** Which of them is tried first: stronger ones where it makes nothing better, else weaker ones. */
+  readonly first: number;
   /** Most sweeps at one strength. */
   readonly sweeps: number;
+  /** A sweep that lowers the held-out error by a smaller share is the last one of its strength. */
+  readonly leastGain: number;
   /** What no domain may lose more than. */
   readonly most: RefitErrors;
   /** Whether the residuals are left as those of the weights that are kept, for what comes after. */
@@ -29,9 +34,6 @@ export interface Refit {
   readonly after: RefitErrors;
 }
 
-/** A sweep that lowers the held-out error by a smaller share is the last one of its strength. */
-const LEAST_GAIN = 0.02;
-
 /** Share of a domain's outputs that it may lose more than before, for what the others gain. */
 const DOMAIN_TOLERANCE = 0.001;
 
@@ -46,8 +48,10 @@ export async function refit(
   backend: Backend,
   experts: LinearExperts,
   residuals: Residuals,
-  { ridges, sweeps, most, goesOn, pause }: RefitOptions,
+  { ridges, first: begin, sweeps, leastGain, most, goesOn, pause }: RefitOptions,
 ): Promise<Refit> {
+  const kept = new Kept();
+  let first = begin;
   let done = 0;
   let step = 0;
   const paused = () => pause(done + ++step / experts.count);
@@ -55,11 +59,12 @@ export async function refit(
   let best = { kept: false, ridge: 0, sweeps: 0, before, after: before };
   let restore = experts.save();
   let last = relative(before.heldOut);
-  for (const ridge of ridges) {
-    const first = last;
+  for (let at = first; at >= 0 && at < ridges.length; ) {
+    const ridge = ridges[at]!;
+    const began = last;
     for (let own = 0; own < sweeps; own++) {
       step = 0;
-      await sweep(backend, experts, residuals, ridge, paused);
+      await sweep(backend, experts, residuals, ridge, paused, kept);
       done++;
       const after = residuals.errors();
       const now = relative(after.heldOut);
@@ -69,11 +74,20 @@ export async function refit(
       }
       const gain = 1 - now / last;
       last = now;
-      if (!(gain > LEAST_GAIN)) break;
+      if (!(best.kept && gain > leastGain)) break;
     }
-    if (!(last < first)) break;
+    if (best.kept) {
+      if (!(last < began)) break;
+      at++;
+    } else {
+      if (at > first) break;
+      await putBack(backend, experts, residuals, restore, () => pause(done));
+      last = relative(before.heldOut);
+      first = at - 1;
+      at--;
+    }
   }
-  if (best.sweeps === done) return best;
+  if (!best.kept || best.sweeps === done) return best;
   if (goesOn) await putBack(backend, experts, residuals, restore, () => pause(done));
   else for (let expert = 0; expert < experts.count; expert++) restore(expert);
   return best;

@@ -12,7 +12,7 @@ import * as expertOperations from "./experts.js";
 import { addGram, factorGram, outputError } from "./gram.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
 import { linearAttention } from "./linear-attention.js";
-import { addColumnSquares, addTransposedProduct, dot, product, rowsOf } from "./products.js";
+import { addColumnSquares, addGatedProduct, addTransposedProduct, dot, product, rowsOf, subtractProduct } from "./products.js";
 import { largest, round } from "./rounding.js";
 import { expand } from "./scaled-codes.js";
 import { gptq, solveGram, sparsegpt } from "./solvers.js";
@@ -108,6 +108,8 @@ export function createReferenceBackend(precision: Precision): Backend {
     addTransposedProduct,
     addColumnSquares,
     product,
+    addGatedProduct,
+    subtractProduct,
     assignment,
     largest,
     round,

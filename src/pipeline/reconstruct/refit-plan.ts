@@ -61,7 +61,7 @@ export function defaultTokens({ experts, router }: MoeDescription): number {
 
 /** What is refitted, one after the other. */
 export function roundsOf({ parts }: RefitPlan): readonly RefitPart[] {
-  return parts === "down" ? ["down"] : ["down", "up", "down"];
+  return parts === "down" ? ["down"] : Array.from({ length: Number(process.env.ROUNDS ?? 3) }, (_, i) => (i % 2 === 0 ? "down" : "up"));
 }
 
 /** Strengths of the ridge to try, the strongest first. */
