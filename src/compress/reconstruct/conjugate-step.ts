@@ -6,7 +6,10 @@ import type { Piece } from "./problem.js";
 import type { Step } from "./step.js";
 
 /** Iterations of a step: a sweep need not solve what the next one changes. */
-const ITERATIONS = Number(process.env.ITERATIONS ?? 4);
+const ITERATIONS = 8;
+
+/** What the preconditioner adds to the diagonal of its smaller matrix, as a share of it. */
+const LEAST_DAMPING = 0.01;
 
 /** Steps end where the gradient is this share of what it was. */
 const SOLVED = 1e-4;
@@ -114,7 +117,10 @@ function sizeOf({ behind, factors, inputs }: FixedSums): number {
   return behind.byteLength + factors.byteLength + inputs.byteLength;
 }
 
-/** (A ⊗ X)^-1 for A = G ∘ mean f fᵀ and X = sum x xᵀ, both with the root of the ridge on their diagonals. */
+/**
+ * (A ⊗ X)^-1 for A = G ∘ mean f fᵀ and X = sum x xᵀ. The ridge is on the diagonal of X, whose eigenvalues differ by
+ * far more than those of A.
+ */
 class Preconditioner {
   private readonly rows: GramFactor;
   private readonly inputs: GramFactor;
@@ -126,10 +132,8 @@ class Preconditioner {
     private readonly columns: number,
     ridge: number,
   ) {
-    const damping = Math.sqrt(ridge);
-    const E = process.env;
-    this.rows = factorGram(backend, factors, width, { damping: E.DA ? Number(E.DA) : damping });
-    this.inputs = factorGram(backend, inputs, columns, { damping: E.DX ? Number(E.DX)*ridge : damping });
+    this.rows = factorGram(backend, factors, width, { damping: LEAST_DAMPING });
+    this.inputs = factorGram(backend, inputs, columns, { damping: ridge });
   }
 
   solve(b: Float32Array): Float32Array {

@@ -10,10 +10,8 @@ export interface RefitOptions {
   readonly ridges: readonly number[];
   /** Which of them is tried first: stronger ones where it makes nothing better, else weaker ones. */
   readonly first: number;
-  /** Most sweeps at one strength. */
+  /** Most sweeps at the weakest one. */
   readonly sweeps: number;
-  /** A sweep that lowers the held-out error by a smaller share is the last one of its strength. */
-  readonly leastGain: number;
   /** What no domain may lose more than. */
   readonly most: RefitErrors;
   /** Whether the residuals are left as those of the weights that are kept, for what comes after. */
@@ -34,13 +32,17 @@ export interface Refit {
   readonly after: RefitErrors;
 }
 
+/** A sweep that lowers the held-out error by a smaller share is the last one. */
+const LEAST_GAIN = 0.01;
+
 /** Share of a domain's outputs that it may lose more than before, for what the others gain. */
 const DOMAIN_TOLERANCE = 0.001;
 
 /**
  * Refits the weights of a layer's experts to what is left of the outputs y, the residuals of the experts as they are
- * (`subtractAll`). From the strongest ridge to the weakest, each goes on from where the one before ended, as long as the
- * held-out error falls: the path of solutions tells strength and sweeps at the cost of one of them. The experts are left with
+ * (`subtractAll`). From the first ridge to weaker ones, each goes on from where the one before ended, as long as the
+ * held-out error falls: the path of solutions tells strength and sweeps at the cost of one of them. Where the first one makes
+ * nothing better, stronger ones are tried from the start. The experts are left with
  * the weights of the lowest held-out error, those of the start if none is better: with a lower error in all, and in no
  * domain one that is higher than in `most` by more than a thousandth of the domain's outputs.
  */
@@ -48,10 +50,9 @@ export async function refit(
   backend: Backend,
   experts: LinearExperts,
   residuals: Residuals,
-  { ridges, first: begin, sweeps, leastGain, most, goesOn, pause }: RefitOptions,
+  { ridges, first, sweeps, most: bound, goesOn, pause }: RefitOptions,
 ): Promise<Refit> {
   const kept = new Kept();
-  let first = begin;
   let done = 0;
   let step = 0;
   const paused = () => pause(done + ++step / experts.count);
@@ -62,28 +63,28 @@ export async function refit(
   for (let at = first; at >= 0 && at < ridges.length; ) {
     const ridge = ridges[at]!;
     const began = last;
-    for (let own = 0; own < sweeps; own++) {
+    // A strength that a weaker one follows need not be swept to its end.
+    const most = at + 1 < ridges.length ? 1 : sweeps;
+    for (let own = 0; own < most; own++) {
       step = 0;
       await sweep(backend, experts, residuals, ridge, paused, kept);
       done++;
       const after = residuals.errors();
       const now = relative(after.heldOut);
-      if (now < relative(best.after.heldOut) && noDomainWorse(after, most)) {
+      if (now < relative(best.after.heldOut) && noDomainWorse(after, bound)) {
         best = { kept: true, ridge, sweeps: done, before, after };
         restore = experts.save();
       }
       const gain = 1 - now / last;
       last = now;
-      if (!(best.kept && gain > leastGain)) break;
+      if (!(gain > LEAST_GAIN)) break;
     }
     if (best.kept) {
-      if (!(last < began)) break;
+      if (!(1 - last / began > LEAST_GAIN)) break;
       at++;
     } else {
-      if (at > first) break;
       await putBack(backend, experts, residuals, restore, () => pause(done));
       last = relative(before.heldOut);
-      first = at - 1;
       at--;
     }
   }

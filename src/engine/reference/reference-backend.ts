@@ -12,7 +12,15 @@ import * as expertOperations from "./experts.js";
 import { addGram, factorGram, outputError } from "./gram.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
 import { linearAttention } from "./linear-attention.js";
-import { addColumnSquares, addGatedProduct, addTransposedProduct, dot, product, rowsOf, subtractProduct } from "./products.js";
+import {
+  addColumnSquares,
+  addGatedProduct,
+  addTransposedProduct,
+  dot,
+  product,
+  rowsOf,
+  subtractProduct,
+} from "./products.js";
 import { largest, round } from "./rounding.js";
 import { expand } from "./scaled-codes.js";
 import { gptq, solveGram, sparsegpt } from "./solvers.js";

@@ -15,7 +15,7 @@ import type { LayerRefit, RefitRound } from "./refit-files.js";
 import { ridgesOf, roundsOf } from "./refit-plan.js";
 import { UpExperts } from "./up-experts.js";
 
-/** Most sweeps at one strength of the ridge. */
+/** Most sweeps at the weakest strength of the ridge. */
 const SWEEPS = 20;
 
 /** The layer as it is reduced. */
@@ -81,20 +81,15 @@ export class LayerRefitter {
     const before = residuals.errors();
     let after = before;
     const rounds: RefitRound[] = [];
-    const E = process.env;
-    const begins: Record<string, number> = { down: Number(E.B_down ?? 2), up: Number(E.B_up ?? 3) };
     for (const [round, part] of parts.entries()) {
       // Nothing has changed since these were tried.
       if (parts.indexOf(part) < round && (rounds.at(-1)?.part ?? part) === part) continue;
       if (round > 0) linear = new (part === "down" ? DownExperts : UpExperts)({ ...options, experts });
-      const ridges = ridgesOf(work.plan);
-      console.log("round", part);
       const fit = await refit(backend, linear, residuals, {
-        ...{ ridges, first: Math.min(begins[part]!, ridges.length - 1), sweeps: Number(E[`S_${part}`] ?? SWEEPS), leastGain: Number(E.LEAST ?? 0.05), most: before, goesOn: round + 1 < parts.length },
+        ...{ ...ridgesOf(work.plan, part), sweeps: SWEEPS, most: before, goesOn: round + 1 < parts.length },
         pause: shares(round),
       });
       if (!fit.kept) continue;
-      begins[part] = ridges.indexOf(fit.ridge);
       after = fit.after;
       experts = experts.map((expert, slot) => ({ ...expert, ...linear.matrices.parts(slot) }));
       rounds.push({ part, ridge: fit.ridge, sweeps: fit.sweeps, heldOut: fit.after.heldOut });

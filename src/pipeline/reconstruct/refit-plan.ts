@@ -17,6 +17,9 @@ export interface RefitPlan {
 /** Strengths that are tried, the strongest first. */
 const RIDGES = [1, 0.1, 0.01, 0.001, 0.0001];
 
+/** The strength that is tried first. */
+const FIRST_RIDGE = { down: 0.01, up: 0.1 } as const;
+
 /** The refit of `--reconstruct`; undefined where none is asked for. Errors: SETTINGS_CONFLICT. */
 export function planRefit(options: ResolvedCompressOptions, split: boolean): RefitPlan | undefined {
   const { reconstruct, ridge, reconstructTokens, seed } = options;
@@ -61,10 +64,12 @@ export function defaultTokens({ experts, router }: MoeDescription): number {
 
 /** What is refitted, one after the other. */
 export function roundsOf({ parts }: RefitPlan): readonly RefitPart[] {
-  return parts === "down" ? ["down"] : Array.from({ length: Number(process.env.ROUNDS ?? 3) }, (_, i) => (i % 2 === 0 ? "down" : "up"));
+  return parts === "down" ? ["down"] : ["down", "up", "down"];
 }
 
-/** Strengths of the ridge to try, the strongest first. */
-export function ridgesOf({ ridge }: RefitPlan): readonly number[] {
-  return ridge === undefined ? RIDGES : [ridge];
+/** Strengths of the ridge to try, the strongest first, and which of them is the first one. */
+export function ridgesOf({ ridge }: RefitPlan, part: RefitPart): { ridges: readonly number[]; first: number } {
+  return ridge === undefined
+    ? { ridges: RIDGES, first: RIDGES.indexOf(FIRST_RIDGE[part]) }
+    : { ridges: [ridge], first: 0 };
 }
