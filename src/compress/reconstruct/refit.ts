@@ -10,6 +10,8 @@ export interface RefitOptions {
   readonly ridges: readonly number[];
   /** Which of them is tried first: stronger ones where it makes nothing better, else weaker ones. */
   readonly first: number;
+  /** Most sweeps at a strength that a weaker one follows. */
+  readonly onTheWay: number;
   /** Most sweeps at the weakest one. */
   readonly sweeps: number;
   /** What no domain may lose more than. */
@@ -32,8 +34,8 @@ export interface Refit {
   readonly after: RefitErrors;
 }
 
-/** A sweep that lowers the held-out error by a smaller share is the last one. */
-const LEAST_GAIN = 0.01;
+/** A sweep that lowers the held-out error by a smaller share is the last one of its strength. */
+const LEAST_GAIN = 0.02;
 
 /** Share of a domain's outputs that it may lose more than before, for what the others gain. */
 const DOMAIN_TOLERANCE = 0.001;
@@ -50,7 +52,7 @@ export async function refit(
   backend: Backend,
   experts: LinearExperts,
   residuals: Residuals,
-  { ridges, first, sweeps, most: bound, goesOn, pause }: RefitOptions,
+  { ridges, first, onTheWay, sweeps, most: bound, goesOn, pause }: RefitOptions,
 ): Promise<Refit> {
   const kept = new Kept();
   let done = 0;
@@ -63,8 +65,7 @@ export async function refit(
   for (let at = first; at >= 0 && at < ridges.length; ) {
     const ridge = ridges[at]!;
     const began = last;
-    // A strength that a weaker one follows need not be swept to its end.
-    const most = at + 1 < ridges.length ? 1 : sweeps;
+    const most = at + 1 < ridges.length ? onTheWay : sweeps;
     for (let own = 0; own < most; own++) {
       step = 0;
       await sweep(backend, experts, residuals, ridge, paused, kept);
@@ -80,7 +81,7 @@ export async function refit(
       if (!(gain > LEAST_GAIN)) break;
     }
     if (best.kept) {
-      if (!(1 - last / began > LEAST_GAIN)) break;
+      if (!(last < began)) break;
       at++;
     } else {
       await putBack(backend, experts, residuals, restore, () => pause(done));

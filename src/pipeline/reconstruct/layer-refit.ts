@@ -12,11 +12,8 @@ import type { LayerTargets } from "./layer-targets.js";
 import type { RefitWork } from "./open-refit.js";
 import type { RefitExperts, RefitExpertsOptions } from "./refit-experts.js";
 import type { LayerRefit, RefitRound } from "./refit-files.js";
-import { ridgesOf, roundsOf } from "./refit-plan.js";
+import { pathOf, roundsOf } from "./refit-plan.js";
 import { UpExperts } from "./up-experts.js";
-
-/** Most sweeps at the weakest strength of the ridge. */
-const SWEEPS = 20;
 
 /** The layer as it is reduced. */
 export interface ReducedLayer {
@@ -86,7 +83,7 @@ export class LayerRefitter {
       if (parts.indexOf(part) < round && (rounds.at(-1)?.part ?? part) === part) continue;
       if (round > 0) linear = new (part === "down" ? DownExperts : UpExperts)({ ...options, experts });
       const fit = await refit(backend, linear, residuals, {
-        ...{ ...ridgesOf(work.plan, part), sweeps: SWEEPS, most: before, goesOn: round + 1 < parts.length },
+        ...{ ...pathOf(work.plan, round), most: before, goesOn: round + 1 < parts.length },
         pause: shares(round),
       });
       if (!fit.kept) continue;

@@ -22,7 +22,7 @@ async function refitAll(
   const most = residuals.errors();
   // The middle one first, so that both stronger and weaker ones follow.
   const first = Math.floor(options.ridges.length / 2);
-  return refit(backend, experts, residuals, { ...options, first, most, goesOn: true, pause });
+  return refit(backend, experts, residuals, { ...options, first, onTheWay: 1, most, goesOn: true, pause });
 }
 const SIZES: Sizes = { tokens: 240, fitted: 200, experts: 4, topK: 2, columns: 6, hidden: 5 };
 /** With something fixed behind the weights, as down projections are behind up projections. */
