@@ -747,6 +747,7 @@ impl Engine {
 
     /// Adds sum over rows x of (f ∘ G (f ∘ V x)) xᵀ.
     #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
     pub fn add_gated_product(
         &self,
         sums: Output<f64>,
