@@ -19,10 +19,13 @@ use crate::cached_attention::{CachedShape, attend_cached};
 use crate::codecs::{DType, Order, Source, add_scaled_row};
 use crate::dispatch::Cpu;
 use crate::experts::{ActivationSums, Biases, Experts, Routing, expert_activation, routed};
+use crate::gated_product::add_gated_product;
 use crate::math::Activation;
 use crate::memory::{Buffer, Disjoint};
 use crate::packed::{Format, Packed};
-use crate::product::{Context, head_linear, linear, product};
+use crate::picked::Picked;
+use crate::picked_product::{product_of_picked, subtract_product};
+use crate::product::{Context, head_linear, linear};
 use crate::softmax::Sight;
 use crate::threads::Threads;
 use crate::{assignment, elementwise, memory, peak, sums};
@@ -65,6 +68,15 @@ fn check_apart<T, U>(output: &[T], input: &[U], what: &str) -> Result<()> {
 fn check_indices(indices: &[i32], count: usize, what: &str) -> Result<()> {
     let outside = indices.iter().find(|&&index| usize::try_from(index).map_or(true, |index| index >= count));
     outside.map_or(Ok(()), |index| Err(invalid(format!("{what}: index {index} is not below {count}"))))
+}
+
+/// Rows of an array of rows of `columns` numbers: all of them, or those that are given.
+fn picked<'a>(values: &'a [f32], columns: usize, rows: Option<&'a [i32]>, what: &str) -> Result<Picked<'a>> {
+    let count = rows_of(values, columns, what)?;
+    if let Some(rows) = rows {
+        check_indices(rows, count, what)?;
+    }
+    Ok(Picked::new(values, columns, rows))
 }
 
 fn source<'a>(dtype: &str, data: &'a [u8], rows: usize, columns: usize) -> Result<Source<'a>> {
@@ -696,16 +708,28 @@ impl Engine {
         Ok(())
     }
 
-    /// Adds aᵀ b.
+    /// Adds aᵀ b, for some rows of either where they are given.
     #[napi(catch_unwind)]
-    pub fn add_transposed_product(&self, sums: Output<f64>, a: &[f32], b: &[f32], m: u32, n: u32) -> Result<()> {
+    #[allow(clippy::too_many_arguments)]
+    pub fn add_transposed_product(
+        &self,
+        sums: Output<f64>,
+        a: &[f32],
+        b: &[f32],
+        m: u32,
+        n: u32,
+        a_rows: Option<&[i32]>,
+        b_rows: Option<&[i32]>,
+    ) -> Result<()> {
         let (m, n) = (m as usize, n as usize);
-        let tokens = rows_of(a, m, "addTransposedProduct: a")?;
-        check_length(b, &[tokens, n], "addTransposedProduct: b")?;
+        let picked_a = picked(a, m, a_rows, "addTransposedProduct: a")?;
+        let picked_b = picked(b, n, b_rows, "addTransposedProduct: b")?;
+        let same = m == 0 || n == 0 || picked_a.len() == picked_b.len();
+        check(same, || format!("addTransposedProduct: {} rows and {} rows", picked_a.len(), picked_b.len()))?;
         check_length(sums, &[m, n], "addTransposedProduct: sums")?;
         check_apart(sums, a, "addTransposedProduct")?;
         check_apart(sums, b, "addTransposedProduct")?;
-        sums::add_transposed_product(&self.0, sums, a, b, m, n);
+        sums::add_transposed_product(&self.0, sums, picked_a, picked_b);
         Ok(())
     }
 
@@ -718,15 +742,72 @@ impl Engine {
         Ok(())
     }
 
-    /// a bᵀ in float32.
+    /// a bᵀ in float32, for some rows of a where they are given, each number times its factor where they are.
     #[napi(catch_unwind)]
-    pub fn product(&self, a: &[f32], b: &[f32], k: u32, out: Output<f32>) -> Result<()> {
+    pub fn product(
+        &self,
+        a: &[f32],
+        b: &[f32],
+        k: u32,
+        rows: Option<&[i32]>,
+        factors: Option<&[f32]>,
+        out: Output<f32>,
+    ) -> Result<()> {
         let k = k as usize;
-        let (m, n) = (rows_of(a, k, "product: a")?, rows_of(b, k, "product: b")?);
-        check_length(out, &[m, n], "product: output")?;
+        let (picked, n) = (picked(a, k, rows, "product: a")?, rows_of(b, k, "product: b")?);
+        check_length(out, &[picked.len(), n], "product: output")?;
         check_apart(out, a, "product")?;
         check_apart(out, b, "product")?;
-        product(&self.0, a, b, k, out);
+        if let Some(factors) = factors {
+            check_length(factors, &[out.len()], "product: factors")?;
+            check_apart(out, factors, "product")?;
+        }
+        product_of_picked(&self.0, picked, b, factors, out);
+        Ok(())
+    }
+
+    /// Adds sum over rows x of (f ∘ G (f ∘ V x)) xᵀ.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn add_gated_product(
+        &self,
+        sums: Output<f64>,
+        x: &[f32],
+        rows: &[i32],
+        factors: &[f32],
+        v: &[f32],
+        g: &[f32],
+        columns: u32,
+    ) -> Result<()> {
+        let columns = columns as usize;
+        let picked = picked(x, columns, Some(rows), "addGatedProduct: x")?;
+        let width = rows_of(v, columns, "addGatedProduct: v")?;
+        check_length(factors, &[rows.len(), width], "addGatedProduct: factors")?;
+        check_length(g, &[width, width], "addGatedProduct: g")?;
+        check_length(sums, &[width, columns], "addGatedProduct: sums")?;
+        for input in [x, factors, v, g] {
+            check_apart(sums, input, "addGatedProduct")?;
+        }
+        check_apart(sums, rows, "addGatedProduct")?;
+        add_gated_product(&self.0, sums, picked, factors, v, g);
+        Ok(())
+    }
+
+    /// Takes a bᵀ from some rows.
+    #[napi(catch_unwind)]
+    pub fn subtract_product(&self, values: Output<f32>, rows: &[i32], a: &[f32], b: &[f32], k: u32) -> Result<()> {
+        let k = k as usize;
+        let n = rows_of(b, k, "subtractProduct: b")?;
+        check_length(a, &[rows.len(), k], "subtractProduct: a")?;
+        let count = rows_of(values, n, "subtractProduct: values")?;
+        check_indices(rows, count, "subtractProduct: rows")?;
+        let mut seen = vec![false; count];
+        let again = rows.iter().find(|&&row| std::mem::replace(&mut seen[row.cast_unsigned() as usize], true));
+        again.map_or(Ok(()), |row| Err(invalid(format!("subtractProduct: row {row} comes twice"))))?;
+        check_apart(values, rows, "subtractProduct")?;
+        check_apart(values, a, "subtractProduct")?;
+        check_apart(values, b, "subtractProduct")?;
+        subtract_product(&self.0, values, rows, a, b, k);
         Ok(())
     }
 

@@ -4,31 +4,34 @@
 use crate::dispatch::multiversion;
 use crate::memory::{Buffer, Disjoint, bytes_of};
 use crate::packed::{Format, PANEL};
+use crate::picked::Picked;
 use crate::product::{Context, Rows, Tile, block_rows, panel_columns, row_blocks};
-use crate::sums::{add, split_panels, transpose};
+use crate::sums::add;
 use crate::vector::prefetch_bytes;
 
 /// Tokens whose products are summed in float32 (by 512, see `product.rs`): about what one expert sees of 8,192.
 const TOKENS: usize = 1024;
 
-/// Adds xᵀ x to the upper triangle of sums `[columns, columns]` for x `[tokens, columns]`; `anew` takes the place of it.
-pub fn add_gram(context: &Context, sums: &mut [f64], x: &[f32], columns: usize, anew: bool) {
+/// Adds xᵀ x to the upper triangle of sums `[columns, columns]` for rows x `[tokens, columns]`; `anew` takes the place of it.
+pub fn add_gram(context: &Context, sums: &mut [f64], x: Picked, anew: bool) {
+    let columns = x.columns();
     if anew && x.is_empty() {
         sums.chunks_exact_mut(columns.max(1)).enumerate().for_each(|(row, sums)| sums[row..].fill(0.0));
     }
     let panels = columns.div_ceil(PANEL);
     let (blocks, size) = row_blocks(columns);
-    let most = TOKENS.min(x.len() / columns.max(1));
+    let most = TOKENS.min(x.len());
     let mut columns_of_x = Buffer::of::<f32>(columns * most);
     let mut panels_of_x = Buffer::of::<f32>(panels * PANEL * most);
     let sums = Disjoint::new(sums);
     let above = |block: usize, panel: usize| block * size < panel_columns(panel, columns).end;
     let pairs = (0..panels).flat_map(|panel| (0..blocks).map(move |block| (block, panel)));
     let tasks: Vec<_> = pairs.filter(|&(block, panel)| above(block, panel)).collect();
-    for (chunk, x) in x.chunks((columns * TOKENS).max(1)).enumerate() {
-        let tokens = x.len() / columns;
-        transpose(context, x, columns, tokens, columns_of_x.as_mut_slice());
-        split_panels(context, x, columns, tokens, panels_of_x.as_mut_slice());
+    for first_token in (0..x.len()).step_by(TOKENS) {
+        let x = x.part(first_token, TOKENS);
+        let tokens = x.len();
+        x.transpose(context, columns_of_x.as_mut_slice());
+        x.split_panels(context, panels_of_x.as_mut_slice());
         let rows = Rows::float32(&columns_of_x.as_slice()[..columns * tokens], tokens);
         let panel_numbers = &panels_of_x.as_slice::<f32>()[..panels * PANEL * tokens];
         context.threads.run(tasks.len(), Tile::default, |tile, task| {
@@ -47,7 +50,7 @@ pub fn add_gram(context: &Context, sums: &mut [f64], x: &[f32], columns: usize, 
                 let first = places.start.max(row);
                 // SAFETY: as above.
                 let sums = unsafe { sums.range(row * columns + first, places.end - first) };
-                if anew && chunk == 0 {
+                if anew && first_token == 0 {
                     sums.fill(0.0);
                 }
                 add(context.cpu, &tile.row(i)[first - places.start..], 1.0, sums);

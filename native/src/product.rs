@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use crate::codecs::{DType, Source};
 use crate::dispatch::{Cpu, multiversion};
 use crate::math::to_bfloat16;
 use crate::memory::{Buffer, Disjoint, bytes_of};
@@ -28,13 +27,6 @@ pub struct Context {
     pub threads: Threads,
     /// Format of products with weights.
     pub format: Format,
-}
-
-impl Context {
-    /// The same with float32 products.
-    pub fn in_float32(&self) -> Self {
-        Self { format: Format::F32, ..self.clone() }
-    }
 }
 
 /// Rows of the first operand of a product, in the format's number type, `stride` bytes apart.
@@ -260,15 +252,6 @@ pub fn linear(context: &Context, x: &[f32], weight: &Packed, bias: Option<&[f32]
         },
         out,
     );
-}
-
-/// a bᵀ in float32 for a `[m, k]` and b `[n, k]`, to out `[m, n]`.
-pub fn product(context: &Context, a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
-    let context = context.in_float32();
-    let n = b.len() / k.max(1);
-    let source = Source::new(DType::F32, n, k, bytes_of(b)).expect("b has n rows");
-    let weight = Packed::new(context.cpu, &context.threads, context.format, source);
-    linear(&context, a, &weight, None, out);
 }
 
 /// x `[tokens, heads, columns]`, each head times its own transposed weight, all of one shape, to out

@@ -6,40 +6,54 @@ use crate::elementwise::add_squares;
 use crate::experts::Experts;
 use crate::memory::{Buffer, Disjoint, bytes_of};
 use crate::packed::{Format, PANEL, pack_panel};
+use crate::picked::Picked;
 use crate::product::{BLOCK_ROWS, Context, Input, Rows, Tile, block_rows, panel_columns, row_blocks};
 
 /// Tokens whose products are summed in float32.
-const TOKENS: usize = 512;
+const TOKENS: usize = 1024;
 /// Most bytes of expert outputs that are kept at a time.
 const OUTPUT_BYTES: usize = 128 << 20;
 
-/// Adds aᵀ b to sums `[m, n]` for a `[tokens, m]`, b `[tokens, n]`.
-pub fn add_transposed_product(context: &Context, sums: &mut [f64], a: &[f32], b: &[f32], m: usize, n: usize) {
+/// Adds aᵀ b to sums `[m, n]` for as many rows a `[tokens, m]` as b `[tokens, n]`.
+pub fn add_transposed_product(context: &Context, sums: &mut [f64], a: Picked, b: Picked) {
+    let (m, n) = (a.columns(), b.columns());
     if m == 0 || n == 0 {
         return;
     }
-    let panels = n.div_ceil(PANEL);
-    let (blocks, size) = row_blocks(m);
-    let mut columns_of_a = Buffer::of::<f32>(m * TOKENS);
-    let mut panels_of_b = Buffer::of::<f32>(panels * PANEL * TOKENS);
-    let sums = Disjoint::new(sums);
-    for (a, b) in a.chunks(m * TOKENS).zip(b.chunks(n * TOKENS)) {
-        let tokens = a.len() / m;
-        transpose(context, a, m, tokens, columns_of_a.as_mut_slice());
-        split_panels(context, b, n, tokens, panels_of_b.as_mut_slice());
-        let rows = Rows::float32(&columns_of_a.as_slice()[..m * tokens], tokens);
-        let panel_numbers = &panels_of_b.as_slice::<f32>()[..panels * PANEL * tokens];
-        context.threads.run(panels * blocks, Tile::default, |tile, task| {
-            let (panel, block) = (task / blocks, task % blocks);
-            let panel_data = bytes_of(&panel_numbers[panel * PANEL * tokens..(panel + 1) * PANEL * tokens]);
-            let (range, columns) = (block_rows(block, size, m), panel_columns(panel, n));
-            tile.multiply_panel(context.cpu, Format::F32, rows, range.clone(), panel_data, tokens);
-            for (i, row) in range.enumerate() {
-                // SAFETY: each (row, panel) belongs to one task.
-                add(context.cpu, tile.row(i), 1.0, unsafe { sums.range(row * n + columns.start, columns.len()) });
-            }
-        });
+    let most = TOKENS.min(a.len());
+    let mut columns_of_a = Buffer::of::<f32>(m * most);
+    let mut panels_of_b = Buffer::of::<f32>(n.next_multiple_of(PANEL) * most);
+    for first in (0..a.len()).step_by(TOKENS) {
+        let (a, b) = (a.part(first, TOKENS), b.part(first, TOKENS));
+        a.transpose(context, columns_of_a.as_mut_slice());
+        b.split_panels(context, panels_of_b.as_mut_slice());
+        add_products(context, sums, columns_of_a.as_slice(), panels_of_b.as_slice(), a.len(), n);
     }
+}
+
+/// Adds aᵀ b to sums `[m, n]` for aᵀ `[m, tokens]` and b in panels.
+pub(crate) fn add_products(
+    context: &Context,
+    sums: &mut [f64],
+    columns_of_a: &[f32],
+    panels_of_b: &[f32],
+    tokens: usize,
+    n: usize,
+) {
+    let m = sums.len() / n;
+    let (blocks, size) = row_blocks(m);
+    let rows = Rows::float32(&columns_of_a[..m * tokens], tokens);
+    let sums = Disjoint::new(sums);
+    context.threads.run(n.div_ceil(PANEL) * blocks, Tile::default, |tile, task| {
+        let (panel, block) = (task / blocks, task % blocks);
+        let panel_data = bytes_of(&panels_of_b[panel * PANEL * tokens..(panel + 1) * PANEL * tokens]);
+        let (range, columns) = (block_rows(block, size, m), panel_columns(panel, n));
+        tile.multiply_panel(context.cpu, Format::F32, rows, range.clone(), panel_data, tokens);
+        for (i, row) in range.enumerate() {
+            // SAFETY: each (row, panel) belongs to one task.
+            add(context.cpu, tile.row(i), 1.0, unsafe { sums.range(row * n + columns.start, columns.len()) });
+        }
+    });
 }
 
 multiversion! {
@@ -68,39 +82,6 @@ fn add_column_squares_body(rows: &[f32], sums: &mut [f64]) {
     for row in rows.chunks_exact(sums.len()) {
         sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value) * f64::from(value));
     }
-}
-
-/// `[tokens, m]` to `[m, tokens]`.
-pub(crate) fn transpose(context: &Context, a: &[f32], m: usize, tokens: usize, out: &mut [f32]) {
-    let out = Disjoint::new(out);
-    context.threads.pieces(m, 16, |columns| {
-        // SAFETY: pieces are disjoint.
-        let out = unsafe { out.range(columns.start * tokens, columns.len() * tokens) };
-        for (t, row) in a.chunks_exact(m).enumerate() {
-            for (i, &value) in row[columns.clone()].iter().enumerate() {
-                out[i * tokens + t] = value;
-            }
-        }
-    });
-}
-
-/// `[tokens, n]` to panels `[tokens, 64]`, missing columns zero.
-pub(crate) fn split_panels(context: &Context, b: &[f32], n: usize, tokens: usize, out: &mut [f32]) {
-    let out = Disjoint::new(out);
-    context.threads.run(
-        n.div_ceil(PANEL),
-        || (),
-        |(), panel| {
-            let columns = panel_columns(panel, n);
-            // SAFETY: each task has its own panel.
-            let out = unsafe { out.range(panel * PANEL * tokens, PANEL * tokens) };
-            for (out, row) in out.chunks_exact_mut(PANEL).zip(b.chunks_exact(n)) {
-                let (values, rest) = out.split_at_mut(columns.len());
-                values.copy_from_slice(&row[columns.clone()]);
-                rest.fill(0.0);
-            }
-        },
-    );
 }
 
 /// Adds to sums `[count, width]`, for every expert e, the sum over tokens of `factors[t, e] * h_e(x_t)`, h the gated

@@ -374,14 +374,52 @@ export interface Backend {
    */
   addOutputCosines(sums: Float64Array, x: Float32Array, experts: Experts): void;
 
-  /** Adds aᵀ b to `sums` `[m, n]` for a `[tokens, m]`, b `[tokens, n]`, float32 inputs, accumulated in float64 by blocks. */
-  addTransposedProduct(sums: Float64Array, a: Float32Array, b: Float32Array, m: number, n: number): void;
+  /**
+   * Adds aᵀ b to `sums` `[m, n]` for a `[tokens, m]`, b `[tokens, n]`, float32 inputs, accumulated in float64 by blocks.
+   * `rows`: a or b is these rows of the array that is given.
+   */
+  addTransposedProduct(
+    sums: Float64Array,
+    a: Float32Array,
+    b: Float32Array,
+    m: number,
+    n: number,
+    rows?: { readonly a?: Int32Array; readonly b?: Int32Array },
+  ): void;
 
   /** Adds the squares of each column of `rows` `[tokens, width]` to `sums` `[width]`, in float64, row after row. */
   addColumnSquares(sums: Float64Array, rows: Float32Array): void;
 
-  /** a bᵀ for a `[m, k]` and b `[n, k]` in float32: `[m, n]`. */
-  product(a: Float32Array, b: Float32Array, k: number): Float32Array;
+  /**
+   * a bᵀ for a `[m, k]` and b `[n, k]` in float32: `[m, n]`. `rows`: a is these rows of the array that is given; `factors`
+   * `[m, n]`: what each number is multiplied by.
+   */
+  product(
+    a: Float32Array,
+    b: Float32Array,
+    k: number,
+    options?: { readonly rows?: Int32Array; readonly factors?: Float32Array },
+  ): Float32Array;
+
+  /**
+   * Adds sum over some rows x `[*, columns]` of (f ∘ G (f ∘ V x)) xᵀ to `sums` `[width, columns]`, for factors f
+   * `[rows, width]`, V `[width, columns]` and a symmetric G `[width, width]`; float32 products, accumulated in float64 by blocks.
+   */
+  addGatedProduct(
+    sums: Float64Array,
+    x: Float32Array,
+    rows: Int32Array,
+    factors: Float32Array,
+    v: Float32Array,
+    g: Float32Array,
+    columns: number,
+  ): void;
+
+  /**
+   * Takes a bᵀ in float32, for a `[rows, k]` and b `[n, k]`, from some rows of values `[*, n]`. A row that comes twice is a
+   * `RangeError`.
+   */
+  subtractProduct(values: Float32Array, rows: Int32Array, a: Float32Array, b: Float32Array, k: number): void;
 
   /**
    * Linear assignment (Jonker & Volgenant 1987): the permutation p that minimises sum_i cost[i, p[i]], for each cost of
@@ -403,9 +441,9 @@ export interface Backend {
   /**
    * Adds xᵀ x to the upper triangle of `sums` `[columns, columns]`, diagonal included, for x `[tokens, columns]`, float32
    * inputs, accumulated in float64 by blocks. What is below the diagonal stays as it is.
-   * `anew`: what the upper triangle held before is forgotten.
+   * `anew`: what the upper triangle held before is forgotten. `rows`: x is these rows of the array that is given.
    */
-  addGram(sums: Float64Array, x: Float32Array, columns: number, anew?: boolean): void;
+  addGram(sums: Float64Array, x: Float32Array, columns: number, anew?: boolean, rows?: Int32Array): void;
 
   /**
    * trace(D H Dᵀ) in float64 for the difference D `[rows, columns]` and H `[columns, columns]` symmetric, of which the

@@ -127,6 +127,51 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
     }
   });
 
+  test.each([
+    [1, 1, 1, 1],
+    [97, 63, 65, 7],
+    [1300, 70, 130, 100],
+  ])("products of %i of some rows: %i columns, %i and %i outputs", (count, k, n, m) => {
+    const random = new Random(count);
+    const all = count + 50;
+    const rows = Int32Array.from(random.permutation(all).subarray(0, count));
+    const picked = (values: Float32Array, columns: number) =>
+      Float32Array.from(
+        { length: count * columns },
+        (_, i) => values[rows[Math.floor(i / columns)]! * columns + (i % columns)]!,
+      );
+    const [x, y] = [normals(random, all * k), normals(random, all * n)];
+    const [v, outer, factors] = [normals(random, n * k), normals(random, m * n), normals(random, count * n)];
+    const gram = new Float64Array(n * n);
+    reference.addTransposedProduct(gram, outer, outer, n, n);
+    const g = new Float32Array(gram);
+    const results = [native, reference, ...withThreads(variant, precision, [1, 3])].map((backend) => {
+      const made = backend.product(x, v, k, { rows, factors });
+      const left = normals(new Random(1), all * m);
+      backend.subtractProduct(left, rows, made, outer, n);
+      const [products, gated, squares] = [new Float64Array(k * n), new Float64Array(n * k), new Float64Array(k * k)];
+      backend.addTransposedProduct(products, x, y, k, n, { a: rows, b: rows });
+      backend.addGatedProduct(gated, x, rows, factors, v, g, k);
+      backend.addGram(squares, x, k, false, rows);
+      return { made, left, products, gated, squares };
+    });
+    const [actual, expected, ...others] = results as [(typeof results)[0], (typeof results)[0], ...typeof results];
+    for (const name of ["made", "left", "products", "gated", "squares"] as const) {
+      expectClose(actual[name], expected[name], ROUNDING);
+      for (const other of others) expectSame(other[name], actual[name]);
+    }
+    // As those of the rows by themselves.
+    const own = picked(x, k);
+    const plain = native.product(own, v, k);
+    expectSame(
+      actual.made,
+      plain.map((value, i) => value * factors[i]!),
+    );
+    const sums = new Float64Array(k * n);
+    native.addTransposedProduct(sums, own, picked(y, n), k, n);
+    expectSame(actual.products, sums);
+  });
+
   test("the same bytes with any number of threads", () => {
     const random = new Random(8);
     const weight = randomTensor(random, 200, 300);
@@ -194,6 +239,15 @@ describe.each(cases)("$variant $precision", ({ variant, precision, native, refer
       () => native.product(four, new Float32Array(3), 4),
       () => native.addTransposedProduct(new Float64Array(3), four, four, 2, 2),
       () => native.addColumnSquares(new Float64Array(3), four),
+      ...[native, reference].flatMap((backend) => [
+        () => backend.product(four, four, 2, { rows: Int32Array.of(0, 2) }),
+        () => backend.product(four, four, 2, { factors: new Float32Array(3) }),
+        () => backend.addTransposedProduct(new Float64Array(4), four, four, 2, 2, { a: Int32Array.of(0) }),
+        () => backend.subtractProduct(four, Int32Array.of(0, 0), new Float32Array(4), new Float32Array(4), 2),
+        () => backend.subtractProduct(four, Int32Array.of(0, -1), new Float32Array(4), new Float32Array(4), 2),
+        () => backend.addGram(new Float64Array(4), four, 2, false, Int32Array.of(2)),
+        () => backend.addGatedProduct(new Float64Array(4), four, Int32Array.of(1), new Float32Array(3), four, four, 2),
+      ]),
       () => native.addScaled(four, tensorOf(four, 2, 2), 1, { axis: "rows", order: Int32Array.of(0, 2) }),
       () => native.addScaled(four, tensorOf(four, 2, 2), 1, { axis: "columns", order: Int32Array.of(0, -1) }),
       () => native.addScaled(four, tensorOf(four, 2, 2), 1, { axis: "rows", order: Int32Array.of(0) }),

@@ -3,7 +3,7 @@
 use napi::Result;
 use napi_derive::napi;
 
-use super::{Engine, Output, check, check_apart, check_indices, check_length, invalid, rows_of};
+use super::{Engine, Output, check, check_apart, check_indices, check_length, invalid, picked, rows_of};
 use crate::codecs::DType;
 use crate::factor::Factor;
 use crate::gptq::{Groups, Quantised, gptq};
@@ -36,14 +36,14 @@ impl GramFactor {
 
 #[napi]
 impl Engine {
-    /// Adds xᵀ x to the upper triangle of sums, or puts it there.
+    /// Adds xᵀ x to the upper triangle of sums, or puts it there, for some rows where they are given.
     #[napi(catch_unwind)]
-    pub fn add_gram(&self, sums: Output<f64>, x: &[f32], columns: u32, anew: bool) -> Result<()> {
+    pub fn add_gram(&self, sums: Output<f64>, x: &[f32], columns: u32, anew: bool, rows: Option<&[i32]>) -> Result<()> {
         let columns = columns as usize;
-        rows_of(x, columns, "addGram")?;
+        let picked = picked(x, columns, rows, "addGram")?;
         check_length(sums, &[columns, columns], "addGram: sums")?;
         check_apart(sums, x, "addGram")?;
-        add_gram(&self.0, sums, x, columns, anew);
+        add_gram(&self.0, sums, picked, anew);
         Ok(())
     }
 

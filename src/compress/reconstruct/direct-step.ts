@@ -1,30 +1,35 @@
-import type { Backend } from "../../engine/backend.js";
 import { factorGram } from "../weights/gram-factor.js";
-import type { LinearExperts, Piece } from "./problem.js";
-import type { Residuals } from "./residuals.js";
+import type { Step } from "./step.js";
 
 /**
  * The change of an expert's weights that solves its problem in a sweep: with A = sum a aᵀ and B = sum r aᵀ over the fitted
  * tokens it is (B - lambda_e (W_e - W_e0)) (A + lambda_e 1)^-1. Undefined: no token reaches the expert.
  */
-export function directStep(
-  backend: Backend,
-  experts: LinearExperts,
-  residuals: Residuals,
-  expert: number,
-  ridge: number,
-  fitted: readonly Piece[],
-): Float32Array | undefined {
+export function directStep({
+  backend,
+  experts,
+  residuals,
+  expert,
+  ridge,
+  fitted,
+  kept,
+}: Step): Float32Array | undefined {
   const { columns, hidden } = experts;
-  const gram = new Float64Array(columns * columns);
-  const products = new Float64Array(hidden * columns);
-  for (const { rows, inputs } of fitted) {
-    backend.addGram(gram, inputs, columns);
-    backend.addTransposedProduct(products, residuals.take(rows), inputs, hidden, columns);
-  }
+  const gram = kept.take(
+    `gram ${expert}`,
+    () => {
+      const sums = new Float64Array(columns * columns);
+      for (const { values } of fitted) backend.addGram(sums, values, columns);
+      return sums;
+    },
+    ({ byteLength }) => byteLength,
+  );
   let trace = 0;
   for (let i = 0; i < columns; i++) trace += gram[i * (columns + 1)]!;
   if (trace === 0) return undefined;
+  const products = new Float64Array(hidden * columns);
+  for (const { rows, values } of fitted)
+    backend.addTransposedProduct(products, residuals.values, values, hidden, columns, { a: rows });
   const lambda = (ridge * trace) / columns;
   const now = experts.weights(expert);
   const start = experts.start(expert);

@@ -25,7 +25,7 @@ export class Residuals {
    * @param fitted rows `[0, fitted)` are those that weights are fitted to
    */
   constructor(
-    private readonly values: Float32Array,
+    readonly values: Float32Array,
     private readonly hidden: number,
     private readonly fitted: number,
     readonly heldOut: readonly HeldOutRows[],

@@ -2,6 +2,7 @@ import type { Backend } from "../../engine/backend.js";
 import { conjugateStep } from "./conjugate-step.js";
 import { directStep } from "./direct-step.js";
 import { difference, sum } from "./elementwise.js";
+import { Kept } from "./kept.js";
 import type { LinearExperts, Part, Piece } from "./problem.js";
 import type { Residuals } from "./residuals.js";
 
@@ -26,6 +27,8 @@ export async function subtractAll(
  * over the fitted tokens, given what the others are now. lambda_e is `ridge` times the mean diagonal of the problem's Gram
  * matrix, so that it means the same for busy and idle experts. What weights become is rounded first, and the residuals are
  * those of the rounded ones: later experts make up for the rounding of earlier ones.
+ *
+ * @param kept what does not change from one sweep of these experts to the next
  */
 export async function sweep(
   backend: Backend,
@@ -33,13 +36,14 @@ export async function sweep(
   residuals: Residuals,
   ridge: number,
   pause: () => Promise<void>,
+  kept = new Kept(),
 ): Promise<void> {
-  const step = experts.outer === undefined ? directStep : conjugateStep;
+  const step = experts.around === undefined ? directStep : conjugateStep;
   for (let expert = 0; expert < experts.count; expert++) {
     // The inputs are needed more than once, and cost more to make than all else.
     const fitted = [...experts.pieces(expert, "fitted")];
     const now = experts.weights(expert);
-    const change = step(backend, experts, residuals, expert, ridge, fitted);
+    const change = step({ backend, experts, residuals, expert, ridge, fitted, kept });
     if (change !== undefined) {
       experts.replace(expert, sum(now, change));
       subtract(backend, experts, residuals, expert, difference(experts.weights(expert), now), fitted);
@@ -74,18 +78,18 @@ function subtract(
   weights: Float32Array,
   fitted?: Iterable<Piece>,
 ): void {
-  const outer = experts.outer?.(expert);
+  const { around, columns } = experts;
+  const outer = around?.outer(expert);
   const parts: readonly Part[] = ["fitted", "heldOut"];
   for (const part of parts) {
     const pieces = part === "fitted" && fitted !== undefined ? fitted : experts.pieces(expert, part);
-    for (const { rows, inputs, factors } of pieces) {
-      const made = backend.product(inputs, weights, experts.columns);
+    for (const { rows, values } of pieces) {
       if (outer === undefined) {
-        residuals.subtract(rows, made);
+        backend.subtractProduct(residuals.values, rows, values, weights, columns);
         continue;
       }
-      for (let i = 0; i < made.length; i++) made[i]! *= factors![i]!;
-      residuals.subtract(rows, backend.product(made, outer, outer.length / experts.hidden));
+      const made = backend.product(around!.inputs, weights, columns, { rows, factors: values });
+      backend.subtractProduct(residuals.values, rows, made, outer, outer.length / experts.hidden);
     }
   }
 }

@@ -40,6 +40,21 @@ export const productChecks: readonly Check[] = [
     },
   },
   {
+    operations: ["product", "subtractProduct", "addGatedProduct"],
+    tolerance: SUMS,
+    run(backend) {
+      const rows = Int32Array.from({ length: 101 }, (_, i) => (7 * i) % 120);
+      const [x, v, g] = [normals(21, 120 * 66), normals(22, 35 * 66, 66 ** -0.5), symmetric(23, 35)];
+      const factors = normals(24, rows.length * 35);
+      const made = backend.product(x, v, 66, { rows, factors });
+      const values = normals(25, 120 * 20);
+      backend.subtractProduct(values, rows, made, normals(26, 20 * 35), 35);
+      const sums = new Float64Array(35 * 66).fill(2);
+      backend.addGatedProduct(sums, x, rows, factors, v, g, 66);
+      return [made, values, sums];
+    },
+  },
+  {
     operations: ["rmsNorm", "layerNorm", "softmax", "gated"],
     tolerance: SUMS,
     run(backend) {
@@ -72,3 +87,8 @@ export const productChecks: readonly Check[] = [
     run: (backend) => [backend.assignment(Float64Array.from(normals(19, 40 * 40)), 40)],
   },
 ];
+
+function symmetric(seed: number, size: number): Float32Array {
+  const values = normals(seed, size * size);
+  return values.map((value, i) => value + values[(i % size) * size + Math.floor(i / size)]!);
+}

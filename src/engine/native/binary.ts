@@ -176,9 +176,17 @@ export interface Engine {
     factors: Float32Array | undefined,
   ): void;
   addOutputCosines(sums: Float64Array, x: Float32Array, experts: PackedExperts): void;
-  addTransposedProduct(sums: Float64Array, a: Float32Array, b: Float32Array, m: number, n: number): void;
+  addTransposedProduct(
+    sums: Float64Array,
+    a: Float32Array,
+    b: Float32Array,
+    m: number,
+    n: number,
+    aRows: Int32Array | undefined,
+    bRows: Int32Array | undefined,
+  ): void;
   addColumnSquares(sums: Float64Array, rows: Float32Array): void;
-  addGram(sums: Float64Array, x: Float32Array, columns: number, anew: boolean): void;
+  addGram(sums: Float64Array, x: Float32Array, columns: number, anew: boolean, rows: Int32Array | undefined): void;
   outputError(difference: Float32Array, gram: Float64Array, columns: number): number;
   zeroSmallest(
     weight: Float32Array,
@@ -209,7 +217,24 @@ export interface Engine {
     scales: Float32Array,
     zeros: Int8Array,
   ): number;
-  product(a: Float32Array, b: Float32Array, k: number, out: Float32Array): void;
+  product(
+    a: Float32Array,
+    b: Float32Array,
+    k: number,
+    rows: Int32Array | undefined,
+    factors: Float32Array | undefined,
+    out: Float32Array,
+  ): void;
+  addGatedProduct(
+    sums: Float64Array,
+    x: Float32Array,
+    rows: Int32Array,
+    factors: Float32Array,
+    v: Float32Array,
+    g: Float32Array,
+    columns: number,
+  ): void;
+  subtractProduct(values: Float32Array, rows: Int32Array, a: Float32Array, b: Float32Array, k: number): void;
   assignment(cost: Float64Array, n: number, out: Int32Array): void;
   addScaled(
     sums: Float32Array,

@@ -216,13 +216,18 @@ export function createNativeBackend(options: NativeOptions): Backend {
       checked(() => engine.addGatedActivations(sums, x, own(experts, NativeExperts).packed, factors)),
     addOutputCosines: (sums, x, experts) =>
       checked(() => engine.addOutputCosines(sums, x, own(experts, NativeExperts).packed)),
-    addTransposedProduct: (sums, a, b, m, n) => checked(() => engine.addTransposedProduct(sums, a, b, m, n)),
+    addTransposedProduct: (sums, a, b, m, n, rows = {}) =>
+      checked(() => engine.addTransposedProduct(sums, a, b, m, n, rows.a, rows.b)),
     addColumnSquares: (sums, rows) => checked(() => engine.addColumnSquares(sums, rows)),
-    product(a, b, k) {
-      const out = new Float32Array(rowsOf(a, k, "product: a") * rowsOf(b, k, "product: b"));
-      checked(() => engine.product(a, b, k, out));
+    product(a, b, k, { rows, factors } = {}) {
+      const m = rows?.length ?? rowsOf(a, k, "product: a");
+      const out = new Float32Array(m * rowsOf(b, k, "product: b"));
+      checked(() => engine.product(a, b, k, rows, factors, out));
       return out;
     },
+    addGatedProduct: (sums, x, rows, factors, v, g, columns) =>
+      checked(() => engine.addGatedProduct(sums, x, rows, factors, v, g, columns)),
+    subtractProduct: (values, rows, a, b, k) => checked(() => engine.subtractProduct(values, rows, a, b, k)),
     assignment(cost, n) {
       const out = new Int32Array(n === 0 ? 0 : Math.floor(cost.length / n));
       checked(() => engine.assignment(cost, n, out));

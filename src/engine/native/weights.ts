@@ -18,7 +18,8 @@ export function weightOperations(
   engine: Engine,
 ): Pick<Backend, "addGram" | "outputError" | "zeroSmallest" | "factorGram" | "solveGram" | "sparsegpt" | "gptq"> {
   return {
-    addGram: (sums, x, columns, anew = false) => checked(() => engine.addGram(sums, x, whole(columns), anew)),
+    addGram: (sums, x, columns, anew = false, rows) =>
+      checked(() => engine.addGram(sums, x, whole(columns), anew, rows)),
     outputError: (difference, gram) => {
       return checked(() => engine.outputError(difference, gram, whole(Math.sqrt(gram.length))));
     },

@@ -1,8 +1,15 @@
 import type { GramFactor } from "../backend.js";
-import { rowsOf } from "./products.js";
+import { picked, rowsOf } from "./products.js";
 
 /** Adds xᵀ x to the upper triangle of sums `[columns, columns]` for x `[tokens, columns]`. */
-export function addGram(sums: Float64Array, x: Float32Array, columns: number, anew = false): void {
+export function addGram(
+  sums: Float64Array,
+  values: Float32Array,
+  columns: number,
+  anew = false,
+  rows?: Int32Array,
+): void {
+  const x = picked(values, columns, rows);
   if (sums.length !== columns ** 2) throw new RangeError("addGram: the sums do not fit the columns");
   const tokens = rowsOf(x, columns, "addGram");
   if (anew) for (let i = 0; i < columns; i++) sums.fill(0, i * columns + i, (i + 1) * columns);

@@ -11,7 +11,15 @@ import * as expertOperations from "./experts.js";
 import { addGram, factorGram, outputError } from "./gram.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
 import { linearAttention } from "./linear-attention.js";
-import { addColumnSquares, addTransposedProduct, dot, product, rowsOf } from "./products.js";
+import {
+  addColumnSquares,
+  addGatedProduct,
+  addTransposedProduct,
+  dot,
+  product,
+  rowsOf,
+  subtractProduct,
+} from "./products.js";
 import { largest, round } from "./rounding.js";
 import { expand } from "./scaled-codes.js";
 import { gptq, solveGram, sparsegpt } from "./solvers.js";
@@ -101,6 +109,8 @@ export function createReferenceBackend(precision: Precision): Backend {
     addTransposedProduct,
     addColumnSquares,
     product,
+    addGatedProduct,
+    subtractProduct,
     assignment: assignments,
     largest,
     round,

@@ -1,5 +1,6 @@
 import type { Piece } from "../../compress/reconstruct/problem.js";
-import { expertInputs, type RoutedRows } from "../steps/routed-rows.js";
+import { pickRows } from "../../compress/rows.js";
+import { type RoutedRows, scaledInputs } from "../steps/routed-rows.js";
 import { RefitExperts, type RefitExpertsOptions, withOnes } from "./refit-experts.js";
 
 /** The down projections of a layer's experts as linear maps of their activations. */
@@ -13,14 +14,15 @@ export class DownExperts extends RefitExperts {
   }
 
   protected *made(expert: number, routed: RoutedRows): Generator<Piece> {
-    const { backend, moe, experts, moeInput, targets } = this.options;
+    const { backend, moe, experts, inputs, targets } = this.options;
     const ready = backend.experts([experts[expert]!], moe.activation);
     try {
-      for (const tokens of routed.of(expert)) {
+      for (const tokens of routed.listed(expert)) {
         const rows = targets.rowsOf(tokens);
-        const activations = backend.expertActivation(expertInputs(tokens, moeInput, moe), ready, 0);
-        const inputs = moe.experts.biased === true ? withOnes(activations, moe.experts.width) : activations;
-        yield { rows, inputs: targets.scale(inputs, tokens, rows) };
+        const x = scaledInputs(pickRows(inputs, rows, moe.experts.hidden), tokens.weights, moe);
+        const activations = backend.expertActivation(x, ready, 0);
+        const values = moe.experts.biased === true ? withOnes(activations, moe.experts.width) : activations;
+        yield { rows, values: targets.scale(values, tokens, rows) };
       }
     } finally {
       ready.dispose();

@@ -10,13 +10,10 @@ import type { RouterWeights } from "../../model/router.js";
 import { DownExperts } from "./down-experts.js";
 import type { LayerTargets } from "./layer-targets.js";
 import type { RefitWork } from "./open-refit.js";
-import type { RefitExpertsOptions } from "./refit-experts.js";
+import type { RefitExperts, RefitExpertsOptions } from "./refit-experts.js";
 import type { LayerRefit, RefitRound } from "./refit-files.js";
-import { ridgesOf, roundsOf } from "./refit-plan.js";
+import { pathOf, roundsOf } from "./refit-plan.js";
 import { UpExperts } from "./up-experts.js";
-
-/** Most sweeps at one strength of the ridge. */
-const SWEEPS = 20;
 
 /** The layer as it is reduced. */
 export interface ReducedLayer {
@@ -61,7 +58,8 @@ export class LayerRefitter {
     const { split } = targets;
     const routed = targets.routed(router, experts.length, hidden, moeInput);
     const residuals = new Residuals(targets.outputs, targets.size, split.fitted, split.heldOut);
-    const found = await this.rounds(residuals, { backend, moe, experts, dtype, routed, targets, moeInput }, pause);
+    const inputs = targets.rowsFrom(hidden, (states) => moeInput(states).experts);
+    const found = await this.rounds(residuals, { backend, moe, experts, dtype, routed, targets, inputs }, pause);
     const tokens = { fitted: split.fitted, heldOut: split.rows - split.fitted };
     const { before, after, rounds } = found;
     const report = { layer, kept: rounds.length > 0, fit: { tokens, before, after, rounds } };
@@ -75,16 +73,17 @@ export class LayerRefitter {
     const parts = roundsOf(work.plan);
     let experts = [...options.experts];
     const shares = (round: number) => (done: number) => pause((round + 1 - 1 / (1 + done / 4)) / parts.length);
-    await subtractAll(backend, new DownExperts(options), residuals, () => pause(0));
+    let linear: RefitExperts = new DownExperts(options);
+    await subtractAll(backend, linear, residuals, () => pause(0));
     const before = residuals.errors();
     let after = before;
     const rounds: RefitRound[] = [];
     for (const [round, part] of parts.entries()) {
       // Nothing has changed since these were tried.
       if (parts.indexOf(part) < round && (rounds.at(-1)?.part ?? part) === part) continue;
-      const linear = new (part === "down" ? DownExperts : UpExperts)({ ...options, experts });
+      if (round > 0) linear = new (part === "down" ? DownExperts : UpExperts)({ ...options, experts });
       const fit = await refit(backend, linear, residuals, {
-        ...{ ridges: ridgesOf(work.plan), sweeps: SWEEPS, most: before, goesOn: round + 1 < parts.length },
+        ...{ ...pathOf(work.plan, round), most: before, goesOn: round + 1 < parts.length },
         pause: shares(round),
       });
       if (!fit.kept) continue;

@@ -5,7 +5,7 @@ import type { Backend } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
 import type { MoeInput } from "../../model/layer.js";
 import { type RouterWeights, route } from "../../model/router.js";
-import { RoutedRows, type RoutedTokens } from "../steps/routed-rows.js";
+import { RoutedRows, type WeightedTokens } from "../steps/routed-rows.js";
 
 /**
  * What the original block's routed experts make of some calibration tokens, times the importance of each token: errors
@@ -80,7 +80,7 @@ export class LayerTargets {
   }
 
   /** The rows of an expert's tokens. */
-  rowsOf({ tokens }: RoutedTokens): Int32Array {
+  rowsOf({ tokens }: WeightedTokens): Int32Array {
     return Int32Array.from(tokens, (token) => this.rows[token]!);
   }
 
@@ -88,13 +88,31 @@ export class LayerTargets {
    * Multiplies what an expert makes of its tokens `[tokens, columns]`, in place, by what it is combined with and by the
    * tokens' importance. Weights that scale inputs (Llama 4) have done so.
    */
-  scale(values: Float32Array, { weights }: RoutedTokens, rows: Int32Array): Float32Array {
+  scale(values: Float32Array, { weights }: WeightedTokens, rows: Int32Array): Float32Array {
+    return this.scaleBy(values, this.moe.router.scalesInputs === true ? undefined : weights, rows);
+  }
+
+  /** Multiplies values `[tokens, columns]`, in place, by weights and the tokens' importance. */
+  scaleBy(values: Float32Array, weights: readonly number[] | undefined, rows: Int32Array): Float32Array {
     const columns = values.length / rows.length;
     for (const [i, row] of rows.entries()) {
-      const factor = (this.moe.router.scalesInputs === true ? 1 : weights[i]!) * this.importance[row]!;
+      const factor = (weights?.[i] ?? 1) * this.importance[row]!;
       for (let j = i * columns; j < (i + 1) * columns; j++) values[j]! *= factor;
     }
     return values;
+  }
+
+  /** What is made of the hidden states of each batch, of the tokens that take part `[rows, size]`. */
+  rowsFrom(hidden: readonly Float32Array[], make: (hidden: Float32Array) => Float32Array): Float32Array {
+    const { size, split } = this;
+    const rows = new Float32Array(split.rows * size);
+    for (const [batch, rowOf] of split.rowOf.entries()) {
+      if (!this.uses(batch)) continue;
+      const made = make(hidden[batch]!);
+      for (const [token, row] of rowOf.entries())
+        if (row >= 0) rows.set(made.subarray(token * size, (token + 1) * size), row * size);
+    }
+    return rows;
   }
 }
 

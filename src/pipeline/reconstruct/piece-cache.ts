@@ -16,7 +16,7 @@ export class PieceCache {
     const pieces: Piece[] | undefined = this.bytes < this.most ? [] : undefined;
     let size = 0;
     for (const piece of make()) {
-      size += piece.inputs.byteLength + (piece.factors?.byteLength ?? 0);
+      size += piece.values.byteLength;
       pieces?.push(piece);
       yield piece;
     }

@@ -2,7 +2,6 @@ import type { DType } from "../../checkpoint/tensor.js";
 import type { LinearExperts, Part, Piece } from "../../compress/reconstruct/problem.js";
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
-import type { MoeInput } from "../../model/layer.js";
 import type { RoutedRows } from "../steps/routed-rows.js";
 import { ExpertMatrices, type RefitPart } from "./expert-matrices.js";
 import type { LayerTargets } from "./layer-targets.js";
@@ -19,8 +18,8 @@ export interface RefitExpertsOptions {
   /** Where the tokens of both parts go. */
   readonly routed: Readonly<Record<Part, RoutedRows>>;
   readonly targets: LayerTargets;
-  /** Hidden states after the mixer `[tokens, hidden]` -> the block's input. */
-  readonly moeInput: (hidden: Float32Array) => MoeInput;
+  /** The block's inputs `[rows, hidden]`, in the order of the residuals. */
+  readonly inputs: Float32Array;
 }
 
 /** One matrix of all experts of a layer as a problem of least squares. */

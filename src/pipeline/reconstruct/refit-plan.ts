@@ -1,3 +1,4 @@
+import type { RefitOptions } from "../../compress/reconstruct/refit.js";
 import { isMoe, type ModelDescription, type MoeDescription } from "../../model/description.js";
 import type { ResolvedCompressOptions } from "../options.js";
 import { conflict, refuseSplit, requireTextRun } from "../text-run.js";
@@ -16,6 +17,12 @@ export interface RefitPlan {
 
 /** Strengths that are tried, the strongest first. */
 const RIDGES = [1, 0.1, 0.01, 0.001, 0.0001];
+
+/** The strength that is tried first for down projections. */
+const FIRST_RIDGE = 0.01;
+
+/** Most sweeps at one strength of the ridge. */
+const SWEEPS = 20;
 
 /** The refit of `--reconstruct`; undefined where none is asked for. Errors: SETTINGS_CONFLICT. */
 export function planRefit(options: ResolvedCompressOptions, split: boolean): RefitPlan | undefined {
@@ -64,7 +71,13 @@ export function roundsOf({ parts }: RefitPlan): readonly RefitPart[] {
   return parts === "down" ? ["down"] : ["down", "up", "down"];
 }
 
-/** Strengths of the ridge to try, the strongest first. */
-export function ridgesOf({ ridge }: RefitPlan): readonly number[] {
-  return ridge === undefined ? RIDGES : [ridge];
+/** The strengths of the ridge to try in a round of `roundsOf`, and how long each. */
+export function pathOf(
+  { ridge }: RefitPlan,
+  round: number,
+): Pick<RefitOptions, "ridges" | "first" | "onTheWay" | "sweeps"> {
+  if (ridge !== undefined) return { ridges: [ridge], first: 0, onTheWay: SWEEPS, sweeps: SWEEPS };
+  if (round === 0) return { ridges: RIDGES, first: RIDGES.indexOf(FIRST_RIDGE), onTheWay: 1, sweeps: SWEEPS };
+  // Up projections have many more weights, and each strength on the way is worth its sweeps on held-out text.
+  return { ridges: RIDGES, first: 0, onTheWay: SWEEPS, sweeps: SWEEPS };
 }

@@ -1,6 +1,7 @@
 import { decode } from "../../checkpoint/dtypes.js";
-import type { Piece } from "../../compress/reconstruct/problem.js";
-import { expertInputs, type RoutedRows } from "../steps/routed-rows.js";
+import type { Piece, Surroundings } from "../../compress/reconstruct/problem.js";
+import { pickRows } from "../../compress/rows.js";
+import { type RoutedRows, scaledInputs } from "../steps/routed-rows.js";
 import { RefitExperts, type RefitExpertsOptions, withOnes } from "./refit-experts.js";
 
 /**
@@ -9,29 +10,31 @@ import { RefitExperts, type RefitExpertsOptions, withOnes } from "./refit-expert
  */
 export class UpExperts extends RefitExperts {
   readonly columns: number;
+  readonly around: Surroundings;
 
   constructor(options: RefitExpertsOptions) {
     super(options, "up");
-    const { hidden, biased } = options.moe.experts;
-    this.columns = hidden + (biased === true ? 1 : 0);
-  }
-
-  outer(expert: number): Float32Array {
-    return decode(this.options.experts[expert]!.down);
+    const { moe, experts, inputs } = options;
+    const biased = moe.experts.biased === true;
+    this.columns = moe.experts.hidden + (biased ? 1 : 0);
+    this.around = {
+      inputs: biased ? withOnes(inputs, moe.experts.hidden) : inputs,
+      outer: (expert) => decode(experts[expert]!.down),
+    };
   }
 
   protected *made(expert: number, routed: RoutedRows): Generator<Piece> {
-    const { backend, moe, experts, moeInput, targets } = this.options;
+    const { backend, moe, experts, inputs, targets } = this.options;
     const { gate, gateBias } = experts[expert]!;
     const ready = backend.matrix(gate!);
     try {
-      for (const tokens of routed.of(expert)) {
+      for (const tokens of routed.listed(expert)) {
         const rows = targets.rowsOf(tokens);
-        const x = expertInputs(tokens, moeInput, moe);
+        const x = scaledInputs(pickRows(inputs, rows, moe.experts.hidden), tokens.weights, moe);
         const gates = backend.linear(x, ready, gateBias && decode(gateBias));
         const opened = backend.gated(gates, new Float32Array(gates.length).fill(1), moe.activation);
-        const factors = targets.scale(opened, tokens, rows);
-        yield { rows, inputs: moe.experts.biased === true ? withOnes(x, moe.experts.hidden) : x, factors };
+        // Weights that scale inputs (Llama 4) do so to what U multiplies as well.
+        yield { rows, values: targets.scaleBy(opened, tokens.weights, rows) };
       }
     } finally {
       ready.dispose();

@@ -6,21 +6,32 @@ import type { RouterOutput } from "../../model/router.js";
 /** Rows of a chunk: enough for fast products, few enough for memory. */
 const CHUNK = 4096;
 
-/** Some of the tokens that an expert is given. */
-export interface RoutedTokens {
+/** Some of the tokens that an expert is given, numbered over all batches, and their weights. */
+export interface WeightedTokens {
   readonly tokens: readonly number[];
+  readonly weights: readonly number[];
+}
+
+export interface RoutedTokens extends WeightedTokens {
   /** `[tokens, size]` */
   readonly hidden: Float32Array;
-  readonly weights: readonly number[];
 }
 
 /** What an expert multiplies gate and up with for some of its tokens: the weights may scale its inputs (Llama 4). */
 export function expertInputs(
   { hidden, weights }: RoutedTokens,
   moeInput: (hidden: Float32Array) => MoeInput,
+  moe: MoeDescription,
+): Float32Array {
+  return scaledInputs(moeInput(hidden).experts, weights, moe);
+}
+
+/** The block's inputs `[tokens, hidden]` times their weights where these scale inputs. */
+export function scaledInputs(
+  x: Float32Array,
+  weights: readonly number[],
   { router, experts }: MoeDescription,
 ): Float32Array {
-  const x = moeInput(hidden).experts;
   if (router.scalesInputs !== true) return x;
   return x.map((value, i) => value * weights[Math.floor(i / experts.hidden)]!);
 }
@@ -54,13 +65,16 @@ export class RoutedRows {
     }
   }
 
-  /** The hidden states of an expert's tokens and the weights, some at a time. `tokens` are numbered over all batches. */
+  /** An expert's tokens and their hidden states, some at a time. */
   *of(expert: number): Generator<RoutedTokens> {
-    const tokens = this.tokens[expert]!;
-    for (let begin = 0; begin < tokens.length; begin += CHUNK) {
-      const some = tokens.slice(begin, begin + CHUNK);
-      yield { tokens: some, hidden: this.pick(some), weights: this.weights[expert]!.slice(begin, begin + CHUNK) };
-    }
+    for (const some of this.listed(expert)) yield { ...some, hidden: this.pick(some.tokens) };
+  }
+
+  /** An expert's tokens, some at a time. */
+  *listed(expert: number): Generator<WeightedTokens> {
+    const [tokens, weights] = [this.tokens[expert]!, this.weights[expert]!];
+    for (let begin = 0; begin < tokens.length; begin += CHUNK)
+      yield { tokens: tokens.slice(begin, begin + CHUNK), weights: weights.slice(begin, begin + CHUNK) };
   }
 
   private pick(tokens: readonly number[]): Float32Array {

@@ -1,6 +1,6 @@
 import { decode, encode } from "../../../src/checkpoint/dtypes.js";
 import type { DType } from "../../../src/checkpoint/tensor.js";
-import type { LinearExperts, Part, Piece } from "../../../src/compress/reconstruct/problem.js";
+import type { LinearExperts, Part, Piece, Surroundings } from "../../../src/compress/reconstruct/problem.js";
 import type { HeldOutRows } from "../../../src/compress/reconstruct/residuals.js";
 import type { Random } from "../../../src/random.js";
 import { correlatedInputs, normals } from "../weights/matrices.js";
@@ -12,7 +12,7 @@ export interface Sizes {
   readonly topK: number;
   readonly columns: number;
   readonly hidden: number;
-  /** Rows of W_e, where there is something fixed behind it (`LinearExperts.outer`). */
+  /** Rows of W_e, where there is something fixed around it (`LinearExperts.around`). */
   readonly width?: number;
 }
 
@@ -24,7 +24,7 @@ export class MadeExperts implements LinearExperts {
   /** `[tokens, experts * columns]`: the inputs of all experts side by side, 0 where a token is not routed. */
   readonly inputs: Float32Array;
   readonly first: readonly Float32Array[];
-  readonly outer?: (expert: number) => Float32Array;
+  readonly around?: Surroundings;
   /** O_e `[hidden, width]`, and f_te `[tokens, experts * width]`. */
   readonly outers: readonly Float32Array[];
   readonly factors: Float32Array;
@@ -42,6 +42,10 @@ export class MadeExperts implements LinearExperts {
     this.hidden = hidden;
     const width = experts * columns;
     this.inputs = correlatedInputs(random, tokens, width);
+    const shared = correlatedInputs(random, tokens, columns);
+    if (sizes.width !== undefined)
+      for (let i = 0; i < this.inputs.length; i++)
+        this.inputs[i] = shared[Math.floor(i / width) * columns + (i % columns)]!;
     const chosen = Array.from({ length: tokens }, () => [...random.permutation(experts).slice(0, topK)]);
     for (const [token, own] of chosen.entries()) {
       for (let e = 0; e < experts; e++) {
@@ -54,7 +58,7 @@ export class MadeExperts implements LinearExperts {
     const gated = sizes.width === undefined ? 0 : experts;
     this.outers = Array.from({ length: gated }, () => normals(random, hidden * rows));
     this.factors = normals(random, tokens * gated * rows).map((value) => value + 0.5);
-    if (gated > 0) this.outer = (expert) => this.outers[expert]!;
+    if (gated > 0) this.around = { inputs: shared, outer: (expert) => this.outers[expert]! };
   }
 
   /** The held-out rows as two domains. */
@@ -88,7 +92,7 @@ export class MadeExperts implements LinearExperts {
   gradient(token: number, expert: number, left: Float64Array): Float64Array {
     const { columns, experts, hidden, width = hidden } = this.sizes;
     const own = Float64Array.from({ length: width }, (_, i) => {
-      if (this.outer === undefined) return left[i]!;
+      if (this.around === undefined) return left[i]!;
       const sum = left.reduce((all, value, h) => all + this.outers[expert]![h * width + i]! * value, 0);
       return sum * this.factors[(token * experts + expert) * width + i]!;
     });
@@ -99,7 +103,7 @@ export class MadeExperts implements LinearExperts {
   }
 
   private behind(token: number, expert: number, made: Float64Array): Float64Array {
-    if (this.outer === undefined) return made;
+    if (this.around === undefined) return made;
     const { hidden, experts, width = hidden } = this.sizes;
     return Float64Array.from({ length: hidden }, (_, h) =>
       made.reduce(
@@ -128,13 +132,13 @@ export class MadeExperts implements LinearExperts {
     // Pieces of odd sizes, as those of chunks are.
     for (let begin = 0; begin < rows.length; begin += 7) {
       const own = Int32Array.from(rows.slice(begin, begin + 7));
-      const inputs = new Float32Array(own.length * columns);
-      for (const [i, token] of own.entries()) {
-        const at = (token * experts + expert) * columns;
-        inputs.set(this.inputs.subarray(at, at + columns), i * columns);
-      }
       if (width === undefined) {
-        yield { rows: own, inputs };
+        const inputs = new Float32Array(own.length * columns);
+        for (const [i, token] of own.entries()) {
+          const at = (token * experts + expert) * columns;
+          inputs.set(this.inputs.subarray(at, at + columns), i * columns);
+        }
+        yield { rows: own, values: inputs };
         continue;
       }
       const factors = new Float32Array(own.length * width);
@@ -142,7 +146,7 @@ export class MadeExperts implements LinearExperts {
         const at = (token * experts + expert) * width;
         factors.set(this.factors.subarray(at, at + width), i * width);
       }
-      yield { rows: own, inputs, factors };
+      yield { rows: own, values: factors };
     }
   }
 

@@ -19,7 +19,10 @@ async function refitAll(
   options: Pick<RefitOptions, "ridges" | "sweeps">,
 ) {
   await subtractAll(backend, experts, residuals, pause);
-  return refit(backend, experts, residuals, { ...options, most: residuals.errors(), goesOn: true, pause });
+  const most = residuals.errors();
+  // The middle one first, so that both stronger and weaker ones follow.
+  const first = Math.floor(options.ridges.length / 2);
+  return refit(backend, experts, residuals, { ...options, first, onTheWay: 1, most, goesOn: true, pause });
 }
 const SIZES: Sizes = { tokens: 240, fitted: 200, experts: 4, topK: 2, columns: 6, hidden: 5 };
 /** With something fixed behind the weights, as down projections are behind up projections. */

@@ -47,7 +47,8 @@ describe.each(BACKENDS)("%s", (_, backend) => {
     const router = { weight: backend.matrix(tensor(EXPERTS, HIDDEN)), bias: undefined, selectionBias: undefined };
     const moeInput = (x: Float32Array) => ({ router: x, experts: x });
     const routed = targets.routed(router as never, EXPERTS, [hidden], moeInput);
-    const options = { backend, moe, experts, dtype: undefined, routed, targets, moeInput };
+    const inputs = targets.rowsFrom([hidden], (x) => x);
+    const options = { backend, moe, experts, dtype: undefined, routed, targets, inputs };
     let looked = 0;
     for (const problem of [new DownExperts(options), new UpExperts(options)]) {
       for (let expert = 0; expert < EXPERTS; expert++) {
@@ -67,20 +68,16 @@ describe.each(BACKENDS)("%s", (_, backend) => {
           const pieces = [...problem.pieces(expert, part)];
           const tokens = [...routed[part].of(expert)];
           expect(pieces).toHaveLength(tokens.length);
-          for (const [i, { rows, inputs, factors }] of pieces.entries()) {
+          for (const [i, { rows, values }] of pieces.entries()) {
             const { hidden: x, weights } = tokens[i]!;
             const scaled = one.scalesInputs ? x.map((value, j) => value * weights[Math.floor(j / HIDDEN)]!) : x;
             const [old, now] = [made(scaled, 0), made(scaled, 1)];
-            const products = backend.product(inputs, change, problem.columns);
-            const outer = problem instanceof UpExperts ? problem.outer(expert) : undefined;
-            const said =
-              outer === undefined
-                ? products
-                : backend.product(
-                    products.map((value, j) => value * factors![j]!),
-                    outer,
-                    WIDTH,
-                  );
+            const said = (() => {
+              if (!(problem instanceof UpExperts)) return backend.product(values, change, problem.columns);
+              const { inputs, outer } = problem.around;
+              const made = backend.product(inputs, change, problem.columns, { rows, factors: values });
+              return backend.product(made, outer(expert), WIDTH);
+            })();
             for (const row of rows.keys()) {
               const token = tokens[i]!.tokens[row]!;
               const own = hidden.subarray(token * HIDDEN, (token + 1) * HIDDEN);
