@@ -104,6 +104,7 @@ function memory({ memory: needed }: Inspection): string {
     ["one layer's weights, ready for products", formatBytes(needed.layerWeights)],
     ["hidden states of the calibration tokens", formatBytes(needed.hiddenStates)],
     ["tokens sampled for the alignment", formatBytes(needed.samples)],
+    ["the alignment", formatBytes(needed.alignment)],
     ["buffers of a batch", formatBytes(needed.batch)],
     ["program", formatBytes(needed.program)],
     ["sum", formatBytes(needed.bytes)],

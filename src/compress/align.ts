@@ -45,6 +45,17 @@ export interface AlignerOptions {
   readonly costs: boolean;
 }
 
+/** Bytes that an alignment takes besides the sampled tokens and their activations: costs, and weights of two experts. */
+export function alignmentBytes({ width, hidden }: { readonly width: number; readonly hidden: number }): number {
+  const size = width ** 2;
+  return 8 * (pairsAtOnce(size) + 1) * size + 4 * 2 * 3 * width * hidden;
+}
+
+/** @param size of a pair's costs */
+function pairsAtOnce(size: number): number {
+  return Math.min(PAIRS, Math.max(1, Math.floor(COST_BYTES / (8 * size))));
+}
+
 /** Aligns the neurons of experts with those of a centroid (Eq. 6: the permutation that minimises Cact + Cwt). */
 export class Aligner {
   private readonly costs: Float64Array;
@@ -56,8 +67,7 @@ export class Aligner {
     private readonly weights: Comparison | undefined,
   ) {
     const size = options.block.experts.width ** 2;
-    const pairs = Math.min(PAIRS, Math.max(1, Math.floor(COST_BYTES / (size * Float64Array.BYTES_PER_ELEMENT))));
-    this.costs = new Float64Array(pairs * size);
+    this.costs = new Float64Array(pairsAtOnce(size) * size);
     this.weightCost = new Float64Array(weights === undefined ? 0 : size);
   }
 
@@ -102,12 +112,7 @@ export class Aligner {
 }
 
 /** Adds the distances of the centroid's neurons and a member's to cost `[width, width]`, which is 0. */
-async function addDistances(
-  way: Comparison,
-  member: number,
-  squares: Float64Array,
-  cost: Float64Array,
-): Promise<void> {
+async function addDistances(way: Comparison, member: number, squares: Float64Array, cost: Float64Array): Promise<void> {
   const own = await way.take("member", member);
   way.addProducts(cost);
   toDistances(cost, squares, own, way.unit);

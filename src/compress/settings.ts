@@ -107,6 +107,9 @@ export const settingsSchema = z.object({
 
 export type Settings = z.infer<typeof settingsSchema>;
 
+/** Tokens that the paper and its code align neurons by. */
+const PUBLISHED_SAMPLES = 32_768;
+
 const REAM: Settings = {
   saliency: "reap",
   criterion: "saliency",
@@ -126,8 +129,8 @@ const REAM: Settings = {
   merging: "saliency",
   rounding: "once",
   sampling: "shared",
-  samples: 32_768,
-  meanTokens: 65_536,
+  samples: 4096,
+  meanTokens: 4096,
   sequential: true,
   batchSequences: 0,
 };
@@ -139,6 +142,7 @@ const OFFICIAL: Settings = {
   statistics: "batch-means",
   gateSimilarity: "distance",
   alignWeights: "pca",
+  samples: PUBLISHED_SAMPLES,
   meanTokens: 0,
   rounding: "each-member",
   batchSequences: 8,
@@ -165,6 +169,7 @@ export const METHODS = {
       similarityScale: "signed",
       groupIncludesCentroid: false,
       alignWeights: "raw",
+      samples: PUBLISHED_SAMPLES,
     },
     about: "REAM as its paper says, to the letter",
   },

@@ -1,3 +1,5 @@
+import { alignmentBytes } from "../compress/align.js";
+import { needsAlignment } from "../compress/plan-layer.js";
 import { needsSamples } from "../compress/samples.js";
 import type { Settings } from "../compress/settings.js";
 import type { Precision } from "../engine/backend.js";
@@ -8,11 +10,12 @@ import { batchTokens } from "./batches.js";
 export interface MemoryEstimate {
   readonly sequences: number;
   readonly length: number;
-  /** Of these `hiddenStates` and `samples` grow with the calibration tokens. */
+  /** Of these `hiddenStates` and, up to a number, `samples` grow with the calibration tokens. */
   readonly bytes: number;
   readonly layerWeights: number;
   readonly hiddenStates: number;
   readonly samples: number;
+  readonly alignment: number;
   readonly batch: number;
   readonly program: number;
 }
@@ -37,7 +40,7 @@ const ROWS = 8;
 /**
  * The memory that compressing a model takes at its highest: the weights of the largest layer ready for products, and experts that
  * were merged beside it; hidden states of all calibration tokens; the tokens sampled for the alignment with the activations of two
- * experts; the buffers of a batch; the program. Experts as stored are read one at a time.
+ * experts, and what else it needs; the buffers of a batch; the program. Experts as stored are read one at a time.
  *
  * @param numbers of the weights of each layer
  */
@@ -51,10 +54,12 @@ export function estimateMemory(model: ModelDescription, numbers: readonly number
   const each = model.layers.some(({ parallel }) => parallel) ? 2 : 1;
   const hiddenStates = 4 * tokens * each * model.hiddenSize;
   const samples = needsSamples(settings) ? 4 * Math.min(tokens, settings.samples) * (hidden + 2 * width) : 0;
+  const alignment = needsAlignment(settings) ? alignmentBytes({ width, hidden }) : 0;
   const ofBatch = 4 * Math.min(tokens, batchTokens(length, settings)) * model.hiddenSize;
   const batch = ROWS * ofBatch + Math.min(PAIR_BYTES, model.topK * ofBatch);
-  const bytes = layerWeights + hiddenStates + samples + batch + PROGRAM_BYTES;
-  return { sequences, length, bytes, layerWeights, hiddenStates, samples, batch, program: PROGRAM_BYTES };
+  const bytes = layerWeights + hiddenStates + samples + alignment + batch + PROGRAM_BYTES;
+  const parts = { layerWeights, hiddenStates, samples, alignment, batch, program: PROGRAM_BYTES };
+  return { sequences, length, bytes, ...parts };
 }
 
 /** Most experts of a layer that are made anew: each of several. */

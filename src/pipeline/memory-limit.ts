@@ -14,19 +14,19 @@ export function checkMemory(plan: MemoryEstimate, limit: string): string {
     `one layer's weights ready for products ${formatBytes(plan.layerWeights)}`,
     `hidden states ${formatBytes(plan.hiddenStates)}`,
     `sampled tokens ${formatBytes(plan.samples)}`,
+    `their alignment ${formatBytes(plan.alignment)}`,
     `a batch ${formatBytes(plan.batch)}`,
     `the program ${formatBytes(plan.program)}`,
   ].join(", ");
   const planned = `${formatBytes(plan.bytes)} of memory planned (${parts})`;
   if (plan.bytes <= most) return `${planned}, limit ${limit}.`;
-  const fixed = plan.layerWeights + plan.batch + plan.program;
-  const perSequence = (plan.hiddenStates + plan.samples) / plan.sequences;
-  const fitting = Math.floor((most - fixed) / perSequence);
+  const fixed = plan.bytes - plan.hiddenStates;
+  const fitting = Math.floor(((most - fixed) * plan.sequences) / plan.hiddenStates);
   throw new ReamError("MEMORY_LIMIT", `${planned} is more than the limit of ${limit}`, {
     where: "--memory-limit",
     hint:
       fitting >= 1
         ? `About ${fitting} sequences of ${plan.length} tokens fit instead of ${plan.sequences}.`
-        : `A layer and a batch alone take ${formatBytes(fixed)}, however few tokens there are.`,
+        : `All but the hidden states takes ${formatBytes(fixed)}, however few tokens there are.`,
   });
 }

@@ -102,7 +102,6 @@ test.each([true, false])(
     }
     const expected = meanOutputs(settings);
     const found = (await observer.finish(tensors)).meanOutputs!;
-    for (const [i, value] of found.entries())
-      expect(value).toBeCloseTo(expected[i]!, 5);
+    for (const [i, value] of found.entries()) expect(value).toBeCloseTo(expected[i]!, 5);
   },
 );
