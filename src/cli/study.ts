@@ -154,7 +154,7 @@ function describeRatio(ratio: RatioAnalysis, { original }: Analysis): string[] {
     second,
     first,
     signedInterval(mean.avg),
-    closed.avg === undefined ? "" : `${(100 * closed.avg.value).toFixed(0)} %`,
+    closed.avg === undefined ? "" : `${Math.round(100 * closed.avg.value) + 0} %`,
   ]);
   return [
     `${ratio.experts} experts`,
@@ -179,7 +179,8 @@ function estimate({ value, standardError }: Estimate): string {
 
 /** Second less first of a difference that says first less second. */
 function signedInterval({ value, interval }: Estimate): string {
-  const signed = (number: number) => `${number > 0 ? "+" : ""}${number.toFixed(1)}`;
+  // Zero has no sign.
+  const signed = (number: number) => `${number > 0 ? "+" : ""}${(Math.round(10 * number) / 10 + 0).toFixed(1)}`;
   return interval === undefined
     ? signed(-value)
     : `${signed(-value)} (${signed(-interval[1])} to ${signed(-interval[0])})`;
