@@ -1,4 +1,5 @@
 import { document, Plot } from "../../src/report/parts/plot.js";
+import { svgFile } from "../svg-file.js";
 import type { Row } from "./results.js";
 
 const WIDTH = 880;
@@ -48,17 +49,7 @@ export function plotRows(rows: readonly Row[]): string {
       ),
     ],
   });
-  // Plot brings rules for pages; a file has its own style.
-  for (const style of svg.querySelectorAll("style")) style.remove();
-  const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
-  title.textContent = "AVG of MC and GEN against bytes";
-  svg.prepend(title);
-  for (const [name, value] of [
-    ["xmlns", "http://www.w3.org/2000/svg"],
-    ["viewBox", `0 0 ${WIDTH} ${HEIGHT}`],
-  ] as const)
-    svg.setAttribute(name, value);
-  return `${svg.outerHTML}\n`;
+  return svgFile(svg, "AVG of MC and GEN against bytes", { width: WIDTH, height: HEIGHT });
 }
 
 /** Points that lie on one another, from top to bottom: their labels are written below each other. */

@@ -150,6 +150,12 @@ function describeRatio(ratio: RatioAnalysis, { original }: Analysis): string[] {
     `${optimal.own}/${optimal.of}`,
     mean === undefined ? "" : estimate(mean.avg),
   ]);
+  const pairs = ratio.pairs.map(({ first, second, mean, closed }) => [
+    second,
+    first,
+    signedInterval(mean.avg),
+    closed.avg === undefined ? "" : `${Math.round(100 * closed.avg.value) + 0} %`,
+  ]);
   return [
     `${ratio.experts} experts`,
     formatTable([
@@ -163,9 +169,19 @@ function describeRatio(ratio: RatioAnalysis, { original }: Analysis): string[] {
     "",
     formatTable([["method", "hypervolume", "optimal mixes", "mean AVG"], ...methods]),
     "",
+    ...(pairs.length === 0 ? [] : [formatTable([["method", "against", "AVG (95 %)", "gap closed"], ...pairs]), ""]),
   ];
 }
 
 function estimate({ value, standardError }: Estimate): string {
   return standardError === undefined ? value.toFixed(1) : `${value.toFixed(1)} ± ${standardError.toFixed(1)}`;
+}
+
+/** Second less first of a difference that says first less second. */
+function signedInterval({ value, interval }: Estimate): string {
+  // Zero has no sign.
+  const signed = (number: number) => `${number > 0 ? "+" : ""}${(Math.round(10 * number) / 10 + 0).toFixed(1)}`;
+  return interval === undefined
+    ? signed(-value)
+    : `${signed(-value)} (${signed(-interval[1])} to ${signed(-interval[0])})`;
 }

@@ -126,32 +126,34 @@ export function addRouting(
   const { logits, scores, routing } = tokens;
   sums.tokens += routing.tokens;
   addRouted(sums, tokens, experts);
-  for (const [i, score] of scores.entries()) sums.mass[i % experts]! += score;
+  for (let i = 0; i < scores.length; ) for (let e = 0; e < experts; e++) sums.mass[e]! += scores[i++]!;
   if (sums.gateGram) backend.addTransposedProduct(sums.gateGram, logits, logits, experts, experts);
 }
 
 function addRouted(sums: StatisticSums, { routing, norms, scores }: Omit<CountedTokens, "x">, experts: number): void {
   const { topK, selected, weights, scalesInputs } = routing;
   const contributions = new Float64Array(topK);
+  const gates = GATES.map((gate) => ({ gate, contribution: sums.contribution[gate], energy: sums.energy[gate] }));
   for (let token = 0; token < routing.tokens; token++) {
     for (let k = 0; k < topK; k++) {
       const pair = token * topK + k;
       const expert = selected[pair]!;
-      const [norm, score] = [norms[pair]!, scores[token * experts + expert]!];
+      const norm = norms[pair]!;
+      const score = scores[token * experts + expert]!;
       // A weight that multiplies the expert's input is in the norm of its output already.
       const weight = scalesInputs ? 1 : weights[pair]!;
       sums.routed[expert]! += 1;
       sums.weight[expert]! += weights[pair]!;
       sums.norm[expert]! += norm;
       sums.normSquared[expert]! += norm ** 2;
-      const readings = { combined: weight, scores: score, "scores-squared": score * score };
-      for (const gate of GATES) {
-        sums.contribution[gate][expert]! += readings[gate] * norm;
-        sums.energy[gate][expert]! += (readings[gate] * norm) ** 2;
+      for (const { gate, contribution, energy } of gates) {
+        const reading = gate === "combined" ? weight : gate === "scores" ? score : score * score;
+        contribution[expert]! += reading * norm;
+        energy[expert]! += (reading * norm) ** 2;
       }
       contributions[k] = weight * norm;
     }
-    addTogether(sums, selected.subarray(token * topK, (token + 1) * topK), contributions, experts);
+    if (sums.together) addTogether(sums, selected.subarray(token * topK, (token + 1) * topK), contributions, experts);
   }
 }
 

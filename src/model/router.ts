@@ -64,8 +64,10 @@ export function chooseExperts(
   const tokens = scores.length / experts;
   const selected = new Int32Array(tokens * topK);
   const weights = new Float32Array(tokens * topK);
-  /** What one token chooses by. */
+  // Arrays of one token, used again for each: there are millions of tokens.
+  /** What it chooses by. */
   const choice = new Float32Array(experts);
+  const chosen = new Int32Array(topK);
   for (let t = 0; t < tokens; t++) {
     if (sparseMixer !== undefined) {
       const mixed = mixSparsely(logits.subarray(t * experts, (t + 1) * experts), sparseMixer.jitter);
@@ -76,19 +78,26 @@ export function chooseExperts(
     choice.set((router.chooseBy === "logits" ? logits : scores).subarray(t * experts, (t + 1) * experts));
     if (selectionBias !== undefined) for (let e = 0; e < experts; e++) choice[e]! += selectionBias[e]!;
     if (groups !== undefined && groups.count > 1) leaveOtherGroups(choice, groups);
-    const chosen = best(choice, topK).sort();
+    best(choice, chosen).sort();
     selected.set(chosen, t * topK);
-    weights.set(combineWeights(scores.subarray(t * experts, (t + 1) * experts), chosen, router), t * topK);
+    combineWeights(scores, t * experts, chosen, router, weights, t * topK);
   }
   return { tokens, topK, selected, weights, ...(router.scalesInputs === true && { scalesInputs: true }) };
 }
 
-/** The weights of chosen experts: their scores, normalised and scaled as the model does it. */
-function combineWeights(scores: Float32Array, chosen: Int32Array, router: RouterDescription): Float64Array {
-  const weights = Float64Array.from(chosen, (expert) => scores[expert]!);
-  const sum = weights.reduce((total, weight) => total + weight, router.epsilon ?? 0);
-  const divisor = router.normalise ? Math.max(sum, router.floor ?? 0) : 1;
-  return weights.map((weight) => (weight / divisor) * (router.scale ?? 1));
+/** Writes the weights of a token's experts to `weights`: their scores, normalised and scaled as the model does it. */
+function combineWeights(
+  scores: Float32Array,
+  first: number,
+  chosen: Int32Array,
+  { normalise, epsilon = 0, floor = 0, scale = 1 }: RouterDescription,
+  weights: Float32Array,
+  to: number,
+): void {
+  let sum = epsilon;
+  for (let k = 0; k < chosen.length; k++) sum += scores[first + chosen[k]!]!;
+  const divisor = normalise ? Math.max(sum, floor) : 1;
+  for (let k = 0; k < chosen.length; k++) weights[to + k] = (scores[first + chosen[k]!]! / divisor) * scale;
 }
 
 /** Makes the experts of all groups but the best unelectable: -Infinity. */
@@ -96,17 +105,17 @@ function leaveOtherGroups(choice: Float32Array, { count, kept, score }: ExpertGr
   const size = choice.length / count;
   const ranks = Float64Array.from({ length: count }, (_, group) => {
     const members = choice.subarray(group * size, (group + 1) * size);
-    return best(members, score === "max" ? 1 : 2).reduce((sum, member) => sum + members[member]!, 0);
+    return best(members, new Int32Array(score === "max" ? 1 : 2)).reduce((sum, member) => sum + members[member]!, 0);
   });
-  const stay = best(ranks, kept);
+  const stay = best(ranks, new Int32Array(kept));
   for (let group = 0; group < count; group++) {
     if (!stay.includes(group)) choice.fill(-Infinity, group * size, (group + 1) * size);
   }
 }
 
-/** Indices of the `count` largest values, the largest first; of equal ones the lower index. */
-function best(values: Float32Array | Float64Array, count: number): Int32Array {
-  const indices = new Int32Array(count);
+/** Fills `indices` with those of the largest values, the largest first; of equal ones the lower index. */
+function best(values: Float32Array | Float64Array, indices: Int32Array): Int32Array {
+  const count = indices.length;
   // Insertion into the best so far keeps equal values in index order.
   let filled = 0;
   for (let i = 0; i < values.length; i++) {

@@ -78,7 +78,7 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
 function describeRefits({ plan, layers }: Refits) {
   const errors = ({ fitted, ...heldOut }: RefitErrors) => ({ fitted: relative(fitted), ...describeErrors(heldOut) });
   return {
-    ...{ parts: plan.parts, ridge: plan.ridge ?? "auto", tokens: plan.tokens, seed: plan.seed },
+    ...{ parts: plan.parts, experts: plan.experts, ridge: plan.ridge ?? "auto", tokens: plan.tokens, seed: plan.seed },
     layers: layers.map(({ layer, kept, fit }) => ({
       ...{ layer, kept },
       ...(fit && {

@@ -58,6 +58,12 @@ export const compressOptions = z.strictObject({
       "calibration tokens that layers are refitted on, at most, in whole sequences (default: 65,536, or fewer where their " +
         "activations would take more than 256 MB)",
     ),
+  reconstructExperts: z
+    .enum(["all", "merged"])
+    .default("all")
+    .describe(
+      "experts that are refitted: all that are kept, or merged ones alone, which leaves pruned layers as they are",
+    ),
   routerCalibration: z
     .enum(["none", "group-mass"])
     .default("none")

@@ -90,14 +90,24 @@ export interface Front {
   readonly correlations?: Correlations;
 }
 
-/** The hypervolume of a method less that of another, on the same items. */
-export interface FrontDifference {
+/** A value and its interval of 95 %. */
+export interface Known {
+  readonly value: number;
+  readonly interval?: readonly [low: number, high: number];
+}
+
+/** A method less another, over the mixes that both were tried with and on the same items. */
+export interface MethodDifference {
   readonly experts: number;
   readonly first: string;
   readonly second: string;
-  readonly value: number;
-  /** Of 95 %. */
-  readonly interval: readonly [low: number, high: number];
+  readonly hypervolume: Known;
+  /** Of the means over the mixes, in points. */
+  readonly mc: Known;
+  readonly gen: Known;
+  readonly avg: Known;
+  /** Share of the AVG that the first loses against the original, which the second does not lose. */
+  readonly closed?: Known;
 }
 
 /** How a measure on held-out text foretells the average, over all models of a ratio. */
@@ -161,7 +171,7 @@ export interface StudyReport {
   readonly original?: Scores;
   readonly rows: readonly StudyRow[];
   readonly fronts: readonly Front[];
-  readonly differences?: readonly FrontDifference[];
+  readonly differences?: readonly MethodDifference[];
   readonly foretellings?: readonly Foretelling[];
   readonly observation?: readonly LayerObservation[];
   readonly groupings?: readonly Grouping[];

@@ -9,6 +9,7 @@ import { groupSection } from "./sections/groups.js";
 import { provenance, studyHead } from "./sections/head.js";
 import { heldOutSection } from "./sections/held-out.js";
 import { layerErrorSection } from "./sections/layer-errors.js";
+import { methodPairSection } from "./sections/method-pairs.js";
 import { observationSection } from "./sections/observation.js";
 import { paretoSection } from "./sections/pareto.js";
 import { taskSection } from "./sections/tasks.js";
@@ -22,6 +23,7 @@ export function renderStudyReport(data: StudyReport): string {
     lead: studyHead(data),
     sections: [
       paretoSection(data),
+      methodPairSection(data),
       tradeOffSection(data),
       correlationSection(data),
       taskSection(data),

@@ -15,9 +15,12 @@ const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/, "letters, dig
 const count = z.int().min(1);
 
 /** What a method may do with layers after their experts are reduced, on calibration text. */
-const { guard, reconstruct, ridge, reconstructTokens } = compressOptions.shape;
+const { guard, reconstruct, ridge, reconstructTokens, reconstructExperts, routerCalibration } = compressOptions.shape;
 const onText = z
-  .object({ guard: guard.unwrap(), reconstruct: reconstruct.unwrap(), ridge, reconstructTokens })
+  .object({
+    ...{ guard: guard.unwrap(), reconstruct: reconstruct.unwrap(), ridge, reconstructTokens },
+    ...{ reconstructExperts: reconstructExperts.unwrap(), routerCalibration: routerCalibration.unwrap() },
+  })
   .partial();
 
 const methodSchema = z.union([
@@ -130,7 +133,10 @@ export async function readStudy(
   });
   const twice = named.find(({ name }, i) => named.findIndex((other) => other.name === name) !== i);
   if (twice !== undefined) return fail(`two methods are called ${twice.name}`);
-  const judged = named.find(({ settings }) => settings.guard || (settings.reconstruct ?? "none") !== "none");
+  const judged = named.find(
+    ({ settings: { guard, reconstruct = "none", routerCalibration = "none" } }) =>
+      guard || reconstruct !== "none" || routerCalibration !== "none",
+  );
   if (rest.observed && judged !== undefined)
     return fail(`${judged.name} looks at calibration text in every compression, which needs \`observed: false\``);
   const names = Object.keys(rest.domains);

@@ -121,7 +121,7 @@ test.each(FAMILIES)("%s: the refitted block is nearer to the original", async (f
 test("experts without gates have no up projections to refit", () => {
   const feedForward = { kind: "moe", activation: "relu", experts: { parts: ["up", "down"] } };
   const model = { layers: [{ feedForward }] } as unknown as ModelDescription;
-  const plan = { ridge: undefined, tokens: undefined, seed: 0 } as const;
+  const plan = { experts: "all", ridge: undefined, tokens: undefined, seed: 0 } as const;
   expect(() => checkRefit({ ...plan, parts: "down+up" }, model)).toThrow(/no gates/);
   expect(() => checkRefit({ ...plan, parts: "down" }, model)).not.toThrow();
 });
@@ -194,6 +194,40 @@ describe("a small model", () => {
     },
   );
 
+  test("merged experts alone are refitted, where that is asked for", async () => {
+    const common = { model, tokens, experts: 12, outputDtype: "same" } as const;
+    const refit = { reconstruct: "down+up", reconstructExperts: "merged" } as const;
+    const [plain, refitted] = [
+      await make({ ...common, method: "ream" }),
+      await make({ ...common, ...refit, method: "ream" }),
+    ];
+    const { plan, reconstruct } = manifestOf(refitted);
+    expect(reconstruct).toMatchObject({ parts: "down+up", experts: "merged" });
+    const [before, after] = [await Checkpoint.open(plain), await Checkpoint.open(refitted)];
+    // Later layers are merged on what the first has become.
+    const { keptExperts, groups } = plan.layers[0];
+    const changed = new Set<number>();
+    for (const name of before.tensors.keys()) {
+      const expert = /layers\.0\.mlp\.experts\.(\d+)\./.exec(name)?.[1];
+      if (expert === undefined) continue;
+      if (!Buffer.from((await after.read(name)).data).equals((await before.read(name)).data)) changed.add(+expert);
+    }
+    await Promise.all([before.close(), after.close()]);
+    const merged = keptExperts.flatMap((kept: number, slot: number) => {
+      const { weights } = groups.find(({ members }: { members: number[] }) => members[0] === kept);
+      return weights.slice(1).some((weight: number) => weight > 0) ? [slot] : [];
+    });
+    expect(merged.length).toBeGreaterThan(0);
+    expect(merged.length).toBeLessThan(12);
+    expect([...changed].sort((a, b) => a - b)).toEqual(merged);
+    // Pruned layers have none.
+    const pruned = await make({ ...common, ...refit, method: "reap" });
+    expect(manifestOf(pruned).reconstruct.layers).toEqual([
+      { layer: 0, kept: false },
+      { layer: 1, kept: false },
+    ]);
+  });
+
   test("weights are quantised after the refit", async () => {
     const out = await make({
       model,
@@ -213,6 +247,7 @@ describe("a small model", () => {
     [{ reconstruct: "down", sequential: false, experts: 12 }, /layers before/],
     [{ reconstruct: "down", observed: "nowhere", experts: 12 }, /calibration text/],
     [{ ridge: 0.1, experts: 12 }, /none is/],
+    [{ reconstructExperts: "merged", experts: 12 }, /--reconstruct-experts/],
   ] as const)("%j is refused", async (options, message) => {
     const failed = make({ model, tokens, ...options });
     await expect(failed).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });

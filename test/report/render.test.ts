@@ -206,9 +206,26 @@ test("overlap of hypervolumes is told", () => {
     .sort((a, b) => b.hypervolume! - a.hypervolume!)
     .map(({ method }) => method) as [string, string];
   const told = (low: number, high: number) => {
-    const pair = { experts, first: second, second: first, value: -(low + high) / 2, interval: [-high, -low] as const };
+    const hypervolume = { value: -(low + high) / 2, interval: [-high, -low] as const };
+    const none = { value: 0 };
+    const pair = { experts, first: second, second: first, hypervolume, mc: none, gen: none, avg: none };
     return summary({ ...apart, differences: [pair] });
   };
   expect(told(10.6, 73.1)).toContain("the difference lies between +11 and +73 (95 %).");
   expect(told(-3, 20)).toContain("between −3 and +20 (95 %), so that the order may be chance.");
+});
+
+test("a method is compared with those before it, and told how much of the gap it closes", () => {
+  const study = madeUpStudy({ layers: 2, experts: 16 });
+  const { experts } = study.fronts[0]!;
+  const difference = {
+    ...{ experts, first: "REAP", second: "refitted", hypervolume: { value: -120.4 } },
+    ...{ mc: { value: 0.25 }, gen: { value: -9 }, avg: { value: -4.5, interval: [-6, -3.2] as const } },
+    closed: { value: 0.62, interval: [0.5, 0.71] as const },
+  };
+  const page = parse(renderStudyReport({ ...study, differences: [difference] }));
+  expect(texts(page, "#method-pairs tbody tr > *")).toEqual([
+    ...["refitted", "REAP", "+4.5 (+3.2 to +6.0)", "−0.3", "+9.0", "+120", "62 % (50 to 71)"],
+  ]);
+  expect(texts(parse(renderStudyReport(study)), "#method-pairs")).toEqual([]);
 });

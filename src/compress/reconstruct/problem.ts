@@ -27,6 +27,8 @@ export interface LinearExperts {
   readonly columns: number;
   /** Outputs of the experts. */
   readonly hidden: number;
+  /** Whether W_e may change; absent: all may. */
+  readonly isFree?: (expert: number) => boolean;
   /** W_e `[rows, columns]` as it is now. */
   weights(expert: number): Float32Array;
   /** W_e `[rows, columns]` as it was at the start. */

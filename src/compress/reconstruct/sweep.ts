@@ -40,6 +40,7 @@ export async function sweep(
 ): Promise<void> {
   const step = experts.around === undefined ? directStep : conjugateStep;
   for (let expert = 0; expert < experts.count; expert++) {
+    if (experts.isFree?.(expert) === false) continue;
     // The inputs are needed more than once, and cost more to make than all else.
     const fitted = [...experts.pieces(expert, "fitted")];
     const now = experts.weights(expert);

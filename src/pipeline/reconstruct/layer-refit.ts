@@ -1,5 +1,5 @@
 import type { DType } from "../../checkpoint/tensor.js";
-import { isMerged, type LayerPlan } from "../../compress/plan.js";
+import { groupOf, isMerged, type LayerPlan } from "../../compress/plan.js";
 import { refit } from "../../compress/reconstruct/refit.js";
 import { Residuals } from "../../compress/reconstruct/residuals.js";
 import { subtractAll } from "../../compress/reconstruct/sweep.js";
@@ -43,14 +43,15 @@ export class LayerRefitter {
    * @param hidden hidden states after the mixer, of each batch
    */
   async run(
-    { keptExperts, groups }: LayerPlan,
+    plan: LayerPlan,
     targets: LayerTargets,
     hidden: readonly Float32Array[],
     { router, experts, dtype, moeInput }: ReducedLayer,
     pause: (share: number) => Promise<void>,
   ): Promise<LayerRefit> {
     const { backend, moe, layer } = this;
-    if (keptExperts.length === moe.experts.count && !groups.some(isMerged)) {
+    const free = this.freeSlots(plan);
+    if (free.size === 0) {
       const unchanged = { layer, kept: false };
       await this.work.files.write(unchanged, []);
       return unchanged;
@@ -59,12 +60,21 @@ export class LayerRefitter {
     const routed = targets.routed(router, experts.length, hidden, moeInput);
     const residuals = new Residuals(targets.outputs, targets.size, split.fitted, split.heldOut);
     const inputs = targets.rowsFrom(hidden, (states) => moeInput(states).experts);
-    const found = await this.rounds(residuals, { backend, moe, experts, dtype, routed, targets, inputs }, pause);
+    const options = { backend, moe, experts, free, dtype, routed, targets, inputs };
+    const found = await this.rounds(residuals, options, pause);
     const tokens = { fitted: split.fitted, heldOut: split.rows - split.fitted };
     const { before, after, rounds } = found;
     const report = { layer, kept: rounds.length > 0, fit: { tokens, before, after, rounds } };
     await this.work.files.write(report, found.experts);
     return report;
+  }
+
+  /** Experts that are refitted, by their slots: none where the layer is as it was. */
+  private freeSlots(plan: LayerPlan): ReadonlySet<number> {
+    const { keptExperts } = plan;
+    const merged = keptExperts.flatMap((kept, slot) => (isMerged(groupOf(plan, kept)) ? [slot] : []));
+    const isReduced = keptExperts.length < this.moe.experts.count || merged.length > 0;
+    return new Set(isReduced && this.work.plan.experts === "all" ? keptExperts.keys() : merged);
   }
 
   /** Refits one matrix after the other; the second time for what the others have become. */

@@ -13,6 +13,8 @@ export interface RefitExpertsOptions {
   readonly moe: MoeDescription;
   /** The reduced layer's experts. */
   readonly experts: readonly ExpertTensors[];
+  /** Which of them may change, by their slots. */
+  readonly free: ReadonlySet<number>;
   /** Dtype of refitted weights; undefined: that of the expert's. */
   readonly dtype: DType | undefined;
   /** Where the tokens of both parts go. */
@@ -39,6 +41,8 @@ export abstract class RefitExperts implements LinearExperts {
     this.hidden = moe.experts.hidden;
     this.matrices = new ExpertMatrices(experts, part, dtype);
   }
+
+  isFree = (expert: number): boolean => this.options.free.has(expert);
 
   weights(expert: number): Float32Array {
     return this.matrices.weights(expert);

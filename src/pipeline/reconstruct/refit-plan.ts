@@ -8,6 +8,8 @@ import type { RefitPart } from "./expert-matrices.js";
 export interface RefitPlan {
   /** What is refitted. */
   readonly parts: "down" | "down+up";
+  /** Which of the kept experts are. */
+  readonly experts: "all" | "merged";
   /** Strength of the ridge as a share of the mean diagonal; undefined: by the held-out error. */
   readonly ridge: number | undefined;
   /** Most calibration tokens that are looked at; undefined: `defaultTokens`. */
@@ -26,15 +28,20 @@ const SWEEPS = 20;
 
 /** The refit of `--reconstruct`; undefined where none is asked for. Errors: SETTINGS_CONFLICT. */
 export function planRefit(options: ResolvedCompressOptions, split: boolean): RefitPlan | undefined {
-  const { reconstruct, ridge, reconstructTokens, seed } = options;
+  const { reconstruct, reconstructExperts: experts, ridge, reconstructTokens, seed } = options;
   if (reconstruct === "none") {
-    if (ridge === undefined && reconstructTokens === undefined) return undefined;
-    const where = ridge === undefined ? "--reconstruct-tokens" : "--ridge";
+    const given = {
+      "--ridge": ridge !== undefined,
+      "--reconstruct-tokens": reconstructTokens !== undefined,
+      "--reconstruct-experts": experts !== "all",
+    };
+    const [where] = Object.entries(given).find(([, isGiven]) => isGiven) ?? [];
+    if (where === undefined) return undefined;
     throw conflict(where, `${where} says how layers are reconstructed, and none is`, "Give --reconstruct down too.");
   }
   refuseSplit(split, "reconstruct layers");
   requireTextRun(options, "layers are reconstructed");
-  return { parts: reconstruct, ridge, tokens: reconstructTokens, seed };
+  return { parts: reconstruct, experts, ridge, tokens: reconstructTokens, seed };
 }
 
 /**

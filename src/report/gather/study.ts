@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { Analysis, MethodAnalysis } from "../../study/analysis/analysis.js";
 import type { MixCorrelations } from "../../study/analysis/correlation.js";
+import type { Estimate } from "../../study/analysis/estimate.js";
 import { type JobResult, jobFolder, readResult } from "../../study/job-folder.js";
 import { mixKey } from "../../study/mix.js";
 import type { Row, Scored, StudyResults } from "../../study/results.js";
@@ -11,9 +12,10 @@ import type {
   Fact,
   Foretelling,
   Front,
-  FrontDifference,
   Grouping,
+  Known,
   LayerObservation,
+  MethodDifference,
   Scores,
   StudyReport,
   StudyRow,
@@ -114,12 +116,18 @@ function frontsOf({ ratios }: Analysis): Front[] {
   );
 }
 
-function differencesOf({ ratios }: Analysis): FrontDifference[] {
+function differencesOf({ ratios }: Analysis): MethodDifference[] {
   return ratios.flatMap(({ experts, pairs }) =>
-    pairs.flatMap(({ first, second, hypervolume: { value, interval } }) =>
-      interval === undefined ? [] : [{ experts, first, second, value, interval }],
-    ),
+    pairs.map(({ first, second, hypervolume, mean, closed }) => ({
+      ...{ experts, first, second, hypervolume: known(hypervolume) },
+      ...{ mc: known(mean.mc), gen: known(mean.gen), avg: known(mean.avg) },
+      ...(closed.avg && { closed: known(closed.avg) }),
+    })),
   );
+}
+
+function known({ value, interval }: Estimate): Known {
+  return { value, ...(interval && { interval }) };
 }
 
 function foretellingsOf({ ratios }: Analysis): Foretelling[] {

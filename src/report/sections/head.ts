@@ -89,8 +89,9 @@ function largestHypervolume({ fronts, differences = [] }: StudyReport, experts: 
   const pair = differences.find(
     (one) => one.experts === experts && [first, second].every(({ method }) => [one.first, one.second].includes(method)),
   );
-  if (pair !== undefined) {
-    const [low, high] = pair.first === first.method ? pair.interval : [-pair.interval[1], -pair.interval[0]];
+  const paired = pair?.hypervolume.interval;
+  if (paired !== undefined) {
+    const [low, high] = pair?.first === first.method ? paired : [-paired[1], -paired[0]];
     const between = `the difference lies between ${signed(low, 0)} and ${signed(high, 0)} (95\u00a0%)`;
     return `${start}; ${between}${low <= 0 ? ", so that the order may be chance" : ""}.`;
   }

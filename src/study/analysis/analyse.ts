@@ -5,7 +5,7 @@ import type { Analysis, PointAnalysis, RatioAnalysis } from "./analysis.js";
 import { bestUnder } from "./best.js";
 import { redraw, refuseOtherScores } from "./bootstrap.js";
 import { estimate } from "./estimate.js";
-import { analyseMethod, type Comparable, comparePairs, mapAverages } from "./methods.js";
+import { analyseMethod, type Comparable, comparePairs, mapAverages, type OriginalScores } from "./methods.js";
 import { optimalMixes } from "./optimal.js";
 import { paretoFrontier } from "./pareto.js";
 import { type Point, pointsOf } from "./points.js";
@@ -64,19 +64,17 @@ function analyseRatio(
     const members = own.map((i) => points[i]!);
     return { method, indices: own, points: members, redrawn: redrawn && own.map((i) => redrawn.points[i]!) };
   });
+  const original = results.original && { ...results.original, redrawn: redrawn?.original };
   return {
     experts,
     share: experts / results.model.experts,
-    points: points.map((point, i) => {
-      const original = results.original && { ...results.original, redrawn: redrawn?.original };
-      return pointAnalysis(point, shared.has(mixKey(point.mix)), redrawn?.points[i], original);
-    }),
+    points: points.map((point, i) => pointAnalysis(point, shared.has(mixKey(point.mix)), redrawn?.points[i], original)),
     mixes: compared.filter(({ method }) => method === compared[0]!.method).map(({ mix }) => mix),
     uncertainty: redrawn?.from,
     reference,
     frontier: paretoFrontier(compared).map((i) => indices[i]!),
     methods: methods.map((own) => analyseMethod(own, optimal.get(own.method) ?? NONE, reference)),
-    pairs: reference === undefined ? [] : comparePairs(methods, reference),
+    pairs: reference === undefined ? [] : comparePairs(methods, reference, original),
     best: bestUnder(points, "avg")!,
     predictors: predictorsOf(compared),
   };
@@ -101,10 +99,10 @@ function pointAnalysis(
   point: Point,
   compared: boolean,
   redrawn: RedrawnScores | undefined,
-  original: (Pick<Point, "mc" | "gen" | "avg"> & { readonly redrawn: RedrawnScores | undefined }) | undefined,
+  original: OriginalScores | undefined,
 ): PointAnalysis {
   const { method, mix, rows, tasks, heldOut } = point;
-  const change = (average: "mc" | "gen" | "avg", from: NonNullable<typeof original>) => {
+  const change = (average: "mc" | "gen" | "avg", from: OriginalScores) => {
     const drawn = redrawn && from.redrawn && differenceOf(redrawn[average], from.redrawn[average]);
     return estimate(point[average] - from[average], drawn);
   };

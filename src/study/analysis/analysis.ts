@@ -86,6 +86,11 @@ export interface MethodPair {
   readonly hypervolume: Estimate;
   /** Of the means over the mixes. */
   readonly mean: Estimates;
+  /**
+   * Which share of what the first method loses against the original, in its means, the second one does not lose: 1 is the
+   * original, below 0 the second is worse. Only where the first loses something.
+   */
+  readonly closed: Readonly<Partial<Record<Average, Estimate>>>;
 }
 
 export interface Predictor {

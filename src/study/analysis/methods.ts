@@ -18,6 +18,11 @@ export interface Comparable {
   readonly redrawn: readonly RedrawnScores[] | undefined;
 }
 
+/** The original's averages, and in the resamples where it could be drawn like the points. */
+export interface OriginalScores extends Pick<Point, "mc" | "gen" | "avg"> {
+  readonly redrawn: RedrawnScores | undefined;
+}
+
 /** A number of a method and its value in each resample. */
 interface Sampled {
   readonly value: number;
@@ -48,7 +53,11 @@ export function analyseMethod(own: Comparable, optimal: Optimal, reference: Plac
 }
 
 /** Differences of every two methods, in the resamples too: what all methods owe to the items drawn cancels. */
-export function comparePairs(methods: readonly Comparable[], reference: Place): MethodPair[] {
+export function comparePairs(
+  methods: readonly Comparable[],
+  reference: Place,
+  original: OriginalScores | undefined,
+): MethodPair[] {
   const summaries = methods.map((method) => summarise(method, reference));
   return methods.flatMap(({ method: first }, i) =>
     methods.slice(i + 1).map(({ method: second }, step) => {
@@ -58,6 +67,7 @@ export function comparePairs(methods: readonly Comparable[], reference: Place): 
         second,
         hypervolume: less(a.hypervolume, b.hypervolume),
         mean: mapAverages((average) => less(a.mean[average], b.mean[average])),
+        closed: original === undefined ? {} : closedGaps(a, b, original),
       };
     }),
   );
@@ -80,6 +90,19 @@ function summarise({ points, redrawn }: Comparable, reference: Place): Summary {
       redrawn: redrawn && meanOf(redrawn.map((scores) => scores[average])),
     })),
   };
+}
+
+/** (second - first) / (original - first) of each average that the first method loses something of. */
+function closedGaps({ mean: first }: Summary, { mean: second }: Summary, original: OriginalScores) {
+  const names = (["mc", "gen", "avg"] as const).filter((average) => original[average] > first[average].value);
+  return Object.fromEntries(
+    names.map((average) => {
+      const [a, b, all] = [first[average], second[average], original.redrawn?.[average]];
+      const share = (from: number, to: number, end: number) => (to - from) / (end - from);
+      const redrawn = a.redrawn && b.redrawn && all && a.redrawn.map((from, i) => share(from, b.redrawn![i]!, all[i]!));
+      return [average, estimate(share(a.value, b.value, original[average]), redrawn)];
+    }),
+  );
 }
 
 function less(first: Sampled, second: Sampled): Estimate {

@@ -49,6 +49,12 @@ describe("an analysis", () => {
     expect(ratio!.pairs).toMatchObject([
       { first: "REAP", second: "REAM", hypervolume: { value: volumes[0]! - volumes[1]! }, mean: { mc: { value: -1 } } },
     ]);
+    // REAP loses 8 and 15 points of 70 in its means, REAM 7 and 14.
+    expect(ratio!.pairs[0]!.closed).toMatchObject({
+      mc: { value: expect.closeTo(1 / 8, 12) },
+      gen: { value: expect.closeTo(1 / 15, 12) },
+      avg: { value: expect.closeTo(1 / 11.5, 12) },
+    });
   });
 
   test("finds the best of all, compared or not, and what changed", () => {
@@ -56,6 +62,14 @@ describe("an analysis", () => {
     expect(ratio!.best).toBe(5);
     expect(ratio!.points[4]!.change).toMatchObject({ mc: { value: -20 }, gen: { value: -2 }, avg: { value: -11 } });
     expect(ratio!.uncertainty).toBeUndefined();
+  });
+
+  test("tells no share of a gap that is none", () => {
+    const rows = [row("REAP", A, 70, 60), row("REAM", A, 60, 65)];
+    const [pair] = analyse(study(rows, { original })).ratios[0]!.pairs;
+    expect(pair!.closed).toMatchObject({ gen: { value: 0.5 }, avg: { value: -0.5 } });
+    expect(pair!.closed).not.toHaveProperty("mc");
+    expect(analyse(study(rows)).ratios[0]!.pairs[0]!.closed).toEqual({});
   });
 
   test("of methods without a common mix compares none", () => {
@@ -136,6 +150,7 @@ describe("uncertainty", () => {
     expect(bias).toBeGreaterThan(0);
     expect(ratio!.points[0]!.change!.avg.standardError).toBeGreaterThan(0);
     expect(ratio!.pairs[0]!.mean.avg.standardError).toBeGreaterThan(0);
+    expect(ratio!.pairs[0]!.closed.avg!.standardError).toBeGreaterThan(0);
     expect(analyse(results, { items: files, resamples: 500 }).ratios[0]).toEqual(ratio);
   });
 
