@@ -5,6 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { METHODS } from "../src/compress/settings.js";
 import { formatBytes, formatCount } from "../src/format.js";
 import { bars, lineOf } from "./bars.js";
 import { MODELS, modelBytes, modelSeconds, perToken } from "./extrapolate.js";
@@ -21,7 +22,7 @@ import {
 /** Of the paper: 3,072 sequences of 512 tokens. */
 const TOKENS = 1_572_864;
 /** What `--mean-tokens` takes by default. */
-const MEAN_TOKENS = 65_536;
+const MEAN_TOKENS = METHODS.ream.settings.meanTokens;
 /** An example of where `--calibration-tokens auto` may end. */
 const ENOUGH = 131_072;
 
