@@ -96,8 +96,8 @@ export const settingsSchema = z.object({
     .int()
     .min(0)
     .describe(
-      "tokens of which all experts are computed for their mean outputs: all where there are no more, else a seeded sample, " +
-        "whose standard error is told; 0 = always all, exact",
+      "tokens of which experts that they are not routed to are computed, for mean outputs: all where there are no more, " +
+        "else a seeded sample, whose standard error is told; 0 = always all, exact",
     ),
   sequential: z
     .boolean()
@@ -130,7 +130,7 @@ const REAM: Settings = {
   rounding: "once",
   sampling: "shared",
   samples: 4096,
-  meanTokens: 4096,
+  meanTokens: 1024,
   sequential: true,
   batchSequences: 0,
 };
