@@ -72,10 +72,7 @@ export class Aligner {
   }
 
   static async create(options: AlignerOptions): Promise<Aligner> {
-    const { backend, block, samples, settings } = options;
-    const aligned = settings.alignActivations && samples !== undefined;
-    const activations = aligned ? new SampledActivations(backend, block, samples) : undefined;
-    return new Aligner(options, activations, await weightComparison(options));
+    return new Aligner(options, activationComparison(options), await weightComparison(options));
   }
 
   /** Aligns members' neurons with the centroid's, in the members' order. */
@@ -118,38 +115,27 @@ async function addDistances(way: Comparison, member: number, squares: Float64Arr
   toDistances(cost, squares, own, way.unit);
 }
 
-/** Neurons by their activations of the sampled tokens. */
-class SampledActivations implements Comparison {
+/** Neurons by the columns of a matrix `[rows, width]` of each expert, by their directions. */
+class Columns implements Comparison {
   readonly unit = true;
-  private readonly values: Readonly<Record<Role, Float32Array>>;
+  private readonly values: Record<Role, Float32Array> = { centroid: new Float32Array(0), member: new Float32Array(0) };
 
+  /** @param matrix makes an expert's matrix, in the one before of the same role where it has its size */
   constructor(
     private readonly backend: Backend,
-    private readonly block: MoeBlock,
-    private readonly samples: TokenSamples,
-  ) {
-    const size = samples.count * block.experts.width;
-    this.values = { centroid: new Float32Array(size), member: new Float32Array(size) };
-  }
+    private readonly width: number,
+    private readonly matrix: (expert: number, before: Float32Array) => Promise<Float32Array>,
+  ) {}
 
   async take(role: Role, expert: number): Promise<Float64Array> {
-    const { backend, samples } = this;
-    const { experts } = this.block;
-    const { hidden, width } = experts;
-    const values = this.values[role];
-    let first = 0;
-    for (const inputs of samples.inputs(expert)) {
-      const end = first + (inputs.length / hidden) * width;
-      backend.expertActivation(inputs, experts, expert, values.subarray(first, end));
-      first = end;
-    }
-    const squares = new Float64Array(width);
-    backend.addColumnSquares(squares, values);
+    this.values[role] = await this.matrix(expert, this.values[role]);
+    const squares = new Float64Array(this.width);
+    this.backend.addColumnSquares(squares, this.values[role]);
     return squares;
   }
 
   addProducts(sums: Float64Array): void {
-    const { width } = this.block.experts;
+    const { width } = this;
     this.backend.addTransposedProduct(sums, this.values.centroid, this.values.member, width, width);
   }
 }
@@ -173,29 +159,22 @@ class WholeWeights implements Comparison {
   }
 }
 
-/** Neurons by the principal components of their weights. */
-class ReducedWeights implements Comparison {
-  readonly unit = true;
-  private readonly values: Record<Role, Float32Array> = { centroid: new Float32Array(0), member: new Float32Array(0) };
-
-  constructor(
-    private readonly backend: Backend,
-    private readonly tensors: MoeTensors,
-    private readonly components: PrincipalComponents,
-    private readonly width: number,
-  ) {}
-
-  async take(role: Role, expert: number): Promise<Float64Array> {
-    this.values[role] = this.components.project(await this.tensors.experts.read(expert));
-    const squares = new Float64Array(this.width);
-    this.backend.addColumnSquares(squares, this.values[role]);
-    return squares;
-  }
-
-  addProducts(sums: Float64Array): void {
-    const { width } = this;
-    this.backend.addTransposedProduct(sums, this.values.centroid, this.values.member, width, width);
-  }
+/** By activations of the sampled tokens. */
+function activationComparison({ backend, block, samples, settings }: AlignerOptions): Comparison | undefined {
+  if (!settings.alignActivations || samples === undefined) return undefined;
+  const { experts } = block;
+  const { hidden, width } = experts;
+  const size = samples.count * width;
+  return new Columns(backend, width, async (expert, before) => {
+    const values = before.length === size ? before : new Float32Array(size);
+    let first = 0;
+    for (const inputs of samples.inputs(expert)) {
+      const end = first + (inputs.length / hidden) * width;
+      backend.expertActivation(inputs, experts, expert, values.subarray(first, end));
+      first = end;
+    }
+    return values;
+  });
 }
 
 async function weightComparison(options: AlignerOptions): Promise<Comparison | undefined> {
@@ -205,7 +184,9 @@ async function weightComparison(options: AlignerOptions): Promise<Comparison | u
       return undefined;
     case "pca": {
       const components = await PrincipalComponents.of(backend, tensors.experts, pause);
-      return new ReducedWeights(backend, tensors, components, block.experts.width);
+      return new Columns(backend, block.experts.width, async (expert) =>
+        components.project(await tensors.experts.read(expert)),
+      );
     }
     case "raw":
     case "unit":

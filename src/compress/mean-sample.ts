@@ -1,8 +1,8 @@
-import { decode } from "../checkpoint/dtypes.js";
 import type { ActivationSums, Backend } from "../engine/backend.js";
 import type { MoeBlock, MoeTensors } from "../model/moe.js";
 import type { RouterOutput } from "../model/router.js";
 import type { CountedTokens } from "./counted-tokens.js";
+import { type MeanActivations, meanOutputsOf } from "./mean-outputs.js";
 import { pickRows } from "./rows.js";
 import { type SampledBatch, sampledRows } from "./samples.js";
 
@@ -10,11 +10,8 @@ import { type SampledBatch, sampledRows } from "./samples.js";
 const PARTS = 16;
 
 /** Sums over tokens. */
-interface Sums {
+interface Sums extends MeanActivations {
   tokens: number;
-  /** `[experts, width]` activations times factors, and the factors `[experts]`. */
-  readonly activations: Float64Array;
-  readonly factors: Float64Array;
 }
 
 /** Mean outputs `[experts, hidden]` of a sample. */
@@ -100,31 +97,17 @@ export class MeanSample {
     part.tokens += rows.length;
   }
 
-  async finish({ experts }: MoeTensors): Promise<SampledMeans> {
+  async finish(tensors: MoeTensors): Promise<SampledMeans> {
     const { parts, routed, backend } = this;
-    const { count, hidden, width } = this.block.experts;
     const total = emptySums(this.block.experts);
     for (const part of parts) addSums(total, part, 1);
     const left = parts.length < 2 ? [] : parts.map((part) => difference(total, part));
-    const samples = [total, ...left];
-    const means = samples.map(() => new Float64Array(count * hidden));
-    const inputs = new Float32Array(samples.length * width);
-    for (let e = 0; e < count; e++) {
-      const { down, downBias } = await experts.read(e);
-      for (const [s, { activations, tokens }] of samples.entries())
-        for (let i = 0; i < width; i++)
-          inputs[s * width + i] =
-            routed.activations[e * width + i]! / routed.tokens + activations[e * width + i]! / tokens;
-      // The down projection is linear, so that it turns mean activations into mean outputs.
-      const outputs = backend.product(inputs, decode(down), width);
-      const bias = downBias && decode(downBias);
-      for (const [s, { factors, tokens }] of samples.entries()) {
-        const factor = routed.factors[e]! / routed.tokens + factors[e]! / tokens;
-        for (let i = 0; i < hidden; i++)
-          means[s]![e * hidden + i] = outputs[s * hidden + i]! + (bias?.[i] ?? 0) * factor;
-      }
-    }
-    return { tokens: total.tokens, all: means[0]!, without: means.slice(1) };
+    const means = [total, ...left].map(({ tokens, activations, factors }) => ({
+      activations: routed.activations.map((sum, i) => sum / routed.tokens + activations[i]! / tokens),
+      factors: routed.factors.map((sum, e) => sum / routed.tokens + factors[e]! / tokens),
+    }));
+    const [all, ...without] = await meanOutputsOf(backend, means, tensors);
+    return { tokens: total.tokens, all: all!, without };
   }
 }
 

@@ -1,8 +1,8 @@
-import { decode } from "../checkpoint/dtypes.js";
 import type { Backend } from "../engine/backend.js";
 import type { TokenBatch } from "../model/layer.js";
 import type { MoeBlock, MoeOutput, MoeTensors } from "../model/moe.js";
 import { countedLengths, countedTokens } from "./counted-tokens.js";
+import { meanOutputsOf } from "./mean-outputs.js";
 import type { MeanSample, SampledMeans } from "./mean-sample.js";
 import { requireFinite, type Statistics } from "./not-finite.js";
 import { saliencies, saliencyOf } from "./saliency.js";
@@ -84,19 +84,28 @@ export class LayerObserver {
 
   /** The finished statistics. Throws `NOT_FINITE` where one is not a number: no plan made from it could be trusted. */
   async finish(tensors: MoeTensors): Promise<LayerObservation> {
-    const { means, sums, settings, backend } = this;
-    const [outputs, share] = means ? [means.activations, 1] : [sums, 1 / sums.tokens];
+    const { means, sums, settings } = this;
     const observation = observationOf(sums, settings, this.samples);
     const sampled = await this.meanSample?.finish(tensors);
     const finished = {
       ...observation,
       saliency: means?.saliency ?? observation.saliency,
-      meanOutputs: sampled?.all ?? (outputs.activations && (await meanOutputsOf(backend, outputs, share, tensors))),
+      meanOutputs: sampled?.all ?? (await this.exactMeans(tensors)),
       sampled,
     };
     const { saliency, gateGram, meanOutputs, tokenCosines } = finished;
     this.requireFinite({ saliency, gateGram, meanOutputs, tokenCosines });
     return finished;
+  }
+
+  /** Mean outputs of all tokens; undefined where no activations are summed. */
+  private async exactMeans(tensors: MoeTensors): Promise<Float64Array | undefined> {
+    const { means, sums, backend } = this;
+    const [{ activations, factors }, share] = means ? [means.activations, 1] : [sums, 1 / sums.tokens];
+    if (activations === undefined) return undefined;
+    const scaled = { activations: activations.map((a) => a * share), factors: factors.map((f) => f * share) };
+    const [outputs] = await meanOutputsOf(backend, [scaled], tensors);
+    return outputs;
   }
 
   /** The method's own saliency by its name; where they are exact sums, then all others. */
@@ -133,37 +142,6 @@ export function observationOf(
     tokenCosines: sums.tokenCosines?.map((value) => value / tokens),
     samples,
   };
-}
-
-/**
- * Mean outputs `[experts, hidden]` of summed activations times `share`: the down projection is linear, so that it turns
- * mean activations into mean outputs. A bias of its counts with the mean factor.
- */
-export async function meanOutputsOf(
-  backend: Backend,
-  { activations, factors }: Pick<StatisticSums, "activations" | "factors">,
-  share: number,
-  { experts }: MoeTensors,
-): Promise<Float64Array> {
-  const width = activations!.length / experts.count;
-  const outputs: Float64Array[] = [];
-  for (let e = 0; e < experts.count; e++) {
-    const { down, downBias } = await experts.read(e);
-    const mean = Float32Array.from(activations!.subarray(e * width, (e + 1) * width), (value) => value * share);
-    const output = Float64Array.from(backend.product(mean, decode(down), width));
-    if (downBias !== undefined)
-      for (const [i, bias] of decode(downBias).entries()) output[i]! += factors[e]! * share * bias;
-    outputs.push(output);
-  }
-  return joined(outputs);
-}
-
-/** Arrays of equal length one after the other. */
-function joined(arrays: readonly Float64Array[]): Float64Array {
-  const length = arrays[0]?.length ?? 0;
-  const all = new Float64Array(arrays.length * length);
-  for (const [i, array] of arrays.entries()) all.set(array, i * length);
-  return all;
 }
 
 /** Adds factor times terms to sums; neither may be there. */

@@ -1,8 +1,8 @@
 import { encode } from "../checkpoint/dtypes.js";
 import type { Tensor } from "../checkpoint/tensor.js";
 import { countedLengths, countedTokens } from "../compress/counted-tokens.js";
+import { meanOutputsOf } from "../compress/mean-outputs.js";
 import { notFinite } from "../compress/not-finite.js";
-import { meanOutputsOf } from "../compress/observer.js";
 import { sampledRows } from "../compress/samples.js";
 import {
   addTokens,
@@ -53,7 +53,8 @@ export class UnitObserver {
   async finish(tensors: MoeTensors): Promise<UnitStatistics> {
     const { backend, block, sums } = this;
     const { activations, ...others } = sums;
-    const outputs = activations && (await meanOutputsOf(backend, sums, 1, tensors));
+    const { factors } = others;
+    const [outputs] = activations ? await meanOutputsOf(backend, [{ activations, factors }], tensors) : [];
     const finished = { ...others, activations: undefined, outputs };
     for (const [name, values] of statisticArrays(finished)) {
       if (!values.every(Number.isFinite))
