@@ -71,7 +71,14 @@ const tokens = options.use === undefined ? undefined : Number(options.use);
 const memory = () => process.memoryUsage.rss();
 const before = memory();
 let most = before;
-const plan = { parts: options.parts as RefitPlan["parts"], experts: "all" as const, ridge: undefined, tokens, seed: 0 };
+const plan = {
+  parts: options.parts as RefitPlan["parts"],
+  experts: "all" as const,
+  epochs: 1,
+  ridge: undefined,
+  tokens,
+  seed: 0,
+};
 const targets = new LayerTargets(backend, moe, splitForRefit(plan, moe, batches));
 const block = new MoeBlock(backend, moe, { router }, backend.experts(experts, "silu"));
 for (const [index, mixed] of hidden.entries()) {

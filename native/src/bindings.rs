@@ -30,6 +30,7 @@ use crate::softmax::Sight;
 use crate::threads::Threads;
 use crate::{assignment, elementwise, memory, peak, sums};
 
+mod descent;
 mod recurrent;
 mod rounding;
 mod weights;

@@ -3,6 +3,7 @@
 //! Kernels only: no policy, no input or output. `bindings` is the border to JavaScript; everything below it is plain
 //! Rust. `docs/engine.md` tells the layouts and the reasons.
 
+mod adam;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod assignment;
@@ -16,6 +17,7 @@ mod delta_rule;
 mod dispatch;
 mod elementwise;
 mod expand;
+mod expert_gradients;
 mod experts;
 mod factor;
 mod gated_product;

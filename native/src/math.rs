@@ -2,6 +2,11 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
+/// 2 √(2/π), of the GELU with a hyperbolic tangent.
+const SQRT_8_OVER_PI: f32 = 1.595_769;
+/// Factor of the cube in it.
+const GELU_CUBIC: f32 = 0.044_715;
+
 /// e^x to about 1e-7 relative; 0 where the result would be subnormal, infinity above the range.
 ///
 /// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor polynomial of degree 7 (error 3e-9), 2^n by the exponent bits.
@@ -74,6 +79,70 @@ impl Activation {
     }
 }
 
+/// What an activation makes of a gate and an up value, and its derivatives by both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slopes {
+    /// The value.
+    pub value: f32,
+    /// By the gate.
+    pub gate: f32,
+    /// By the up value.
+    pub up: f32,
+}
+
+impl Activation {
+    /// Value and derivatives at a gate and an up value. At the bound of a clamped value its derivative is 0.
+    #[inline(always)]
+    pub fn slopes(self, gate: f32, up: f32) -> Slopes {
+        // A function f of the gate times up.
+        let times_up = |f: f32, slope: f32| Slopes { value: f * up, gate: slope * up, up: f };
+        match self {
+            Self::Silu => {
+                let s = sigmoid(gate);
+                times_up(gate * s, s * (1.0 + gate * (1.0 - s)))
+            }
+            Self::Gelu => {
+                const FRAC_1_SQRT_2_PI: f32 = 0.398_942_3;
+                let z = gate.abs() * FRAC_1_SQRT_2;
+                let upper = 0.5 * erfc(z);
+                let below = if gate < 0.0 { upper } else { 1.0 - upper };
+                times_up(gate * below, below + gate * FRAC_1_SQRT_2_PI * exp(-0.5 * gate * gate))
+            }
+            Self::GeluTanh => {
+                let s = sigmoid(SQRT_8_OVER_PI * (gate + GELU_CUBIC * gate * gate * gate));
+                let inner = SQRT_8_OVER_PI * (1.0 + 3.0 * GELU_CUBIC * gate * gate);
+                times_up(gate * s, s + gate * s * (1.0 - s) * inner)
+            }
+            Self::Sigmoid => {
+                let s = sigmoid(gate);
+                times_up(s, s * (1.0 - s))
+            }
+            Self::Relu => times_up(relu(gate), if gate > 0.0 { 1.0 } else { 0.0 }),
+            Self::ClampedSwiglu { alpha, limit } => {
+                let g = if gate > limit { limit } else { gate };
+                let u = up.clamp(-limit, limit);
+                let s = sigmoid(alpha * g);
+                Slopes {
+                    value: (u + 1.0) * g * s,
+                    gate: if gate < limit { (u + 1.0) * s * (1.0 + alpha * g * (1.0 - s)) } else { 0.0 },
+                    up: if up.abs() < limit { g * s } else { 0.0 },
+                }
+            }
+            Self::ClampedSilu { limit } => {
+                let s = sigmoid(gate);
+                let g = gate * s;
+                let u = up.clamp(-limit, limit);
+                let bounded = if g > limit { limit } else { g };
+                Slopes {
+                    value: bounded * u,
+                    gate: if g < limit { s * (1.0 + gate * (1.0 - s)) * u } else { 0.0 },
+                    up: if up.abs() < limit { bounded } else { 0.0 },
+                }
+            }
+        }
+    }
+}
+
 /// σ(x)
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
@@ -112,8 +181,7 @@ pub fn silu(x: f32) -> f32 {
 /// 1/2 x (1 + tanh u) = x σ(2u)
 #[inline(always)]
 pub fn gelu_tanh(x: f32) -> f32 {
-    const SQRT_8_OVER_PI: f32 = 1.595_769;
-    x / (1.0 + exp(-SQRT_8_OVER_PI * (x + 0.044_715 * x * x * x)))
+    x / (1.0 + exp(-SQRT_8_OVER_PI * (x + GELU_CUBIC * x * x * x)))
 }
 
 /// x Φ(x) = x erfc(-x / √2) / 2

@@ -8,7 +8,15 @@ const CALIBRATION = [...Object.keys(calibrationOptions.shape), "calibrationToken
 const SETTINGS = Object.keys(settingsSchema.shape);
 const ENGINE = Object.keys(computeOptions.shape);
 const MEMORY = "memoryLimit";
-const REFIT = ["guard", "reconstruct", "ridge", "reconstructTokens", "reconstructExperts", "routerCalibration"];
+const REFIT = [
+  "guard",
+  "reconstruct",
+  "ridge",
+  "reconstructTokens",
+  "reconstructEpochs",
+  "reconstructExperts",
+  "routerCalibration",
+];
 const STEPS = ["then", "parts", "activations", "damping", "activationOrder", "leastTokens"];
 const rest = Object.keys(compressOptions.shape).filter(
   (key) => ![...MAIN, ...CALIBRATION, ...SETTINGS, ...ENGINE, ...REFIT, ...STEPS, MEMORY, "model"].includes(key),

@@ -4,6 +4,7 @@ import { createNativeBackend, nativeVariants } from "../engine/native/native-bac
 import { createReferenceBackend } from "../engine/reference/reference-backend.js";
 import { attentionChecks } from "./checks/attention.js";
 import type { Check, Numbers, Operation } from "./checks/check.js";
+import { descentChecks } from "./checks/descent.js";
 import { expertChecks } from "./checks/experts.js";
 import { productChecks } from "./checks/products.js";
 import { recurrentChecks } from "./checks/recurrent.js";
@@ -15,6 +16,7 @@ export const CHECKS: readonly Check[] = [
   ...attentionChecks,
   ...recurrentChecks,
   ...expertChecks,
+  ...descentChecks,
   ...weightChecks,
 ];
 

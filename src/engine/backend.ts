@@ -1,5 +1,6 @@
 import type { IntegerGrid } from "../checkpoint/quantised/integer-grid.js";
 import type { DType, Tensor } from "../checkpoint/tensor.js";
+import type { DescentOperations } from "./descent.js";
 import type { RoundedMatrix, Rounding } from "./rounding.js";
 import type { ScaledCodes, ScaledValues } from "./scaled-codes.js";
 
@@ -215,7 +216,7 @@ export interface GptqCodes {
  * otherwise; results are new arrays unless the name says `add`. Reductions have a fixed order, whatever the number of
  * threads. Shapes that do not fit throw a `RangeError`: they are mistakes of the caller, not of the user.
  */
-export interface Backend {
+export interface Backend extends DescentOperations {
   readonly name: "reference" | "native";
   readonly precision: Precision;
   /** What numbers may depend on besides name and precision: the instruction set. Never the number of threads. */

@@ -3,7 +3,10 @@ import { calibrationOptions } from "../calibration/options.js";
 import { METHOD_NAMES, settingsSchema } from "../compress/settings.js";
 
 /** What `--reconstruct` refits. */
-export const RECONSTRUCT = ["none", "down", "down+up"] as const;
+export const RECONSTRUCT = ["none", "down", "down+up", "all"] as const;
+
+/** How often a refit by descent looks at every token by default. */
+export const EPOCHS = 4;
 
 /** How to compute: shared by every command that runs a model. */
 export const computeOptions = z.object({
@@ -38,9 +41,9 @@ export const compressOptions = z.strictObject({
     .enum(RECONSTRUCT)
     .default("none")
     .describe(
-      "refit the kept experts of each layer to what the original layer makes of the same inputs, by least squares: down = " +
-        "their down projections, down+up = then their up projections, then down again; a layer whose error on held-out " +
-        "calibration text does not fall stays as it is",
+      "refit the kept experts of each layer to what the original layer makes of the same inputs: all = all their matrices " +
+        "together, by gradient descent; down = their down projections, by least squares; down+up = then their up projections, " +
+        "then down again; a layer whose error on held-out calibration text does not fall stays as it is",
     ),
   ridge: z
     .number()
@@ -58,6 +61,12 @@ export const compressOptions = z.strictObject({
       "calibration tokens that layers are refitted on, at most, in whole sequences (default: 65,536, or fewer where their " +
         "activations would take more than 256 MB)",
     ),
+  reconstructEpochs: z
+    .int()
+    .min(1)
+    .max(1000)
+    .optional()
+    .describe(`how often \`--reconstruct all\` goes through its tokens (default: ${EPOCHS})`),
   reconstructExperts: z
     .enum(["all", "merged"])
     .default("all")

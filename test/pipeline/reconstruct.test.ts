@@ -104,6 +104,11 @@ test.each(FAMILIES)("%s: the refitted block is nearer to the original", async (f
   const wanted = await firstOutputs(model, ids);
   const [before, after] = [await firstOutputs(plain, ids), await firstOutputs(refitted, ids)];
   expect(lost(after, wanted)).toBeLessThan(0.98 * lost(before, wanted));
+  const all = await make({ ...common, reconstruct: "all" });
+  const [descended] = manifestOf(all).reconstruct.layers;
+  expect(descended.rounds[0]).toMatchObject({ part: "all", experts: kept, epochs: 4 });
+  expect(descended.after.heldOut).toBe(descended.rounds[0].heldOut);
+  expect(lost(await firstOutputs(all, ids), wanted)).toBeLessThan(0.98 * lost(before, wanted));
   if (CLAMPED.has(family)) {
     await expect(make({ ...common, reconstruct: "down+up" })).rejects.toThrow(/clamped/);
     return;
@@ -121,7 +126,7 @@ test.each(FAMILIES)("%s: the refitted block is nearer to the original", async (f
 test("experts without gates have no up projections to refit", () => {
   const feedForward = { kind: "moe", activation: "relu", experts: { parts: ["up", "down"] } };
   const model = { layers: [{ feedForward }] } as unknown as ModelDescription;
-  const plan = { experts: "all", ridge: undefined, tokens: undefined, seed: 0 } as const;
+  const plan = { experts: "all", epochs: 1, ridge: undefined, tokens: undefined, seed: 0 } as const;
   expect(() => checkRefit({ ...plan, parts: "down+up" }, model)).toThrow(/no gates/);
   expect(() => checkRefit({ ...plan, parts: "down" }, model)).not.toThrow();
 });
@@ -131,34 +136,41 @@ describe("a small model", () => {
   const model = join(source, "model");
   const tokens = join(source, "calibration.safetensors");
 
-  test.each(["down", "down+up"] as const)("without a dropped expert nothing changes: %s", async (reconstruct) => {
-    const out = await make({ model, tokens, experts: 16, method: "reap", reconstruct, outputDtype: "same" });
-    expect(manifestOf(out).reconstruct.layers).toEqual([
-      { layer: 0, kept: false },
-      { layer: 1, kept: false },
-    ]);
-    const digest = (path: string) => folderDigest(path)["model.safetensors"];
-    expect(digest(out)).toBe(digest(model));
-  });
+  test.each(["down", "down+up", "all"] as const)(
+    "without a dropped expert nothing changes: %s",
+    async (reconstruct) => {
+      const out = await make({ model, tokens, experts: 16, method: "reap", reconstruct, outputDtype: "same" });
+      expect(manifestOf(out).reconstruct.layers).toEqual([
+        { layer: 0, kept: false },
+        { layer: 1, kept: false },
+      ]);
+      const digest = (path: string) => folderDigest(path)["model.safetensors"];
+      expect(digest(out)).toBe(digest(model));
+    },
+  );
 
-  test("both backends lose as much, before and after", async () => {
-    const options = { model, tokens, experts: 12, method: "reap", reconstruct: "down+up", ridge: 1 } as const;
-    const [native, reference] = [
-      manifestOf(await make({ ...options, backend: "native" })),
-      manifestOf(await make({ ...options, backend: "reference" })),
-    ];
-    expect(native.reconstruct.layers.some(({ kept }: { kept: boolean }) => kept)).toBe(true);
-    for (const [i, { kept, before, after }] of native.reconstruct.layers.entries()) {
-      const other = reference.reconstruct.layers[i];
-      expect(kept).toBe(other.kept);
-      expect(Math.abs(before.heldOut / other.before.heldOut - 1)).toBeLessThan(1e-3);
-      if (kept) expect(Math.abs(after.heldOut / other.after.heldOut - 1)).toBeLessThan(1e-3);
-    }
-  });
+  test.each([{ reconstruct: "down+up", ridge: 1 }, { reconstruct: "all" }] as const)(
+    "both backends lose as much, before and after: %j",
+    async (refit) => {
+      const options = { model, tokens, experts: 12, method: "reap", ...refit } as const;
+      const [native, reference] = [
+        manifestOf(await make({ ...options, backend: "native" })),
+        manifestOf(await make({ ...options, backend: "reference" })),
+      ];
+      expect(native.reconstruct.layers.some(({ kept }: { kept: boolean }) => kept)).toBe(true);
+      for (const [i, { kept, before, after }] of native.reconstruct.layers.entries()) {
+        const other = reference.reconstruct.layers[i];
+        expect(kept).toBe(other.kept);
+        expect(Math.abs(before.heldOut / other.before.heldOut - 1)).toBeLessThan(1e-3);
+        if (kept) expect(Math.abs(after.heldOut / other.after.heldOut - 1)).toBeLessThan(1e-3);
+      }
+    },
+  );
 
   test.each([
     ["down", /\.experts\.\d+\.down_proj/],
     ["down+up", /\.experts\.\d+\.(down|up)_proj/],
+    ["all", /\.experts\.\d+\.(down|up|gate)_proj/],
   ] as const)(
     "only %s projections differ from the merged experts, and a given plan gives the same",
     async (reconstruct, refittedNames) => {
@@ -188,7 +200,8 @@ describe("a small model", () => {
         if (!Buffer.from((await refitted.read(name)).data).equals((await merged.read(name)).data)) changed.push(name);
       }
       expect(changed.filter((name) => !refittedNames.test(name))).toEqual([]);
-      expect(changed.some((name) => name.includes("up_proj"))).toBe(reconstruct === "down+up");
+      expect(changed.some((name) => name.includes("up_proj"))).toBe(reconstruct !== "down");
+      expect(changed.some((name) => name.includes("gate_proj"))).toBe(reconstruct === "all");
       expect(changed.some((name) => name.includes("down_proj"))).toBe(true);
       await Promise.all([refitted.close(), merged.close()]);
     },
@@ -247,6 +260,8 @@ describe("a small model", () => {
     [{ reconstruct: "down", sequential: false, experts: 12 }, /layers before/],
     [{ reconstruct: "down", observed: "nowhere", experts: 12 }, /calibration text/],
     [{ ridge: 0.1, experts: 12 }, /none is/],
+    [{ reconstruct: "all", ridge: 0.1, experts: 12 }, /no ridge/],
+    [{ reconstruct: "down", reconstructEpochs: 2, experts: 12 }, /epochs/],
     [{ reconstructExperts: "merged", experts: 12 }, /--reconstruct-experts/],
   ] as const)("%j is refused", async (options, message) => {
     const failed = make({ model, tokens, ...options });
@@ -254,35 +269,39 @@ describe("a small model", () => {
     await expect(failed).rejects.toThrow(message);
   });
 
-  test("killed at random moments and run again, it gives the same bytes", async () => {
-    const command = (out: string) => [
-      ...["compress", model, "--out", out, "--experts", "12", "--method", "ream", "--tokens", tokens],
-      ...[
-        "--guard",
-        "--reconstruct",
-        "down+up",
-        "--then",
-        "wanda:0.5",
-        "--backend",
-        "native",
-        "--shards",
-        "layer",
-        "--json",
-      ],
-    ];
-    const began = performance.now();
-    expect((await ream(command(join(folder, "whole")))).stderr).not.toContain("Error");
-    const duration = performance.now() - began;
-    const expected = folderDigest(join(folder, "whole"));
-    const random = new Random(11);
-    let kills = 0;
-    for (let round = 0; kills < 6; round++) {
-      const out = join(folder, `killed-${round}`);
-      while (!existsSync(out)) {
-        const { signal } = await ream(command(out), { kill: duration * (0.3 + 0.75 * random.next()) });
-        if (signal === "SIGKILL") kills++;
+  test.each(["down+up", "all"])(
+    "killed at random moments and run again, %s gives the same bytes",
+    async (parts) => {
+      const command = (out: string) => [
+        ...["compress", model, "--out", out, "--experts", "12", "--method", "ream", "--tokens", tokens],
+        ...[
+          "--guard",
+          "--reconstruct",
+          parts,
+          "--then",
+          "wanda:0.5",
+          "--backend",
+          "native",
+          "--shards",
+          "layer",
+          "--json",
+        ],
+      ];
+      const began = performance.now();
+      expect((await ream(command(join(folder, `whole-${parts}`)))).stderr).not.toContain("Error");
+      const duration = performance.now() - began;
+      const expected = folderDigest(join(folder, `whole-${parts}`));
+      const random = new Random(11);
+      let kills = 0;
+      for (let round = 0; kills < 6; round++) {
+        const out = join(folder, `killed-${parts}-${round}`);
+        while (!existsSync(out)) {
+          const { signal } = await ream(command(out), { kill: duration * (0.3 + 0.75 * random.next()) });
+          if (signal === "SIGKILL") kills++;
+        }
+        expect(folderDigest(out)).toEqual(expected);
       }
-      expect(folderDigest(out)).toEqual(expected);
-    }
-  }, 300_000);
+    },
+    300_000,
+  );
 });

@@ -11,3 +11,9 @@ export function difference(a: Float32Array, b: Float32Array): Float32Array {
   for (let i = 0; i < a.length; i++) result[i] = a[i]! - b[i]!;
   return result;
 }
+
+export function negated(a: Float32Array): Float32Array {
+  const result = new Float32Array(a.length);
+  for (let i = 0; i < a.length; i++) result[i] = -a[i]!;
+  return result;
+}

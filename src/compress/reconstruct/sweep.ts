@@ -1,20 +1,35 @@
 import type { Backend } from "../../engine/backend.js";
 import { conjugateStep } from "./conjugate-step.js";
 import { directStep } from "./direct-step.js";
-import { difference, sum } from "./elementwise.js";
+import { difference, negated, sum } from "./elementwise.js";
 import { Kept } from "./kept.js";
 import type { LinearExperts, Part, Piece } from "./problem.js";
 import type { Residuals } from "./residuals.js";
 
-/** Takes what the experts make as they are from y, which leaves the residuals. */
+/** Takes what the experts, or some of them, make as they are from y, which leaves the residuals. */
 export async function subtractAll(
   backend: Backend,
   experts: LinearExperts,
   residuals: Residuals,
   pause: () => Promise<void>,
+  some: Iterable<number> = Array(experts.count).keys(),
 ): Promise<void> {
-  for (let expert = 0; expert < experts.count; expert++) {
+  for (const expert of some) {
     subtract(backend, experts, residuals, expert, experts.weights(expert));
+    await pause();
+  }
+}
+
+/** Gives what some experts make as they are back to the residuals. */
+export async function addBack(
+  backend: Backend,
+  experts: LinearExperts,
+  residuals: Residuals,
+  pause: () => Promise<void>,
+  some: Iterable<number>,
+): Promise<void> {
+  for (const expert of some) {
+    subtract(backend, experts, residuals, expert, negated(experts.weights(expert)));
     await pause();
   }
 }

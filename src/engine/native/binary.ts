@@ -235,6 +235,35 @@ export interface Engine {
     columns: number,
   ): void;
   subtractProduct(values: Float32Array, rows: Int32Array, a: Float32Array, b: Float32Array, k: number): void;
+  expertGradients(
+    hidden: number,
+    width: number,
+    activation: ActivationKind,
+    gate: Float32Array | undefined,
+    up: Float32Array,
+    down: Float32Array,
+    gateBias: Float32Array | undefined,
+    upBias: Float32Array | undefined,
+    downBias: Float32Array | undefined,
+    x: Float32Array,
+    y: Float32Array,
+    rows: Int32Array,
+    offsets: Int32Array,
+    tokens: Int32Array,
+    factors: Float32Array,
+    inputFactors: Float32Array | undefined,
+    byGate: Float32Array | undefined,
+    byUp: Float32Array,
+    byDown: Float32Array,
+  ): number;
+  adamStep(
+    weights: Float32Array,
+    gradients: Float32Array,
+    first: Float32Array,
+    second: Float32Array,
+    sizes: Float32Array,
+    step: number,
+  ): void;
   assignment(cost: Float64Array, n: number, out: Int32Array): void;
   addScaled(
     sums: Float32Array,

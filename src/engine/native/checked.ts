@@ -1,4 +1,6 @@
 import type { Tensor } from "../../checkpoint/tensor.js";
+import type { Activation } from "../backend.js";
+import type { ActivationKind } from "./binary.js";
 
 /** Calls the library; a shape that does not fit becomes a `RangeError`. */
 export function checked<T>(call: () => T): T {
@@ -25,4 +27,9 @@ export function shapeOf(tensor: Tensor, what: string): [number, number] {
   // The library takes 32-bit sizes; larger ones would wrap around.
   if (rows > 0xffffffff || columns > 0xffffffff) throw new RangeError(`${what}: ${rows} x ${columns} is too large`);
   return [rows, columns];
+}
+
+/** How the library names an activation. */
+export function kindOf(activation: Activation): ActivationKind {
+  return typeof activation === "string" ? { kind: activation } : activation;
 }

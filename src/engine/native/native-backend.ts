@@ -1,8 +1,9 @@
 import { ReamError } from "../../errors.js";
-import type { Activation, Backend, Experts, ExpertTensors, Matrix, Precision } from "../backend.js";
+import type { Backend, Experts, ExpertTensors, Matrix, Precision } from "../backend.js";
 import { ExpertForm } from "../expert-form.js";
-import type { ActivationKind, Engine, PackedExperts, PackedMatrix } from "./binary.js";
-import { checked, own, shapeOf } from "./checked.js";
+import type { Engine, PackedExperts, PackedMatrix } from "./binary.js";
+import { checked, kindOf, own, shapeOf } from "./checked.js";
+import { descentOperations } from "./descent.js";
 import { NativeKeyValueCache, packSegments } from "./key-value-cache.js";
 import { loadBinary } from "./load-binary.js";
 import { recurrentOperations } from "./recurrent.js";
@@ -167,6 +168,7 @@ export function createNativeBackend(options: NativeOptions): Backend {
       checked(() => engine.attendCached(q, k, v, kept, packed, heads, scale, ...limits, sinks, out));
       return out;
     },
+    ...descentOperations(engine),
     ...recurrentOperations(engine),
     ...roundingOperations(engine),
     ...weightOperations(engine),
@@ -259,10 +261,6 @@ function createEngine({ precision, threads, variant }: NativeOptions): Engine {
     });
   }
   return checked(() => new binary.Engine(precision === "bf16", threads ?? 0, wanted));
-}
-
-function kindOf(activation: Activation): ActivationKind {
-  return typeof activation === "string" ? { kind: activation } : activation;
 }
 
 /** A window or chunk as the library takes it: a 32-bit number, 0 for none. */

@@ -99,7 +99,8 @@ export function softmax(logits: Float32Array, columns: number): Float32Array {
   return out;
 }
 
-const ACTIVATIONS: Record<Extract<Activation, string>, (x: number) => number> = {
+/** Those that are a function of the gate times up. */
+export const ACTIVATIONS: Record<Extract<Activation, string>, (x: number) => number> = {
   silu: (x) => x / (1 + Math.exp(-x)),
   gelu: (x) => 0.5 * x * (1 + errorFunction(x * Math.SQRT1_2)),
   gelu_tanh: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),

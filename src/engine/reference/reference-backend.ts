@@ -6,6 +6,7 @@ import { assignments } from "./assignment.js";
 import { attention } from "./attention.js";
 import { convolution } from "./convolution.js";
 import { deltaRule } from "./delta-rule.js";
+import { adamStep, expertGradients } from "./descent.js";
 import { gated, layerNorm, rmsNorm, rotate, rotateAt, softmax } from "./elementwise.js";
 import * as expertOperations from "./experts.js";
 import { addGram, factorGram, outputError } from "./gram.js";
@@ -111,6 +112,8 @@ export function createReferenceBackend(precision: Precision): Backend {
     product,
     addGatedProduct,
     subtractProduct,
+    expertGradients,
+    adamStep,
     assignment: assignments,
     largest,
     round,

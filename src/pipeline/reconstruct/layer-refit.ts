@@ -8,6 +8,7 @@ import type { MoeDescription } from "../../model/description.js";
 import type { MoeInput } from "../../model/layer.js";
 import type { RouterWeights } from "../../model/router.js";
 import { DownExperts } from "./down-experts.js";
+import { descendLayer } from "./layer-descent.js";
 import type { LayerTargets } from "./layer-targets.js";
 import type { RefitWork } from "./open-refit.js";
 import type { RefitExperts, RefitExpertsOptions } from "./refit-experts.js";
@@ -61,7 +62,12 @@ export class LayerRefitter {
     const residuals = new Residuals(targets.outputs, targets.size, split.fitted, split.heldOut);
     const inputs = targets.rowsFrom(hidden, (states) => moeInput(states).experts);
     const options = { backend, moe, experts, free, dtype, routed, targets, inputs };
-    const found = await this.rounds(residuals, options, pause);
+    const { plan: refitPlan } = this.work;
+    const descent = { epochs: refitPlan.epochs, seed: refitPlan.seed, fitted: split.fitted, pause };
+    const found =
+      refitPlan.parts === "all"
+        ? await descendLayer(residuals, options, descent)
+        : await this.rounds(residuals, options, pause);
     const tokens = { fitted: split.fitted, heldOut: split.rows - split.fitted };
     const { before, after, rounds } = found;
     const report = { layer, kept: rounds.length > 0, fit: { tokens, before, after, rounds } };

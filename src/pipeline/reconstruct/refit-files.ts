@@ -6,14 +6,26 @@ import type { ExpertPart } from "../../model/expert-storage.js";
 import { FinishedLayers } from "../layer-files.js";
 import { partNames, type RefitPart } from "./expert-matrices.js";
 
-/** A refit of one matrix of all experts that is kept. */
-export interface RefitRound {
+/** A refit of one matrix of all experts by least squares that is kept. */
+interface LeastSquaresRound {
   readonly part: RefitPart;
   readonly ridge: number;
   readonly sweeps: number;
   /** What is lost of held-out outputs after it. */
   readonly heldOut: Share;
 }
+
+/** A refit of all matrices of some experts by descent that is kept. */
+interface DescentRound {
+  readonly part: "all";
+  /** How many they are. */
+  readonly experts: number;
+  readonly rate: number;
+  readonly epochs: number;
+  readonly heldOut: Share;
+}
+
+export type RefitRound = LeastSquaresRound | DescentRound;
 
 /** What a refit did to a layer. */
 export interface LayerRefit {
@@ -70,13 +82,14 @@ function inOneDtype(expert: ExpertTensors): ExpertTensors {
   };
 }
 
-function refittedParts({ fit }: LayerRefit): RefitPart[] {
-  return [...new Set(fit?.rounds.map(({ part }) => part))].sort();
+function refittedParts({ fit }: LayerRefit): ExpertPart[] {
+  const parts = fit?.rounds.flatMap(({ part }): ExpertPart[] => (part === "all" ? ["gate", "up", "down"] : [part]));
+  return [...new Set(parts)].sort();
 }
 
 /** The tensors of an expert that are refitted. */
 function namesOf(refit: LayerRefit, expert: ExpertTensors) {
   return refittedParts(refit)
-    .flatMap(partNames)
+    .flatMap((part): readonly (keyof ExpertTensors)[] => (part === "gate" ? [part] : partNames(part)))
     .filter((name) => expert[name] !== undefined);
 }

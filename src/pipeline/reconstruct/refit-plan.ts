@@ -1,15 +1,17 @@
 import type { RefitOptions } from "../../compress/reconstruct/refit.js";
 import { isMoe, type ModelDescription, type MoeDescription } from "../../model/description.js";
-import type { ResolvedCompressOptions } from "../options.js";
+import { EPOCHS, type ResolvedCompressOptions } from "../options.js";
 import { conflict, refuseSplit, requireTextRun } from "../text-run.js";
 import type { RefitPart } from "./expert-matrices.js";
 
 /** How layers are refitted after their experts have been reduced. */
 export interface RefitPlan {
   /** What is refitted. */
-  readonly parts: "down" | "down+up";
+  readonly parts: "down" | "down+up" | "all";
   /** Which of the kept experts are. */
   readonly experts: "all" | "merged";
+  /** How often a descent looks at every token. */
+  readonly epochs: number;
   /** Strength of the ridge as a share of the mean diagonal; undefined: by the held-out error. */
   readonly ridge: number | undefined;
   /** Most calibration tokens that are looked at; undefined: `defaultTokens`. */
@@ -29,11 +31,13 @@ const SWEEPS = 20;
 /** The refit of `--reconstruct`; undefined where none is asked for. Errors: SETTINGS_CONFLICT. */
 export function planRefit(options: ResolvedCompressOptions, split: boolean): RefitPlan | undefined {
   const { reconstruct, reconstructExperts: experts, ridge, reconstructTokens, seed } = options;
+  const { reconstructEpochs } = options;
   if (reconstruct === "none") {
     const given = {
       "--ridge": ridge !== undefined,
       "--reconstruct-tokens": reconstructTokens !== undefined,
       "--reconstruct-experts": experts !== "all",
+      "--reconstruct-epochs": reconstructEpochs !== undefined,
     };
     const [where] = Object.entries(given).find(([, isGiven]) => isGiven) ?? [];
     if (where === undefined) return undefined;
@@ -41,7 +45,13 @@ export function planRefit(options: ResolvedCompressOptions, split: boolean): Ref
   }
   refuseSplit(split, "reconstruct layers");
   requireTextRun(options, "layers are reconstructed");
-  return { parts: reconstruct, experts, ridge, tokens: reconstructTokens, seed };
+  const descends = reconstruct === "all";
+  if (descends && ridge !== undefined)
+    throw conflict("--ridge", "a refit of all matrices has no ridge", "Leave --ridge out, or use --reconstruct down.");
+  if (!descends && reconstructEpochs !== undefined)
+    throw conflict("--reconstruct-epochs", "only a refit of all matrices has epochs", "Use --reconstruct all.");
+  const epochs = reconstructEpochs ?? EPOCHS;
+  return { parts: reconstruct, experts, epochs, ridge, tokens: reconstructTokens, seed };
 }
 
 /**
@@ -73,8 +83,15 @@ export function defaultTokens({ experts, router }: MoeDescription): number {
   return Math.min(MOST_TOKENS, Math.floor(KEPT_BYTES / (4 * router.topK * experts.width)));
 }
 
-/** What is refitted, one after the other. */
+/** Bytes of weights, gradients and moments of the experts that descend together. */
+export const DESCENT_BYTES = 2 ** 30;
+
+/** Sizes of the first steps of a descent, as shares of a matrix's root mean square: smaller ones where larger ones fail. */
+export const RATES = [0.03, 0.01, 0.003];
+
+/** What is refitted by least squares, one after the other. */
 export function roundsOf({ parts }: RefitPlan): readonly RefitPart[] {
+  if (parts === "all") return [];
   return parts === "down" ? ["down"] : ["down", "up", "down"];
 }
 
