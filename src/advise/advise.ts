@@ -5,9 +5,9 @@ import { parseMemorySize, parsePart } from "../memory-size.js";
 import { quantisationOf, storedNumbers } from "../model/quantisation.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "../pipeline/open-model.js";
-import { compressOptions } from "../pipeline/options.js";
 import { parseOptions } from "../pipeline/parse-options.js";
 import { prepareModel } from "../pipeline/prediction-layers.js";
+import { resolveCompress } from "../pipeline/resolve-options.js";
 import type { Advice, Option, Quality } from "./advice.js";
 import { type CacheSize, sequenceCache } from "./cache.js";
 import { type Candidate, candidateCommand, candidateKey, candidateOptions, candidatesOf } from "./candidates.js";
@@ -67,7 +67,7 @@ async function weigh(
 
   const infos = [...checkpoint.tensors.values()];
   const parameters = infos.reduce((sum, info) => sum + storedNumbers(info, quantisationOf(checkpoint)), 0);
-  const prepared = await prepareModel(compressOptions.parse({ model: name }), opened);
+  const prepared = await prepareModel(resolveCompress({ model: name }), opened);
   const sizes = new CheckpointSizes(checkpoint, prepared.model);
   const cache = times(sequenceCache(model, context), sequences);
   const weighed: Option[] = [];

@@ -105,6 +105,7 @@ function memory({ memory: needed }: Inspection): string {
     ["hidden states of the calibration tokens", formatBytes(needed.hiddenStates)],
     ["tokens sampled for the alignment", formatBytes(needed.samples)],
     ["the alignment", formatBytes(needed.alignment)],
+    ["the refit", formatBytes(needed.refit)],
     ["buffers of a batch", formatBytes(needed.batch)],
     ["program", formatBytes(needed.program)],
     ["sum", formatBytes(needed.bytes)],

@@ -29,10 +29,9 @@ import { prepareObserved } from "./observed-work.js";
 import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
 import { openOutput } from "./open-output.js";
-import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
+import type { CompressOptions, ResolvedCompressOptions } from "./options.js";
 import { OutputShards } from "./output-shards.js";
 import { outputTarget } from "./output-target.js";
-import { parseOptions } from "./parse-options.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
 import { checkRefit, planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
@@ -41,6 +40,7 @@ import { recordedSamples } from "./recorded-samples.js";
 import { refuseChanges } from "./refuse-source.js";
 import { relay } from "./relay.js";
 import type { LayerRequantised } from "./requantise.js";
+import { resolveCompress, withoutVainRefit } from "./resolve-options.js";
 import type { RouterWork } from "./router/open-router.js";
 import { checkRouters, planRouter, type RouterPlan } from "./router/router-plan.js";
 import { planElsewhere } from "./split/plan-elsewhere.js";
@@ -79,7 +79,8 @@ export async function* compress(
   signal?: AbortSignal,
   elsewhere?: CompressElsewhere,
 ): AsyncGenerator<CompressEvent | HubEvent, CompressResult> {
-  const options = parseOptions(compressOptions, input);
+  const asked = resolveCompress(input, elsewhere !== undefined);
+  let options = asked;
   if (elsewhere !== undefined) checkSplit(options);
   if (options.out === undefined && !options.dryRun) {
     throw new ReamError("OPTION_MISSING", "no output folder was given", {
@@ -90,13 +91,16 @@ export async function* compress(
   if (options.out !== undefined && !options.dryRun) await refuseExisting(resolve(options.out));
   const stepPlan = planSteps(options);
   if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
-  const refit = planRefit(options, elsewhere !== undefined);
+  // Refused before anything is fetched.
+  planRefit(options, elsewhere !== undefined);
   const router = planRouter(options, elsewhere !== undefined);
   const guard = planGuard(options, elsewhere !== undefined);
   checkAuto(options);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
+    options = withoutVainRefit(asked, opened);
     refuseChanges(options, opened);
+    const refit = planRefit(options, elsewhere !== undefined);
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
     if (router !== undefined) checkRouters(prepared.model);
@@ -132,7 +136,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const notes = [...attentionNotes(model, settings)];
   const backend = openBackend(options, opened, (note) => notes.push(note));
   const calibration = yield* calibrate(options, opened, notes, signal);
-  planMemory(options, opened, calibration, { backend, kept, settings }, notes);
+  planMemory(options, opened, calibration, { backend, kept, settings, refit: context.refit }, notes);
   const traces: LayerTrace[] = [];
   const observed = { settings, calibration, seed: options.seed, backend };
   const { mergedDtype, requantises } = outputTarget(options, backend, model);
@@ -192,7 +196,7 @@ function planMemory(
   { memoryLimit }: ResolvedCompressOptions,
   opened: OpenedModel,
   { sequences, length }: Calibration,
-  { backend, ...work }: Pick<MemoryWork, "kept" | "settings"> & { readonly backend: Backend },
+  { backend, ...work }: Pick<MemoryWork, "kept" | "settings" | "refit"> & { readonly backend: Backend },
   notes: string[],
 ): void {
   if (memoryLimit === undefined) return;
@@ -311,7 +315,8 @@ async function* applyPlan(
   const calibration = looks ? yield* calibrate(options, opened, notes, signal) : undefined;
   const kept = plan.experts.after;
   const settings = resolveSettings(options.method, { ...pickSettings(options), rounding: plan.rounding });
-  if (calibration !== undefined) planMemory(options, opened, calibration, { backend, kept, settings }, notes);
+  if (calibration !== undefined)
+    planMemory(options, opened, calibration, { backend, kept, settings, refit: refitPlan }, notes);
   const target = outputTarget(options, backend, opened.model);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };

@@ -95,9 +95,11 @@ export function memoryEstimate({ checkpoint, model }: OpenedModel, work: MemoryW
   );
 }
 
-/** That of the default method in bfloat16, a quarter of the experts merged into others. */
+/** That of a compression by default in bfloat16, a quarter of the experts merged into others. */
 function usualWork({ experts }: ModelDescription, sequences: number, length: number): MemoryWork {
-  return { sequences, length, precision: "bf16", kept: Math.ceil(0.75 * experts), settings: METHODS.ream.settings };
+  const refit = { parts: "all", tokens: undefined } as const;
+  const kept = Math.ceil(0.75 * experts);
+  return { sequences, length, precision: "bf16", kept, settings: METHODS.ream.settings, refit };
 }
 
 function describe(opened: OpenedModel, sequences: number, length: number): Inspection {

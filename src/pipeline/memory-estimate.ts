@@ -5,6 +5,8 @@ import type { Settings } from "../compress/settings.js";
 import type { Precision } from "../engine/backend.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
 import { batchTokens } from "./batches.js";
+import { refitBytes } from "./reconstruct/refit-memory.js";
+import type { RefitPlan } from "./reconstruct/refit-plan.js";
 
 /** Estimate of the memory that compressing needs, in bytes. */
 export interface MemoryEstimate {
@@ -16,6 +18,8 @@ export interface MemoryEstimate {
   readonly hiddenStates: number;
   readonly samples: number;
   readonly alignment: number;
+  /** Of the refit of a layer; 0: there is none. */
+  readonly refit: number;
   readonly batch: number;
   readonly program: number;
 }
@@ -28,6 +32,8 @@ export interface MemoryWork {
   /** Experts that each layer keeps. */
   readonly kept: number;
   readonly settings: Settings;
+  /** Undefined: layers are not refitted. */
+  readonly refit?: Pick<RefitPlan, "parts" | "tokens"> | undefined;
 }
 
 /** Memory of the program itself, with what waits for the garbage collector; measured. */
@@ -40,7 +46,7 @@ const ROWS = 8;
 /**
  * The memory that compressing a model takes at its highest: the weights of the largest layer ready for products, and experts that
  * were merged beside it; hidden states of all calibration tokens; the tokens sampled for the alignment with the activations of two
- * experts, and what else it needs; the buffers of a batch; the program. Experts as stored are read one at a time.
+ * experts, and what else it needs; what a refit looks at; the buffers of a batch; the program. Experts as stored are read one at a time.
  *
  * @param numbers of the weights of each layer
  */
@@ -57,8 +63,11 @@ export function estimateMemory(model: ModelDescription, numbers: readonly number
   const alignment = needsAlignment(settings) ? alignmentBytes({ width, hidden }) : 0;
   const ofBatch = 4 * Math.min(tokens, batchTokens(length, settings)) * model.hiddenSize;
   const batch = ROWS * ofBatch + Math.min(PAIR_BYTES, model.topK * ofBatch);
-  const bytes = layerWeights + hiddenStates + samples + alignment + batch + PROGRAM_BYTES;
-  const parts = { layerWeights, hiddenStates, samples, alignment, batch, program: PROGRAM_BYTES };
+  const layers = model.layers.filter(isMoe).map(({ feedForward }) => feedForward);
+  const { refit: plan, kept } = work;
+  const refit = plan === undefined ? 0 : Math.max(...layers.map((moe) => refitBytes(moe, plan, tokens, kept)));
+  const parts = { layerWeights, hiddenStates, samples, alignment, refit, batch, program: PROGRAM_BYTES };
+  const bytes = Object.values(parts).reduce((sum, part) => sum + part);
   return { sequences, length, bytes, ...parts };
 }
 

@@ -15,6 +15,7 @@ export function checkMemory(plan: MemoryEstimate, limit: string): string {
     `hidden states ${formatBytes(plan.hiddenStates)}`,
     `sampled tokens ${formatBytes(plan.samples)}`,
     `their alignment ${formatBytes(plan.alignment)}`,
+    ...(plan.refit > 0 ? [`the refit ${formatBytes(plan.refit)}`] : []),
     `a batch ${formatBytes(plan.batch)}`,
     `the program ${formatBytes(plan.program)}`,
   ].join(", ");

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { calibrationOptions } from "../calibration/options.js";
-import { METHOD_NAMES, settingsSchema } from "../compress/settings.js";
+import { METHOD_NAMES, type Method, settingsSchema } from "../compress/settings.js";
 
 /** What `--reconstruct` refits. */
 export const RECONSTRUCT = ["none", "down", "down+up", "all"] as const;
@@ -29,7 +29,10 @@ export const compressOptions = z.strictObject({
   model: z.string().min(1).describe("folder or hub id org/name[@revision]"),
   out: z.string().min(1).optional().describe("folder that receives the compressed checkpoint"),
   experts: z.int().min(1).optional().describe("experts that each layer keeps"),
-  method: z.enum(METHOD_NAMES).default("ream").describe("what to do with the experts"),
+  method: z
+    .enum(METHOD_NAMES)
+    .optional()
+    .describe("what to do with the experts (default: ream, and then --reconstruct all where that can be)"),
   guard: z
     .boolean()
     .default(false)
@@ -39,11 +42,11 @@ export const compressOptions = z.strictObject({
     ),
   reconstruct: z
     .enum(RECONSTRUCT)
-    .default("none")
+    .optional()
     .describe(
       "refit the kept experts of each layer to what the original layer makes of the same inputs: all = all their matrices " +
         "together, by gradient descent; down = their down projections, by least squares; down+up = then their up projections, " +
-        "then down again; a layer whose error on held-out calibration text does not fall stays as it is",
+        "then down again; a layer whose error on held-out calibration text does not fall stays as it is (default: none where --method is given)",
     ),
   ridge: z
     .number()
@@ -162,4 +165,12 @@ export const compressOptions = z.strictObject({
 });
 
 export type CompressOptions = z.input<typeof compressOptions>;
-export type ResolvedCompressOptions = z.output<typeof compressOptions>;
+export type ParsedCompressOptions = z.output<typeof compressOptions>;
+
+/** Options with all defaults, those that depend on others too (`resolveCompress`). */
+export interface ResolvedCompressOptions extends Omit<ParsedCompressOptions, "method" | "reconstruct"> {
+  readonly method: Method;
+  readonly reconstruct: (typeof RECONSTRUCT)[number];
+  /** Whether nobody asked for the refit. */
+  readonly refitsByDefault: boolean;
+}

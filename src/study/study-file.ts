@@ -19,7 +19,7 @@ const { guard, reconstruct, ridge, reconstructTokens, reconstructEpochs, reconst
   compressOptions.shape;
 const onText = z
   .object({
-    ...{ guard: guard.unwrap(), reconstruct: reconstruct.unwrap(), ridge, reconstructTokens, reconstructEpochs },
+    ...{ guard: guard.unwrap(), reconstruct, ridge, reconstructTokens, reconstructEpochs },
     ...{ reconstructExperts: reconstructExperts.unwrap(), routerCalibration: routerCalibration.unwrap() },
   })
   .partial();

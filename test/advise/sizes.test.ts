@@ -13,10 +13,9 @@ import { isMoe } from "../../src/model/description.js";
 import { compress } from "../../src/pipeline/compress.js";
 import { expertTargets } from "../../src/pipeline/expert-targets.js";
 import { follow } from "../../src/pipeline/follow.js";
-import { compressOptions } from "../../src/pipeline/options.js";
 import { outputTensors } from "../../src/pipeline/output-layout.js";
-import { parseOptions } from "../../src/pipeline/parse-options.js";
 import { compressedModel } from "../../src/pipeline/prediction-layers.js";
+import { resolveCompress } from "../../src/pipeline/resolve-options.js";
 import { planSteps } from "../../src/pipeline/steps/step-plan.js";
 import { forwardCases, GOLDENS } from "../support/goldens.js";
 
@@ -90,7 +89,7 @@ describe.each(compressible)("%s", (name, path) => {
     ];
     expect(usable.length === 0).toBe(together.includes(name));
     for (const [format, layout] of usable) {
-      const plan = planSteps(parseOptions(compressOptions, { model: path, ...steps(format) }))!;
+      const plan = planSteps(resolveCompress({ model: path, ...steps(format) }))!;
       for (const experts of [model.experts, ...expertTargets(model)]) {
         const outputs = outputTensors(checkpoint, model, experts, undefined, { steps: { plan, scaleDtype } });
         const bytes = outputs.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);

@@ -10,7 +10,7 @@ import { makeBatches } from "../../src/pipeline/batches.js";
 import { keepAll } from "../../src/pipeline/given-plan.js";
 import { planLayers } from "../../src/pipeline/layer-loop.js";
 import { openModel } from "../../src/pipeline/open-model.js";
-import { compressOptions } from "../../src/pipeline/options.js";
+import { resolveCompress } from "../../src/pipeline/resolve-options.js";
 import { openSteps } from "../../src/pipeline/steps/open-steps.js";
 import { planSteps } from "../../src/pipeline/steps/step-plan.js";
 import { BACKENDS } from "../support/backends.js";
@@ -34,7 +34,7 @@ async function losses(step: string): Promise<number[]> {
   const settings = resolveSettings("ream");
   const kept = model.experts;
   // Rounding to nearest looks at no inputs; here they are wanted for its error.
-  const plan = { ...planSteps(compressOptions.parse({ model: "demo", then: [step] }))!, need: "gram" as const };
+  const plan = { ...planSteps(resolveCompress({ model: "demo", then: [step] }))!, need: "gram" as const };
   const steps = await openSteps(plan, { opened, output: undefined, backend, kept, dtype: undefined });
   const found: number[] = [];
   try {

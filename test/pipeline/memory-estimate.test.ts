@@ -31,6 +31,19 @@ test("weights are counted in the form of the products, and experts that were mer
   expect(estimate({ grouping: "nearest" }, { kept: 1 }).layerWeights).toBe(pruned + expert);
 });
 
+test("refits are counted, up to the tokens that they look at", () => {
+  const plan = { parts: "all", tokens: 256 } as const;
+  const plain = estimate({});
+  const refitted = estimate({}, { refit: plan });
+  expect(plain.refit).toBe(0);
+  expect(refitted.bytes - plain.bytes).toBe(refitted.refit);
+  expect(estimate({}, { refit: plan, sequences: 8000 }).refit).toBe(refitted.refit);
+  // Weights that descend together are of few experts where all would be too many.
+  const weights = 3 * width * hidden * 12;
+  const rows = 2 * 4 * 256 * hidden + 2 * 4 * 256 * model.topK * width;
+  expect(refitted.refit).toBe(rows + (2 + 4 * 5) * weights);
+});
+
 test("hidden states grow with the tokens, samples to their number, a batch not beyond its size", () => {
   const few = estimate({ samples: 1024 });
   const many = estimate({ samples: 1024 }, { sequences: 8000 });

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { openModel } from "../../src/pipeline/open-model.js";
-import { compressOptions } from "../../src/pipeline/options.js";
 import { prepareModel } from "../../src/pipeline/prediction-layers.js";
+import { resolveCompress } from "../../src/pipeline/resolve-options.js";
 import { Random } from "../../src/random.js";
 import { describedCheckpoint } from "../support/described-checkpoint.js";
 
@@ -30,7 +30,7 @@ test("layers whose layout is not known are kept, and a note says so, whatever th
   const shorter = { ...text, num_hidden_layers: 2, num_nextn_predict_layers: 1 };
   writeFileSync(join(checkpoint.folder, "config.json"), JSON.stringify(config(shorter)));
   const opened = await openModel(folder);
-  const prepared = await prepareModel(compressOptions.parse({ model: folder }), opened);
+  const prepared = await prepareModel(resolveCompress({ model: folder }), opened);
   expect(prepared.predictionLayers).toBe("kept");
   expect(prepared.notes.join()).toMatch(/copied as they are, with 4 experts \(their layout is not known\)/);
   await opened.checkpoint.close();

@@ -11,10 +11,7 @@ import type { JoinedExperts, JoinedMatrices } from "../../engine/descent.js";
 import { DownExperts } from "./down-experts.js";
 import type { RefitExpertsOptions } from "./refit-experts.js";
 import type { RefitRound } from "./refit-files.js";
-import { DESCENT_BYTES, RATES } from "./refit-plan.js";
-
-/** Numbers of float32 for each weight: itself, its gradient, and the means of that and of its square. */
-const NUMBERS = 4;
+import { DESCENT_BYTES, DESCENT_NUMBERS, RATES } from "./refit-plan.js";
 
 export interface LayerDescentOptions {
   readonly epochs: number;
@@ -85,7 +82,7 @@ export async function descendLayer(
 function groupsOf(slots: readonly number[], experts: readonly ExpertTensors[]): number[][] {
   const { gate, up, down } = experts[0]!;
   const weights = [gate, up, down].reduce((sum, matrix) => sum + (matrix?.shape.reduce((a, b) => a * b) ?? 0), 0);
-  const most = Math.max(1, Math.floor(DESCENT_BYTES / (NUMBERS * 4 * weights)));
+  const most = Math.max(1, Math.floor(DESCENT_BYTES / (4 * DESCENT_NUMBERS * weights)));
   const count = Math.ceil(slots.length / most);
   return Array.from({ length: count }, (_, i) => slots.filter((_, slot) => slot % count === i));
 }

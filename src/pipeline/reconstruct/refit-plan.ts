@@ -79,12 +79,15 @@ export const KEPT_BYTES = 2 ** 28;
 export const MOST_TOKENS = 65_536;
 
 /** Most tokens that are looked at by default: as many as have activations that can be kept. */
-export function defaultTokens({ experts, router }: MoeDescription): number {
+export function defaultTokens({ experts, router }: Pick<MoeDescription, "experts" | "router">): number {
   return Math.min(MOST_TOKENS, Math.floor(KEPT_BYTES / (4 * router.topK * experts.width)));
 }
 
-/** Bytes of weights, gradients and moments of the experts that descend together. */
+/** Bytes of the experts that descend together. */
 export const DESCENT_BYTES = 2 ** 30;
+
+/** Numbers of float32 for each of their weights: before and as it is, its gradient, the means of that and of its square. */
+export const DESCENT_NUMBERS = 5;
 
 /** Sizes of the first steps of a descent, as shares of a matrix's root mean square: smaller ones where larger ones fail. */
 export const RATES = [0.03, 0.01, 0.003];

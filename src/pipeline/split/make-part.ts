@@ -8,14 +8,14 @@ import type { CompressEvent } from "../events.js";
 import { prepareGiven } from "../given-plan.js";
 import { prepareObserved } from "../observed-work.js";
 import { type OpenedModel, openModel } from "../open-model.js";
-import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "../options.js";
+import type { CompressOptions, ResolvedCompressOptions } from "../options.js";
 import { type OutputIdentity, outputIdentity, type PlanInput } from "../output-identity.js";
 import { layersOf, outputTensors, shardFiles } from "../output-layout.js";
 import { outputTarget } from "../output-target.js";
-import { parseOptions } from "../parse-options.js";
 import { type PreparedModel, prepareModel } from "../prediction-layers.js";
 import { relay } from "../relay.js";
 import { RequantisedErrors } from "../requantised-errors.js";
+import { resolveCompress } from "../resolve-options.js";
 import { contentIdentity } from "../source-identity.js";
 import { TensorContent } from "../tensor-content.js";
 import type { Part } from "./part.js";
@@ -30,7 +30,7 @@ export async function* makePart(
   { part, identity, partial }: { readonly part: Part; readonly identity: OutputIdentity; readonly partial: string },
   signal?: AbortSignal,
 ): AsyncGenerator<CompressEvent | HubEvent, void> {
-  const options = parseOptions(compressOptions, input);
+  const options = resolveCompress(input, true);
   const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
     const prepared = await prepareModel(options, opened);

@@ -1,0 +1,23 @@
+import type { MoeDescription } from "../../model/description.js";
+import { DESCENT_BYTES, DESCENT_NUMBERS, defaultTokens, KEPT_BYTES, type RefitPlan } from "./refit-plan.js";
+
+/**
+ * Bytes that the refit of a layer takes at its highest, besides all that compressing takes: outputs that are wanted and inputs
+ * of its tokens, the kept experts as stored (in 16 bits), activations of before and after, and what descends together or the Gram
+ * matrices of least squares.
+ *
+ * @param tokens of calibration, of which the refit takes a part
+ */
+export function refitBytes(
+  { experts, router }: MoeDescription,
+  { parts, tokens: most }: Pick<RefitPlan, "parts" | "tokens">,
+  tokens: number,
+  kept: number,
+): number {
+  const { hidden, width } = experts;
+  const rows = Math.min(tokens, most ?? defaultTokens({ experts, router }));
+  const weights = 3 * hidden * width * kept;
+  const activations = Math.min(KEPT_BYTES, 4 * rows * router.topK * width);
+  const fitting = parts === "all" ? Math.min(DESCENT_BYTES, 4 * DESCENT_NUMBERS * weights) : KEPT_BYTES;
+  return 2 * 4 * rows * hidden + 2 * weights + 2 * activations + fitting;
+}
