@@ -1,6 +1,6 @@
 /**
- * What each choice in refitting layers wins: merged experts alone or all of them, down or up projections too, fitted routers,
- * the number of tokens, the strength of the ridge (docs/quality.md).
+ * What each choice in refitting layers wins: merged experts alone or all of them, which matrices, fitted routers, the
+ * number of tokens, of epochs, the strength of the ridge (docs/quality.md).
  *
  *     npm run build && node dist/demo/ablations/main.js [--out FOLDER] [--model FOLDER] [--limit ITEMS] [--docs]
  *

@@ -4,7 +4,7 @@ import type { Row } from "./results.js";
 
 const WIDTH = 720;
 const ROW_HEIGHT = 26;
-const COLOURS = ["#111", "#c2410c", "#0369a1", "#15803d", "#7e22ce"];
+const COLOURS = ["#111", "#c2410c", "#0369a1", "#15803d", "#7e22ce", "#be185d"];
 
 /** AVG of every variant, one below the other, with one standard error to both sides; lines at the original and without a refit. */
 export function plotRows(rows: readonly Row[]): string {

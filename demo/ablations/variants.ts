@@ -4,8 +4,11 @@ import type { CompressOptions } from "../../src/pipeline/options.js";
 export interface Variant {
   readonly name: string;
   /** What the variants of a group differ in. */
-  readonly group: "experts and matrices" | "router" | "tokens" | "ridge";
-  readonly options: Pick<CompressOptions, "reconstruct" | "reconstructExperts" | "ridge" | "routerCalibration">;
+  readonly group: "experts and matrices" | "router" | "tokens" | "epochs" | "ridge";
+  readonly options: Pick<
+    CompressOptions,
+    "reconstruct" | "reconstructExperts" | "reconstructEpochs" | "ridge" | "routerCalibration"
+  >;
   /** Calibration tokens of the refit; undefined: none. */
   readonly tokens: number | undefined;
 }
@@ -20,20 +23,26 @@ export const PLAIN = "plain";
 export function variantsOf(tokens: readonly number[], usual: number): Variant[] {
   const refit = (name: string, group: Variant["group"], options: Variant["options"], own = usual): Variant => ({
     ...{ name, group, tokens: own },
-    options: { reconstruct: "down+up", ...options },
+    options: { reconstruct: "all", ...options },
   });
-  const part = (experts: "merged" | "all", reconstruct: "down" | "down+up") =>
-    refit(`${experts}, ${reconstruct}`, "experts and matrices", { reconstruct, reconstructExperts: experts });
+  const parts = (["merged", "all"] as const).flatMap((experts) =>
+    (["down", "down+up", "all"] as const).map((reconstruct) =>
+      refit(`${experts === "all" ? "every expert" : experts}, ${reconstruct}`, "experts and matrices", {
+        ...{ reconstruct, reconstructExperts: experts },
+      }),
+    ),
+  );
   const routerCalibration = "group-mass" as const;
   return [
     { name: PLAIN, group: "experts and matrices", options: {}, tokens: undefined },
-    ...[part("merged", "down"), part("merged", "down+up"), part("all", "down"), part("all", "down+up")],
+    ...parts,
     { name: "router", group: "router", options: { routerCalibration }, tokens: usual },
-    refit("router, all, down+up", "router", { routerCalibration }),
+    refit("router, all", "router", { routerCalibration }),
     ...tokens
       .filter((own) => own !== usual)
       .map((own) => refit(`${own.toLocaleString("en")} tokens`, "tokens", {}, own)),
-    ...[1, 0.1, 0.01, 0.001].map((ridge) => refit(`ridge ${ridge}`, "ridge", { ridge })),
+    ...[1, 2, 8, 16].map((reconstructEpochs) => refit(`${reconstructEpochs} epochs`, "epochs", { reconstructEpochs })),
+    ...[1, 0.1, 0.01, 0.001].map((ridge) => refit(`down, ridge ${ridge}`, "ridge", { reconstruct: "down", ridge })),
   ];
 }
 

@@ -48,7 +48,7 @@ describe("ream compress", () => {
 
   test("a plan of --dry-run --json, applied, gives the checkpoint of a direct run", async () => {
     const [direct, planned, file] = [join(folder, "direct"), join(folder, "planned"), join(folder, "plan.json")];
-    const options = ["--experts", "12", "--group-size", "4", ...reference];
+    const options = ["--experts", "12", "--method", "ream", "--group-size", "4", ...reference];
     const dry = await ream(["compress", model, ...options, "--dry-run", "--json"]);
     expect(dry.status).toBe(0);
     const { out, plan } = JSON.parse(dry.stdout) as Result;

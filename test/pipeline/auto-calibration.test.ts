@@ -32,7 +32,7 @@ function tokens(sequences: number): string {
 }
 
 async function plan(sequences: number, options: Partial<CompressOptions>) {
-  const common = { model, experts: 12, groupSize: 4, dryRun: true, precision: "f32" } as const;
+  const common = { model, experts: 12, method: "ream", groupSize: 4, dryRun: true, precision: "f32" } as const;
   const run = compress({ ...common, tokens: tokens(sequences), ...options });
   const notes: string[] = [];
   for (let step = await run.next(); ; step = await run.next()) {
@@ -65,7 +65,20 @@ test("what would outlive a round that was given up is refused", async () => {
 
 describe("an interrupted run", () => {
   const command = (out: string, tolerance = "0") => [
-    ...["compress", model, "--out", out, "--experts", "12", "--group-size", "4", "--tokens", tokens(SEQUENCES)],
+    ...[
+      "compress",
+      model,
+      "--out",
+      out,
+      "--experts",
+      "12",
+      "--method",
+      "ream",
+      "--group-size",
+      "4",
+      "--tokens",
+      tokens(SEQUENCES),
+    ],
     ...["--calibration-tokens", "auto", "--tolerance", tolerance, "--json"],
   ];
   let [duration, expected]: [number, Record<string, string>] = [0, {}];

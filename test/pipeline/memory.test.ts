@@ -36,7 +36,7 @@ async function compressed(name: string, { kept, ...sizes }: Sizes) {
   const estimate = memoryEstimate(opened, { sequences: 8, length: 64, precision: "bf16", kept, settings });
   await opened.checkpoint.close();
   const out = join(folder, `out-${name}`);
-  const options = ["--experts", `${kept}`, "--tokens", tokens, "--backend", "native", "--json"];
+  const options = ["--experts", `${kept}`, "--method", "ream", "--tokens", tokens, "--backend", "native", "--json"];
   const outcome = await ream(["compress", model, "--out", out, ...options]);
   expect(outcome.stderr + outcome.code).toMatch(/0$/);
   rmSync(model, { recursive: true });

@@ -15,7 +15,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const options = (out: string, more: Partial<CompressOptions> = {}): CompressOptions => ({
   ...{ model: join(source, "model"), tokens: join(source, "calibration.safetensors") },
-  ...{ experts: 12, groupSize: 4, backend: "reference", shards: "layer", out: join(folder, out) },
+  ...{ experts: 12, method: "ream", groupSize: 4, backend: "reference", shards: "layer", out: join(folder, out) },
   ...more,
 });
 

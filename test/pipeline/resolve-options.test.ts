@@ -22,6 +22,7 @@ test.each<[string, CompressOptions, boolean, "all" | "none" | "down"]>([
   ["none is wanted", { ...PLAIN, reconstruct: "none" }, false, "none"],
   ["no text is run: observed", { ...PLAIN, observed: "o" }, false, "none"],
   ["no text is run: plan", { model: "m", plan: "p.json" }, false, "none"],
+  ["only a plan is made", { ...PLAIN, dryRun: true }, false, "none"],
   ["layers are those of the original", { ...PLAIN, sequential: false }, false, "none"],
   ["the text is made longer in rounds", { ...PLAIN, calibrationTokens: "auto" }, false, "none"],
   ["workers plan layers", PLAIN, true, "none"],

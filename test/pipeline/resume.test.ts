@@ -45,7 +45,19 @@ test("killed in a model whose attention has experts, it gives the same bytes", a
   const data = new Uint8Array(Int32Array.from({ length: 2400 }, () => random.below(256)).buffer);
   writeFileSync(tokens, encodeSafetensors(new Map([["input_ids", { dtype: "I32", shape: [60, 40], data }]])));
   const model = join(GOLDENS, "forward/jetmoe");
-  const fixed = ["--tokens", tokens, "--backend", "reference", "--shards", "layer", "--experts", "5", "--json"];
+  const fixed = [
+    "--tokens",
+    tokens,
+    "--backend",
+    "reference",
+    "--shards",
+    "layer",
+    "--experts",
+    "5",
+    "--method",
+    "ream",
+    "--json",
+  ];
   const command = (out: string) => ["compress", model, "--out", out, ...fixed];
   const began = performance.now();
   const whole = await ream(command(join(folder, "whole-attention")));

@@ -60,7 +60,7 @@ test("decisions by held-out text are told layer by layer", async () => {
     "group-mass",
   ];
   const calibration = ["--domain", text("calibration", "code"), "--sequences", "12", "--length", "32"];
-  await run("compress", model, "--experts", "32", ...calibration, ...more, "--out", out);
+  await run("compress", model, "--experts", "32", "--method", "ream", ...calibration, ...more, "--out", out);
   const report = await gatherCompression(out, reportOptions.parse({}), signal);
   const { plan, routerCalibration } = JSON.parse(readFileSync(join(out, "ream.json"), "utf8"));
   const page = renderCompressionReport(report);
