@@ -3,6 +3,10 @@
  * multiplications of a token, what is done once a layer with the experts' weights; both are an estimate, not a measurement.
  */
 
+import { METHODS } from "../src/compress/settings.js";
+import type { ModelDescription } from "../src/model/description.js";
+import { estimateMemory } from "../src/pipeline/memory-estimate.js";
+
 /** Sizes of a model that decide its cost. */
 export interface ModelShape {
   readonly name: string;
@@ -36,7 +40,10 @@ export const MODELS: readonly ModelShape[] = [
 ];
 
 /** Tokens whose activations align neurons, at most. */
-const SAMPLES = 32_768;
+const SAMPLES = METHODS.ream.settings.samples;
+
+/** Tokens of a calibration sequence. */
+const LENGTH = 512;
 
 /** Multiplications of one token. */
 export function perToken(shape: ModelShape) {
@@ -80,14 +87,20 @@ export function modelSeconds(
 export function modelBytes(shape: ModelShape, tokens: number) {
   const { layers, hidden, width, experts, kept, topK, otherWeights, outside } = shape;
   const layer = 2 * (expertWeights(shape) + otherWeights);
-  const samples = 4 * Math.min(tokens, SAMPLES) * (hidden + 2 * width);
   const model = layers * layer + 2 * outside;
   const output = model - layers * 2 * expertWeights(shape) * (1 - kept / experts);
-  // One for each full group of 16.
-  const merged = 2 * Math.ceil((experts - kept) / 15) * 3 * hidden * width;
-  const row = 4 * 4096 * hidden;
-  const batch = 8 * row + Math.min(2 ** 28, topK * row);
-  return { memory: layer + merged + 4 * tokens * hidden + samples + batch + 250e6, model, output };
+  // All that the estimate looks at.
+  const block = { kind: "moe", experts: { hidden, width, count: experts }, router: { topK } };
+  const described = {
+    hiddenSize: hidden,
+    topK,
+    experts,
+    layers: [{ feedForward: block }],
+  } as unknown as ModelDescription;
+  const work = { sequences: tokens / LENGTH, length: LENGTH, precision: "bf16", kept } as const;
+  const numbers = [expertWeights(shape) + otherWeights];
+  const memory = estimateMemory(described, numbers, { ...work, settings: METHODS.ream.settings }).bytes;
+  return { memory, model, output };
 }
 
 function expertWeights({ experts, hidden, width }: ModelShape): number {

@@ -15,8 +15,6 @@ export interface DescentProblem {
   readonly x: Float32Array;
   /** What these experts together shall make of them `[*, hidden]`. */
   readonly y: Float32Array;
-  /** Which may change; absent: all. */
-  readonly isFree?: (expert: number) => boolean;
 }
 
 export interface DescentOptions {
@@ -41,20 +39,20 @@ const PARTS = ["gate", "up", "down"] as const;
  */
 export async function descend(
   backend: Backend,
-  { experts, pairs, x, y, isFree = () => true }: DescentProblem,
+  { experts, pairs, x, y }: DescentProblem,
   { rate, epochs, seed, pause }: DescentOptions,
 ): Promise<JoinedMatrices | undefined> {
   const matrices = mapped(experts.matrices, (values) => values.slice());
   const gradients = mapped(matrices, (values) => new Float32Array(values.length));
   const zeros = (values: Float32Array) => new Float32Array(values.length);
   const moments = mapped(matrices, (values): Moments => ({ first: zeros(values), second: zeros(values) }));
-  const sizes = mapped(matrices, (values) => stepSizes(values, pairs.count, rate, isFree));
+  const sizes = mapped(matrices, (values) => stepSizes(values, pairs.count, rate));
   const rows = pairs.routedRows();
   const length = Math.max(1, Math.round((TOKENS_OF_EXPERT * pairs.count * rows.length) / Math.max(1, pairs.pairs)));
   const steps = epochs * Math.ceil(rows.length / length);
   const random = new Random(seed);
   let step = 0;
-  let first = Number.POSITIVE_INFINITY;
+  let most = Number.POSITIVE_INFINITY;
   for (let epoch = 0; epoch < epochs; epoch++) {
     const order = random.permutation(rows.length);
     let lost = 0;
@@ -71,8 +69,8 @@ export async function descend(
       await pause(step / steps);
     }
     // NaN too is no progress.
-    if (epoch > 0 && !(lost < first)) return undefined;
-    first = Math.min(first, lost);
+    if (!(lost < most)) return undefined;
+    if (epoch === 0) most = lost;
   }
   return matrices;
 }
@@ -83,10 +81,9 @@ function mapped<T>({ gate, up, down }: JoinedMatrices, make: (values: Float32Arr
 }
 
 /** Of each expert, the rate times the root mean square of its matrix. */
-function stepSizes(values: Float32Array, count: number, rate: number, isFree: (expert: number) => boolean) {
+function stepSizes(values: Float32Array, count: number, rate: number): Float32Array {
   const size = values.length / count;
   return Float32Array.from({ length: count }, (_, expert) => {
-    if (!isFree(expert)) return 0;
     let squares = 0;
     for (let i = expert * size; i < (expert + 1) * size; i++) squares += values[i]! ** 2;
     return rate * Math.sqrt(squares / size);
