@@ -1,7 +1,7 @@
 /**
  * Cost of refitting a layer with the shape of Qwen3-30B-A3B's, 128 experts of [768, 2048] to 96, 8 for each token:
  *
- *     npm run build && node dist/bench/reconstruct.js [--tokens N] [--use N] [--threads N] [--parts down+up]
+ *     npm run build && node dist/bench/reconstruct.js [--tokens N] [--use N] [--threads N] [--parts down+up|all]
  *
  * --tokens: calibration tokens there are; --use: those that the refit looks at (default: as `ream compress` does).
  * Processor time is told too: beside other programs it says more. Weights are random bfloat16, inputs have common causes. The memory is what the refit adds to what was there before.
@@ -16,6 +16,7 @@ import { createNativeBackend } from "../src/engine/native/native-backend.js";
 import type { MoeDescription } from "../src/model/description.js";
 import { MoeBlock } from "../src/model/moe.js";
 import { LayerFiles } from "../src/pipeline/layer-files.js";
+import { EPOCHS } from "../src/pipeline/options.js";
 import { LayerRefitter } from "../src/pipeline/reconstruct/layer-refit.js";
 import { LayerTargets } from "../src/pipeline/reconstruct/layer-targets.js";
 import { RefitFiles } from "../src/pipeline/reconstruct/refit-files.js";
@@ -74,7 +75,7 @@ let most = before;
 const plan = {
   parts: options.parts as RefitPlan["parts"],
   experts: "all" as const,
-  epochs: 1,
+  epochs: EPOCHS,
   ridge: undefined,
   tokens,
   seed: 0,
@@ -99,7 +100,7 @@ let steps = 0;
 const refitter = new LayerRefitter(backend, { plan, files }, 0, moe);
 const { fit } = await refitter.run({ layer: 0, keptExperts, groups }, targets, hidden, reduced, async () => {
   most = Math.max(most, memory());
-  if (++steps % KEPT > 0) return;
+  if (plan.parts === "all" || ++steps % KEPT > 0) return;
   const { user, system } = process.cpuUsage(used);
   const elapsed = (performance.now() - began) / 1000;
   const pass = steps === KEPT ? "outputs" : `sweep ${steps / KEPT - 1}`;
@@ -111,5 +112,8 @@ const seconds = (performance.now() - began) / 1000;
 const sweeps = steps / KEPT - 1;
 console.log(`${fit!.tokens.fitted} tokens fitted, ${fit!.tokens.heldOut} held out of ${options.tokens}`);
 console.log(`held-out error ${relative(fit!.before.heldOut).toFixed(4)} -> ${relative(fit!.after.heldOut).toFixed(4)}`);
-console.log(`${seconds.toFixed(1)} s, ${sweeps} sweeps, at most ${((most - before) / 1e9).toFixed(2)} GB more`);
+const { user, system } = process.cpuUsage(used);
+const spent = `${((user + system) / 1e6).toFixed(1)} s of processors`;
+const times = plan.parts === "all" ? `${EPOCHS} epochs` : `${sweeps} sweeps`;
+console.log(`${seconds.toFixed(1)} s, ${spent}, ${times}, at most ${((most - before) / 1e9).toFixed(2)} GB more`);
 await files.close();

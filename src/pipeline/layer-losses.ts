@@ -58,7 +58,8 @@ export function lossSentences({ layers }: Pick<Plan, "layers">, refits: Refits |
   }
   if (losses.some(({ reduced }) => reduced !== undefined)) {
     const change = `${mean(losses, "reduced")} -> ${mean(losses, "refitted")}`;
-    sentences.push(`Refit of ${refits!.plan.parts}: layers lose ${change} of held-out outputs`);
+    const { parts } = refits!.plan;
+    sentences.push(`Refit of ${parts === "all" ? "all matrices" : parts}: layers lose ${change} of held-out outputs`);
   }
   return sentences;
 }
