@@ -80,25 +80,24 @@ export async function* compress(
   elsewhere?: CompressElsewhere,
 ): AsyncGenerator<CompressEvent | HubEvent, CompressResult> {
   const asked = resolveCompress(input, elsewhere !== undefined);
-  let options = asked;
-  if (elsewhere !== undefined) checkSplit(options);
-  if (options.out === undefined && !options.dryRun) {
+  if (elsewhere !== undefined) checkSplit(asked);
+  if (asked.out === undefined && !asked.dryRun) {
     throw new ReamError("OPTION_MISSING", "no output folder was given", {
       hint: "Give --out DIR, or --dry-run for the plan alone.",
     });
   }
   // Said before hours of work, and before anything is fetched.
-  if (options.out !== undefined && !options.dryRun) await refuseExisting(resolve(options.out));
-  const stepPlan = planSteps(options);
-  if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
+  if (asked.out !== undefined && !asked.dryRun) await refuseExisting(resolve(asked.out));
+  const stepPlan = planSteps(asked);
+  if (stepPlan !== undefined) checkSteps(asked, stepPlan, elsewhere !== undefined);
   // Refused before anything is fetched.
-  planRefit(options, elsewhere !== undefined);
-  const router = planRouter(options, elsewhere !== undefined);
-  const guard = planGuard(options, elsewhere !== undefined);
-  checkAuto(options);
-  const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
+  planRefit(asked, elsewhere !== undefined);
+  const router = planRouter(asked, elsewhere !== undefined);
+  const guard = planGuard(asked, elsewhere !== undefined);
+  checkAuto(asked);
+  const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(asked.model, { onEvent, signal }));
   try {
-    options = withoutVainRefit(asked, opened);
+    const options = withoutVainRefit(asked, opened);
     refuseChanges(options, opened);
     const refit = planRefit(options, elsewhere !== undefined);
     const prepared = await prepareModel(options, opened);

@@ -23,6 +23,6 @@ function checked(split: TokenSplit, where: string): TokenSplit {
   if (split.heldOut.length > 0) return split;
   throw new ReamError("RECONSTRUCT_TOKENS", "one sequence of calibration text is too few to judge layers on", {
     where,
-    hint: "Give more text: some sequences are held out, to tell which weights are better.",
+    hint: "Give more text: some sequences are held out, to tell which weights are better. Or leave the refit out: --reconstruct none.",
   });
 }
