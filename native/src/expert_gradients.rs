@@ -2,7 +2,9 @@
 //!
 //! For tokens t with inputs x, wanted outputs y and routed pairs (t, e) it is half the sum of the squares of
 //!
-//!     r_t = y_t - sum_e c_te (W_down_e h_te + b_e),  h_te = activation(w_te (gate_e x_t), w_te (up_e x_t))
+//! ```text
+//! r_t = y_t - sum_e c_te (W_down_e h_te + b_e),  h_te = activation(w_te (gate_e x_t), w_te (up_e x_t))
+//! ```
 //!
 //! by backpropagation. Each expert is one task, so that sums have one order whatever the number of threads.
 

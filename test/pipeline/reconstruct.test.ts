@@ -259,10 +259,11 @@ describe("a small model", () => {
   test.each([
     [{ reconstruct: "down", sequential: false, experts: 12 }, /layers before/],
     [{ reconstruct: "down", observed: "nowhere", experts: 12 }, /calibration text/],
-    [{ ridge: 0.1, experts: 12 }, /none is/],
+    [{ method: "reap", ridge: 0.1, experts: 12 }, /none is/],
+    [{ ridge: 0.1, experts: 12 }, /no ridge/],
     [{ reconstruct: "all", ridge: 0.1, experts: 12 }, /no ridge/],
     [{ reconstruct: "down", reconstructEpochs: 2, experts: 12 }, /epochs/],
-    [{ reconstructExperts: "merged", experts: 12 }, /--reconstruct-experts/],
+    [{ method: "ream", reconstructExperts: "merged", experts: 12 }, /--reconstruct-experts/],
   ] as const)("%j is refused", async (options, message) => {
     const failed = make({ model, tokens, ...options });
     await expect(failed).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });

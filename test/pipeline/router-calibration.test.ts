@@ -18,7 +18,7 @@ let runs = 0;
 
 async function make(options: Partial<CompressOptions> & { model: string }): Promise<string> {
   const out = join(folder, `${++runs}`);
-  const events = compress({ precision: "f32", groupSize: 0, ...options, out });
+  const events = compress({ precision: "f32", groupSize: 0, method: "ream", ...options, out });
   while (!(await events.next()).done);
   return out;
 }
@@ -112,7 +112,7 @@ describe("a small model", () => {
 
   test("a refit comes behind it, and a given plan gives the same", async () => {
     const options = { model, tokens, experts: 8, routerCalibration: "group-mass", reconstruct: "down" } as const;
-    const dry = compress({ precision: "f32", groupSize: 0, ...options, dryRun: true });
+    const dry = compress({ precision: "f32", groupSize: 0, method: "ream", ...options, dryRun: true });
     let step = await dry.next();
     while (!step.done) step = await dry.next();
     const plan = join(folder, "plan.json");
