@@ -48,6 +48,8 @@ export async function descendLayer(
   let after = before;
   const rounds: RefitRound[] = [];
   const groups = groupsOf([...free], experts);
+  // Groups are alike: what was too large for one is not tried again.
+  let first = 0;
   for (const [index, group] of groups.entries()) {
     const own = (share: number) => pause((index + share) / groups.length);
     const linear = (list: readonly ExpertTensors[]) => new DownExperts({ ...options, experts: list });
@@ -55,7 +57,7 @@ export async function descendLayer(
     await addBack(backend, start, residuals, () => own(0), group);
     const problem = problemOf(group, experts, residuals, options, fitted);
     let kept = false;
-    for (const rate of RATES) {
+    for (const rate of RATES.slice(first)) {
       const found = await descend(backend, problem, { rate, epochs, seed: seed + index, pause: own });
       if (found === undefined) continue;
       const next = [...experts];
@@ -69,11 +71,14 @@ export async function descendLayer(
         after = errors;
         experts.splice(0, experts.length, ...next);
         rounds.push({ part: "all", experts: group.length, rate, epochs, heldOut: errors.heldOut });
+        first = RATES.indexOf(rate);
         break;
       }
       await addBack(backend, made, residuals, () => own(1), group);
     }
-    if (!kept) await subtractAll(backend, start, residuals, () => own(1), group);
+    if (kept) continue;
+    first = RATES.length - 1;
+    await subtractAll(backend, start, residuals, () => own(1), group);
   }
   return { before, after, rounds, experts };
 }
