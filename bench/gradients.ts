@@ -7,6 +7,7 @@
  * other programs disturb little.
  */
 import { parseArgs } from "node:util";
+import { TokenPairs } from "../src/compress/reconstruct/token-pairs.js";
 import type { JoinedExperts, RoutedBatch } from "../src/engine/descent.js";
 import { loadBinary } from "../src/engine/native/load-binary.js";
 import { createNativeBackend } from "../src/engine/native/native-backend.js";
@@ -38,15 +39,9 @@ for (const { hidden, width, experts: count, tokens, topK } of SHAPES) {
   const routed: number[][] = Array.from({ length: count }, () => []);
   for (let token = 0; token < tokens; token++)
     for (const expert of random.permutation(count).slice(0, topK)) routed[expert]!.push(token);
-  const batch: RoutedBatch = {
-    ...{
-      x: normals(tokens * hidden),
-      y: normals(tokens * hidden),
-      rows: Int32Array.from({ length: tokens }, (_, i) => i),
-    },
-    offsets: Int32Array.of(0, ...routed.map((_, i) => routed.slice(0, i + 1).flat().length)),
-    ...{ tokens: Int32Array.from(routed.flat()), factors: normals(tokens * topK) },
-  };
+  const listed = routed.map((own) => [{ rows: Int32Array.from(own), factors: normals(own.length) }]);
+  const pairs = new TokenPairs(tokens, listed).batch(Int32Array.from({ length: tokens }, (_, i) => i));
+  const batch: RoutedBatch = { x: normals(tokens * hidden), y: normals(tokens * hidden), ...pairs };
   // Three products forward, six back.
   const operations = 9 * 2 * tokens * topK * hidden * width;
   const reached = speed(() => {

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use crate::dispatch::{Cpu, multiversion};
 use crate::elementwise::{add_squares, gate_values};
+use crate::layouts::{fill_panel, transpose_rows};
 use crate::math::{Activation, Slopes};
 use crate::memory::{Buffer, Disjoint, bytes_of};
 use crate::packed::{Format, PANEL};
@@ -277,7 +278,13 @@ fn run_backward(
 
             // By W_down: -sum r (c h)ᵀ.
             let (columns_of_r, rest) = panels.split_at_mut(tokens * hidden);
-            transpose(|pair| &residuals[token_of(pair) * hidden..][..hidden], tokens, hidden, tokens, columns_of_r);
+            transpose_rows(
+                |pair| &residuals[token_of(pair) * hidden..][..hidden],
+                tokens,
+                hidden,
+                tokens,
+                columns_of_r,
+            );
             split_panels(|pair| &activation[pair * width..][..width], tokens, width, rest);
             let columns_of_r = Rows::float32(columns_of_r, tokens);
             multiply(
@@ -317,7 +324,7 @@ fn run_backward(
             split_panels(|pair| &batch.x[batch.row(token_of(pair)) * hidden..][..hidden], tokens, hidden, panels);
             for (values, out) in [(&*by_up, Some(up)), (&*by_gate, gate)] {
                 let Some(out) = out else { continue };
-                transpose(|pair| &values[pair * width..][..width], tokens, width, tokens, columns);
+                transpose_rows(|pair| &values[pair * width..][..width], tokens, width, tokens, columns);
                 let columns = Rows::float32(columns, tokens);
                 multiply(
                     cpu,
@@ -372,7 +379,7 @@ fn pack_rows(weight: &[f32], columns: usize, out: &mut [f32]) {
         if own.len() < PANEL {
             out.fill(0.0);
         }
-        transpose(|row| &weight[(own.start + row) * columns..][..columns], own.len(), columns, PANEL, out);
+        transpose_rows(|row| &weight[(own.start + row) * columns..][..columns], own.len(), columns, PANEL, out);
     }
 }
 
@@ -380,31 +387,7 @@ fn pack_rows(weight: &[f32], columns: usize, out: &mut [f32]) {
 fn split_panels<'a>(row: impl Fn(usize) -> &'a [f32], rows: usize, columns: usize, out: &mut [f32]) {
     for panel in 0..columns.div_ceil(PANEL) {
         let own = panel_columns(panel, columns);
-        let out = out[panel * PANEL * rows..].as_chunks_mut::<PANEL>().0;
-        for (index, out) in out.iter_mut().take(rows).enumerate() {
-            let (values, rest) = out.split_at_mut(own.len());
-            values.copy_from_slice(&row(index)[own.clone()]);
-            rest.fill(0.0);
-        }
-    }
-}
-
-/// Number `[row, column]` of rows to place `column * stride + row`, a cache line of both at a time.
-fn transpose<'a>(row: impl Fn(usize) -> &'a [f32], rows: usize, columns: usize, stride: usize, out: &mut [f32]) {
-    const LINE: usize = 16;
-    for first in (0..rows).step_by(LINE) {
-        let height = LINE.min(rows - first);
-        for column in (0..columns).step_by(LINE) {
-            let width = LINE.min(columns - column);
-            let mut block = [[0.0; LINE]; LINE];
-            for (r, block) in block.iter_mut().take(height).enumerate() {
-                block[..width].copy_from_slice(&row(first + r)[column..][..width]);
-            }
-            for c in 0..width {
-                let out = &mut out[(column + c) * stride + first..][..height];
-                out.iter_mut().zip(&block).for_each(|(out, row)| *out = row[c]);
-            }
-        }
+        fill_panel(|index| &row(index)[own.clone()], rows, &mut out[panel * PANEL * rows..]);
     }
 }
 

@@ -23,6 +23,7 @@ mod factor;
 mod gated_product;
 mod gptq;
 mod gram;
+mod layouts;
 mod linear_attention;
 mod math;
 mod memory;

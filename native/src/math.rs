@@ -79,11 +79,9 @@ impl Activation {
     }
 }
 
-/// What an activation makes of a gate and an up value, and its derivatives by both.
+/// Derivatives of what an activation makes of a gate and an up value, by both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slopes {
-    /// The value.
-    pub value: f32,
     /// By the gate.
     pub gate: f32,
     /// By the up value.
@@ -91,11 +89,11 @@ pub struct Slopes {
 }
 
 impl Activation {
-    /// Value and derivatives at a gate and an up value. At the bound of a clamped value its derivative is 0.
+    /// The derivatives at a gate and an up value. At the bound of a clamped value its derivative is 0.
     #[inline(always)]
     pub fn slopes(self, gate: f32, up: f32) -> Slopes {
         // A function f of the gate times up.
-        let times_up = |f: f32, slope: f32| Slopes { value: f * up, gate: slope * up, up: f };
+        let times_up = |f: f32, slope: f32| Slopes { gate: slope * up, up: f };
         match self {
             Self::Silu => {
                 let s = sigmoid(gate);
@@ -123,7 +121,6 @@ impl Activation {
                 let u = up.clamp(-limit, limit);
                 let s = sigmoid(alpha * g);
                 Slopes {
-                    value: (u + 1.0) * g * s,
                     gate: if gate < limit { (u + 1.0) * s * (1.0 + alpha * g * (1.0 - s)) } else { 0.0 },
                     up: if up.abs() < limit { g * s } else { 0.0 },
                 }
@@ -134,7 +131,6 @@ impl Activation {
                 let u = up.clamp(-limit, limit);
                 let bounded = if g > limit { limit } else { g };
                 Slopes {
-                    value: bounded * u,
                     gate: if g < limit { s * (1.0 + gate * (1.0 - s)) * u } else { 0.0 },
                     up: if up.abs() < limit { bounded } else { 0.0 },
                 }

@@ -1,5 +1,6 @@
 //! Some rows of an array, read where they lie: the tokens of an expert among those of a layer.
 
+use crate::layouts::{LINE, fill_panel, transpose_rows};
 use crate::memory::Disjoint;
 use crate::packed::PANEL;
 use crate::product::{Context, Rows, panel_columns};
@@ -65,28 +66,13 @@ impl<'a> Picked<'a> {
 
     /// `[rows, columns]` to `[columns, rows]`.
     pub fn transpose(&self, context: &Context, out: &mut [f32]) {
-        /// A cache line of numbers.
-        const LINE: usize = 16;
         let count = self.len();
         let out = Disjoint::new(out);
         context.threads.pieces(self.columns.div_ceil(LINE), 2, |lines| {
             let columns = lines.start * LINE..self.columns.min(lines.end * LINE);
             // SAFETY: pieces are disjoint.
             let out = unsafe { out.range(columns.start * count, columns.len() * count) };
-            for first in (0..count).step_by(LINE) {
-                let rows = first..count.min(first + LINE);
-                for column in columns.clone().step_by(LINE) {
-                    let width = LINE.min(columns.end - column);
-                    let mut block = [[0.0; LINE]; LINE];
-                    for (block, row) in block.iter_mut().zip(rows.clone()) {
-                        block[..width].copy_from_slice(&self.row(row)[column..][..width]);
-                    }
-                    for i in 0..width {
-                        let out = &mut out[(column - columns.start + i) * count + first..][..rows.len()];
-                        out.iter_mut().zip(&block).for_each(|(out, row)| *out = row[i]);
-                    }
-                }
-            }
+            transpose_rows(|row| &self.row(row)[columns.clone()], count, columns.len(), count, out);
         });
     }
 
@@ -101,11 +87,7 @@ impl<'a> Picked<'a> {
                 let columns = panel_columns(panel, self.columns);
                 // SAFETY: each task has its own panel.
                 let out = unsafe { out.range(panel * PANEL * count, PANEL * count) };
-                for (row, out) in out.chunks_exact_mut(PANEL).enumerate() {
-                    let (values, rest) = out.split_at_mut(columns.len());
-                    values.copy_from_slice(&self.row(row)[columns.clone()]);
-                    rest.fill(0.0);
-                }
+                fill_panel(|row| &self.row(row)[columns.clone()], count, out);
             },
         );
     }

@@ -90,8 +90,7 @@ export async function* compress(
   if (asked.out !== undefined && !asked.dryRun) await refuseExisting(resolve(asked.out));
   const stepPlan = planSteps(asked);
   if (stepPlan !== undefined) checkSteps(asked, stepPlan, elsewhere !== undefined);
-  // Refused before anything is fetched.
-  planRefit(asked, elsewhere !== undefined);
+  const askedRefit = planRefit(asked, elsewhere !== undefined);
   const router = planRouter(asked, elsewhere !== undefined);
   const guard = planGuard(asked, elsewhere !== undefined);
   checkAuto(asked);
@@ -99,7 +98,7 @@ export async function* compress(
   try {
     const options = withoutVainRefit(asked, opened);
     refuseChanges(options, opened);
-    const refit = planRefit(options, elsewhere !== undefined);
+    const refit = options.reconstruct === "none" ? undefined : askedRefit;
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
     if (router !== undefined) checkRouters(prepared.model);

@@ -48,7 +48,7 @@ export class ExpertMatrices {
   replace(expert: number, weights: Float32Array): void {
     const { matrix, bias } = this.first[expert]!;
     if (bias === undefined) {
-      this.now[expert] = { matrix: this.encoded(matrix, weights), bias };
+      this.now[expert] = { matrix: refittedTensor(matrix, weights, this.dtype), bias };
       return;
     }
     const rows = matrix.shape[0]!;
@@ -59,7 +59,10 @@ export class ExpertMatrices {
       own.set(weights.subarray(i * columns, (i + 1) * columns - 1), i * (columns - 1));
       last[i] = weights[(i + 1) * columns - 1]!;
     }
-    this.now[expert] = { matrix: this.encoded(matrix, own), bias: this.encoded(bias, last) };
+    this.now[expert] = {
+      matrix: refittedTensor(matrix, own, this.dtype),
+      bias: refittedTensor(bias, last, this.dtype),
+    };
   }
 
   save(): (expert: number) => void {
@@ -74,11 +77,11 @@ export class ExpertMatrices {
     const { matrix, bias } = this.now[expert]!;
     return { [this.part]: matrix, ...(bias !== undefined && { [BIAS[this.part]]: bias }) };
   }
+}
 
-  private encoded({ dtype, shape }: Tensor, values: Float32Array): Tensor {
-    const target = this.dtype ?? dtype;
-    return { dtype: target, shape, data: encodeFinite(target, values) };
-  }
+/** Refitted values of a tensor in a dtype; undefined: its own. */
+export function refittedTensor({ dtype: stored, shape }: Tensor, values: Float32Array, dtype = stored): Tensor {
+  return { dtype, shape, data: encodeFinite(dtype, values) };
 }
 
 function joined({ matrix, bias }: Stored): Float32Array {

@@ -1,4 +1,3 @@
-import { encodeFinite } from "../../checkpoint/convert.js";
 import { decode } from "../../checkpoint/dtypes.js";
 import type { Tensor } from "../../checkpoint/tensor.js";
 import { type DescentProblem, descend } from "../../compress/reconstruct/descent.js";
@@ -9,6 +8,7 @@ import { type ExpertTokens, TokenPairs } from "../../compress/reconstruct/token-
 import type { ExpertTensors } from "../../engine/backend.js";
 import type { JoinedExperts, JoinedMatrices } from "../../engine/descent.js";
 import { DownExperts } from "./down-experts.js";
+import { refittedTensor } from "./expert-matrices.js";
 import type { RefitExpertsOptions } from "./refit-experts.js";
 import type { RefitRound } from "./refit-files.js";
 import { DESCENT_BYTES, DESCENT_NUMBERS, RATES } from "./refit-plan.js";
@@ -138,10 +138,9 @@ function withMatrices(
   count: number,
   { dtype }: RefitExpertsOptions,
 ): ExpertTensors {
-  const rounded = (values: Float32Array, { dtype: stored, shape }: Tensor): Tensor => {
+  const rounded = (values: Float32Array, tensor: Tensor): Tensor => {
     const size = values.length / count;
-    const target = dtype ?? stored;
-    return { dtype: target, shape, data: encodeFinite(target, values.slice(index * size, (index + 1) * size)) };
+    return refittedTensor(tensor, values.slice(index * size, (index + 1) * size), dtype);
   };
   return {
     ...expert,
