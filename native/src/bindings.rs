@@ -28,9 +28,10 @@ use crate::picked_product::{product_of_picked, subtract_product};
 use crate::product::{Context, head_linear, linear};
 use crate::softmax::Sight;
 use crate::threads::Threads;
-use crate::{assignment, elementwise, memory, peak, sums};
+use crate::{assignment, memory, peak, sums};
 
 mod descent;
+mod elementwise;
 mod recurrent;
 mod rounding;
 mod weights;
@@ -95,19 +96,6 @@ fn check_sinks(sinks: Option<&[f32]>, heads: usize, out: &[f32], what: &str) -> 
     let Some(sinks) = sinks else { return Ok(()) };
     check_length(sinks, &[heads], &format!("{what}: sinks"))?;
     check_apart(out, sinks, what)
-}
-
-/// Checks the arrays of a rotation; returns the number of tokens.
-fn check_rotation(x: &[f32], heads: usize, head_size: usize, length: usize, cos: &[f32], sin: &[f32]) -> Result<usize> {
-    let size = heads.checked_mul(head_size).ok_or_else(|| invalid("rotate: heads are too large"))?;
-    let tokens = rows_of(x, size, "rotate")?;
-    let half = rows_of(cos, length, "rotate: cos")?;
-    check_length(sin, &[cos.len()], "rotate: sin")?;
-    check(tokens == 0 || length > 0, || "rotate: sequences of length 0 have no tokens".into())?;
-    check(2 * half <= head_size, || format!("rotate: {} dimensions do not fit a head of {head_size}", 2 * half))?;
-    check_apart(x, cos, "rotate")?;
-    check_apart(x, sin, "rotate")?;
-    Ok(tokens)
 }
 
 /// Reads segments `[segments, 4]` and checks them against what the cache will keep after they are appended.
@@ -398,82 +386,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Root mean square norm of rows.
-    #[napi(catch_unwind)]
-    pub fn rms_norm(&self, x: &[f32], weight: &[f32], epsilon: f64, out: Output<f32>) -> Result<()> {
-        rows_of(x, weight.len(), "rmsNorm")?;
-        check_length(out, &[x.len()], "rmsNorm: output")?;
-        check_apart(out, x, "rmsNorm")?;
-        check_apart(out, weight, "rmsNorm")?;
-        elementwise::rms_norm(&self.0, x, weight, epsilon, out);
-        Ok(())
-    }
-
-    /// Norm of rows by their mean and variance.
-    #[napi(catch_unwind)]
-    pub fn layer_norm(
-        &self,
-        x: &[f32],
-        weight: &[f32],
-        bias: Option<&[f32]>,
-        epsilon: f64,
-        out: Output<f32>,
-    ) -> Result<()> {
-        rows_of(x, weight.len(), "layerNorm")?;
-        check_length(out, &[x.len()], "layerNorm: output")?;
-        check_apart(out, x, "layerNorm")?;
-        check_apart(out, weight, "layerNorm")?;
-        if let Some(bias) = bias {
-            check_length(bias, &[weight.len()], "layerNorm: bias")?;
-            check_apart(out, bias, "layerNorm")?;
-        }
-        elementwise::layer_norm(&self.0, x, weight, bias, epsilon, out);
-        Ok(())
-    }
-
-    /// Rotary embedding in place; the position of a token is its index modulo `length`.
-    #[allow(clippy::too_many_arguments)]
-    #[napi(catch_unwind)]
-    pub fn rotate(
-        &self,
-        x: Output<f32>,
-        heads: u32,
-        head_size: u32,
-        length: u32,
-        adjacent: bool,
-        cos: &[f32],
-        sin: &[f32],
-    ) -> Result<()> {
-        let (heads, head_size, length) = (heads as usize, head_size as usize, length as usize);
-        check_rotation(x, heads, head_size, length, cos, sin)?;
-        elementwise::rotate(&self.0, x, heads, head_size, length, adjacent, |token| token % length, cos, sin);
-        Ok(())
-    }
-
-    /// Rotary embedding in place, with the position of each token given.
-    #[napi(catch_unwind)]
-    #[allow(clippy::too_many_arguments)]
-    pub fn rotate_at(
-        &self,
-        x: Output<f32>,
-        heads: u32,
-        head_size: u32,
-        length: u32,
-        adjacent: bool,
-        positions: &[i32],
-        cos: &[f32],
-        sin: &[f32],
-    ) -> Result<()> {
-        let (heads, head_size, length) = (heads as usize, head_size as usize, length as usize);
-        let tokens = check_rotation(x, heads, head_size, length, cos, sin)?;
-        check_length(positions, &[tokens], "rotateAt: positions")?;
-        check_indices(positions, length, "rotateAt: positions")?;
-        check_apart(x, positions, "rotateAt")?;
-        let position = |token: usize| positions[token].cast_unsigned() as usize;
-        elementwise::rotate(&self.0, x, heads, head_size, length, adjacent, position, cos, sin);
-        Ok(())
-    }
-
     /// Causal attention; `window` 0: all earlier positions.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments)]
@@ -578,27 +490,6 @@ impl Engine {
         }
         let shape = CachedShape { heads, scale: scale as f32, sight: sight(window, chunk), sinks };
         attend_cached(&self.0, cache, q, k, v, &segments, shape, out);
-        Ok(())
-    }
-
-    /// Softmax of rows.
-    #[napi(catch_unwind)]
-    pub fn softmax(&self, logits: &[f32], columns: u32, out: Output<f32>) -> Result<()> {
-        rows_of(logits, columns as usize, "softmax")?;
-        check_length(out, &[logits.len()], "softmax: output")?;
-        check_apart(out, logits, "softmax")?;
-        elementwise::softmax(&self.0, logits, columns as usize, out);
-        Ok(())
-    }
-
-    /// Gated activations.
-    #[napi(catch_unwind)]
-    pub fn gated(&self, gate: &[f32], up: &[f32], activation: ActivationKind, out: Output<f32>) -> Result<()> {
-        check_length(up, &[gate.len()], "gated: up")?;
-        check_length(out, &[gate.len()], "gated: output")?;
-        check_apart(out, gate, "gated")?;
-        check_apart(out, up, "gated")?;
-        elementwise::gated(&self.0, gate, up, activation_of(&activation)?, out);
         Ok(())
     }
 

@@ -53,6 +53,17 @@ pub fn gated(context: &Context, gate: &[f32], up: &[f32], activation: Activation
     });
 }
 
+/// sums = factor * sums + `terms_factor` * terms, computed in float64.
+pub fn combine(context: &Context, sums: &mut [f32], factor: f64, terms: &[f32], terms_factor: f64) {
+    let count = sums.len();
+    let shared = Disjoint::new(sums);
+    context.threads.pieces(count, GRAIN, |piece| {
+        // SAFETY: pieces are disjoint.
+        let sums = unsafe { shared.range(piece.start, piece.len()) };
+        combine_values(context.cpu, sums, factor, &terms[piece], terms_factor);
+    });
+}
+
 /// Rotary embedding of x `[tokens, heads, head_size]` in place: dimension i pairs with i + rotary / 2, or 2i with 2i + 1 where
 /// the pairs are adjacent; cos and sin `[length, rotary / 2]`, `position(token)` is below `length`.
 #[allow(clippy::too_many_arguments)]
@@ -79,6 +90,7 @@ multiversion! {
     fn layer_norm_row(x: &[f32], weight: &[f32], bias: Option<&[f32]>, epsilon: f64, out: &mut [f32]) = layer_norm_row_body;
     fn softmax_row(logits: &[f32], out: &mut [f32]) = softmax_row_body;
     fn rotate_token(x: &mut [f32], head_size: usize, adjacent: bool, cos: &[f32], sin: &[f32]) = rotate_token_body;
+    fn combine_values(sums: &mut [f32], factor: f64, terms: &[f32], terms_factor: f64) = combine_body;
     /// Gated activations of arrays of one length.
     pub fn gate_values(gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) = gate_values_body;
     /// factor * values, to out.
@@ -95,6 +107,13 @@ fn scale_body(values: &[f32], factor: f32, out: &mut [f32]) {
 #[inline(always)]
 fn add_squares_body(values: &[f32], total: &mut f64) {
     *total += sum(values, |value| f64::from(value) * f64::from(value));
+}
+
+#[inline(always)]
+fn combine_body(sums: &mut [f32], factor: f64, terms: &[f32], terms_factor: f64) {
+    for (sum, &term) in sums.iter_mut().zip(terms) {
+        *sum = (factor * f64::from(*sum) + terms_factor * f64::from(term)) as f32;
+    }
 }
 
 #[inline(always)]

@@ -11,6 +11,7 @@ mod attention;
 pub mod bindings;
 mod cache;
 mod cached_attention;
+mod choose_experts;
 mod codecs;
 mod convolution;
 mod delta_rule;

@@ -14,7 +14,13 @@ export type Statistics = Readonly<Record<string, Float32Array | Float64Array | u
 /** Throws `NOT_FINITE` where a statistic of the experts behind a router is not a number. */
 export function requireFinite(statistics: Statistics, { weight }: Pick<RouterDescription, "weight">): void {
   for (const [what, values] of Object.entries(statistics)) {
-    if (values === undefined || values.every(Number.isFinite)) continue;
+    if (values === undefined || allFinite(values)) continue;
     throw notFinite(`${what} of the block with router ${weight}`);
   }
+}
+
+/** A plain loop: a call for each number takes as long as routing does. */
+function allFinite(values: Float32Array | Float64Array): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i]!)) return false;
+  return true;
 }

@@ -15,7 +15,7 @@ export function softmaxRouted(backend: Backend, block: MoeBlock, x: Float32Array
   const experts = block.experts.count;
   const scores = backend.softmax(logits, experts);
   const rule: RouterDescription = { weight: router.weight, scores: "softmax", topK: router.topK, normalise: false };
-  const routing = chooseExperts(logits, scores, undefined, experts, rule);
+  const routing = chooseExperts(backend, logits, scores, undefined, experts, rule);
   return { router: { logits, scores, routing }, ...backend.routed(x, block.experts, routing) };
 }
 

@@ -82,6 +82,30 @@ export interface Routing {
   readonly scalesInputs?: boolean | undefined;
 }
 
+/** Consecutive groups of equally many experts, of which each token uses the best. */
+export interface ExpertGroups {
+  readonly count: number;
+  /** Groups that a token chooses its experts from. */
+  readonly kept: number;
+  /** What groups are ranked by: their best expert (DeepSeek-V2), or the sum of their best two (DeepSeek-V3). */
+  readonly score: "max" | "sum-of-two";
+}
+
+/** How many experts a token uses, from which groups, and what makes weights of their scores. */
+export interface ExpertChoice {
+  readonly topK: number;
+  /** Experts are chosen from some groups only. `count` = 1: from all experts. */
+  readonly groups?: ExpertGroups;
+  /** Divide the chosen scores by their sum (norm_topk_prob). */
+  readonly normalise: boolean;
+  /** Added to that sum. */
+  readonly epsilon?: number;
+  /** The sum is taken to be at least this (ERNIE). */
+  readonly floor?: number;
+  /** Factor on the weights (routed_scaling_factor). */
+  readonly scale?: number;
+}
+
 /** Sums of the activations of routed pairs: factor times activation is added to the row of the pair's expert. */
 export interface ActivationSums {
   /** `[tokens, topK]` */
@@ -336,6 +360,22 @@ export interface Backend extends DescentOperations {
 
   /** Row-wise softmax of logits `[tokens, columns]`. */
   softmax(logits: Float32Array, columns: number): Float32Array;
+
+  /**
+   * The topK experts of each token with the largest numbers `[tokens, experts]`, to which bias `[experts]` is added, in
+   * ascending order; of equal ones, and of equal groups, the lower index. Their weights are made of scores
+   * `[tokens, experts]`. Both results are `[tokens, topK]`.
+   */
+  chooseExperts(
+    numbers: Float32Array,
+    scores: Float32Array,
+    bias: Float32Array | undefined,
+    experts: number,
+    choice: ExpertChoice,
+  ): Pick<Routing, "selected" | "weights">;
+
+  /** Makes factor * sums + termsFactor * terms of `sums`, each number computed in float64. */
+  combine(sums: Float32Array, factor: number, terms: Float32Array, termsFactor: number): void;
 
   /** Element-wise gated activation. */
   gated(gate: Float32Array, up: Float32Array, activation: Activation): Float32Array;

@@ -1,4 +1,4 @@
-import type { Activation } from "../engine/backend.js";
+import type { Activation, ExpertChoice } from "../engine/backend.js";
 import type { ExpertStorage } from "./expert-storage.js";
 import type { MixerDescription } from "./mixers/descriptions.js";
 import type { QuantisationMethod } from "./quantisation.js";
@@ -44,7 +44,7 @@ export interface NoBlockDescription {
 }
 
 /** How a router turns logits into experts and weights. */
-export interface RouterDescription {
+export interface RouterDescription extends ExpertChoice {
   /** What comes before the weight; undefined: the block's input itself. */
   readonly inputNorm?: Norm;
   /** Name of the router's weight `[experts, hidden]`. */
@@ -57,32 +57,12 @@ export interface RouterDescription {
   readonly scores: "softmax" | "sigmoid";
   /** Choose by the logits: scores far from the others may round to the same number (Llama 4). */
   readonly chooseBy?: "logits";
-  readonly topK: number;
-  /** Experts are chosen from some groups only. `count` = 1: from all experts. */
-  readonly groups?: ExpertGroups;
-  /** Divide the chosen scores by their sum (norm_topk_prob). */
-  readonly normalise: boolean;
-  /** Added to that sum. */
-  readonly epsilon?: number;
-  /** The sum is taken to be at least this (ERNIE). */
-  readonly floor?: number;
-  /** Factor on the weights (routed_scaling_factor). */
-  readonly scale?: number;
   /** Name of a factor of each expert `[experts]` on its weights, after all others (Gemma 4). */
   readonly expertScale?: string;
   /** Experts and weights by SparseMixer instead of the top k of the scores, with router_jitter_noise (Phi-3.5-MoE). */
   readonly sparseMixer?: { readonly jitter: number };
   /** The weights multiply the experts' inputs (Llama 4). */
   readonly scalesInputs?: boolean;
-}
-
-/** Consecutive groups of equally many experts, of which each token uses the best. */
-export interface ExpertGroups {
-  readonly count: number;
-  /** Groups that a token chooses its experts from. */
-  readonly kept: number;
-  /** What groups are ranked by: their best expert (DeepSeek-V2), or the sum of their best two (DeepSeek-V3). */
-  readonly score: "max" | "sum-of-two";
 }
 
 /** An expert that every token uses, beside the routed ones. */

@@ -125,10 +125,11 @@ export class Layer {
 
   private mixed(hidden: Float32Array, mix: Operation): Float32Array {
     const { input, output } = this.aroundMixer;
+    const { backend } = this.loader;
     const x = input(hidden);
     const result = mix(x);
     if (this.description.parallel) return pairRows(hidden, output(result), this.hiddenSize);
-    return close(this.aroundMixer, hidden, x, result, result);
+    return close(backend, this.aroundMixer, hidden, x, result, result);
   }
 
   /** What the feed-forward block sees of hidden states after `mix`. */
@@ -156,7 +157,7 @@ export class Layer {
       throw new TypeError(`layer ${this.description.index} is not dense`);
     }
     const output = aroundExperts.output(routed);
-    if (dense !== undefined) add(output, dense(x));
+    if (dense !== undefined) this.loader.backend.combine(output, 1, dense(x), 1);
     if (bias !== undefined) for (let i = 0; i < output.length; i++) output[i]! += bias[i % bias.length]!;
     return output;
   }
@@ -164,12 +165,14 @@ export class Layer {
   /** Hidden states after the layer, of those after `mix` (which may be changed), the block's input and its output. */
   finish(mixed: Float32Array, x: Float32Array, output: Float32Array): Float32Array {
     const { outputScale, aroundFeedForward } = this;
+    const { backend } = this.loader;
     let hidden: Float32Array;
     if (this.description.parallel) {
       const [before, mixer] = splitPairs(mixed, this.hiddenSize);
-      hidden = add(close(aroundFeedForward, before, x, output, before), mixer);
+      hidden = close(backend, aroundFeedForward, before, x, output, before);
+      backend.combine(hidden, 1, mixer, 1);
     } else {
-      hidden = close(aroundFeedForward, mixed, x, output, mixed);
+      hidden = close(backend, aroundFeedForward, mixed, x, output, mixed);
     }
     if (outputScale !== 1) for (let i = 0; i < hidden.length; i++) hidden[i]! *= outputScale;
     return hidden;
@@ -202,8 +205,9 @@ async function loadDense(
 
 const PLAIN_SUM = { of: "input", residual: 1, output: 1 } as const;
 
-/** Ends a sublayer: residual and the block's output, each with its factor, into a new array or into `spare`. */
+/** Ends a sublayer: residual and the block's output, each with its factor, in the memory of the output or of `spare`. */
 function close(
+  backend: Backend,
   { output, factors = PLAIN_SUM }: Surroundings,
   hidden: Float32Array,
   x: Float32Array,
@@ -212,13 +216,11 @@ function close(
 ): Float32Array {
   const normed = output(result);
   const residual = factors.of === "input" ? hidden : x;
-  const sum = normed === result ? spare : normed;
-  for (let i = 0; i < sum.length; i++) sum[i] = factors.residual * residual[i]! + factors.output * normed[i]!;
-  return sum;
-}
-
-/** Adds b to a in place. */
-export function add(a: Float32Array, b: Float32Array): Float32Array {
-  for (let i = 0; i < a.length; i++) a[i]! += b[i]!;
-  return a;
+  if (normed !== result || spare === result) {
+    backend.combine(normed, factors.output, residual, factors.residual);
+    return normed;
+  }
+  if (spare !== residual) spare.set(residual);
+  backend.combine(spare, factors.residual, normed, factors.output);
+  return spare;
 }

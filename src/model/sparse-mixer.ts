@@ -1,18 +1,37 @@
+import type { Routing } from "../engine/backend.js";
+
+/** Experts of a token. */
+const CHOSEN = 2;
+
 /**
- * SparseMixer (Liu et al. 2024, as Phi-3.5-MoE uses it): the two experts with the largest logits. The weight of each is its
- * probability among the experts that come near it: those whose distance to its logit is at most 2 * jitter of the larger
- * magnitude. The first is left out when the second is weighed. Returned in ascending index order.
+ * SparseMixer (Liu et al. 2024, as Phi-3.5-MoE uses it): the two experts of each token with the largest logits. The weight
+ * of each is its probability among the experts that come near it: those whose distance to its logit is at most 2 * jitter
+ * of the larger magnitude. The first is left out when the second is weighed. In ascending index order.
  *
- * @param logits `[experts]`
+ * @param logits `[tokens, experts]`
  */
-export function mixSparsely(logits: Float32Array, jitter: number): { selected: number[]; weights: number[] } {
-  const first = largest(logits, undefined);
-  const second = largest(logits, first);
-  const chosen = [
-    { expert: first, weight: probability(logits, first, undefined, jitter) },
-    { expert: second, weight: probability(logits, second, first, jitter) },
-  ].sort((a, b) => a.expert - b.expert);
-  return { selected: chosen.map(({ expert }) => expert), weights: chosen.map(({ weight }) => weight) };
+export function mixSparsely(
+  logits: Float32Array,
+  experts: number,
+  jitter: number,
+): Pick<Routing, "selected" | "weights"> {
+  const tokens = logits.length / experts;
+  const selected = new Int32Array(tokens * CHOSEN);
+  const weights = new Float32Array(tokens * CHOSEN);
+  for (let token = 0; token < tokens; token++) {
+    const own = logits.subarray(token * experts, (token + 1) * experts);
+    const first = largest(own, undefined);
+    const second = largest(own, first);
+    const chosen = [
+      { expert: first, weight: probability(own, first, undefined, jitter) },
+      { expert: second, weight: probability(own, second, first, jitter) },
+    ].sort((a, b) => a.expert - b.expert);
+    for (const [k, { expert, weight }] of chosen.entries()) {
+      selected[token * CHOSEN + k] = expert;
+      weights[token * CHOSEN + k] = weight;
+    }
+  }
+  return { selected, weights };
 }
 
 /** Index of the largest logit, `excluded` left out; the lowest of equal ones. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Activation, AttentionShape, RotaryTable } from "../../src/engine/backend.js";
+import type { Activation, AttentionShape, ExpertChoice, RotaryTable } from "../../src/engine/backend.js";
 import { Random } from "../../src/random.js";
 import { cases, expectClose, expectSame, normals, withThreads } from "./native-cases.js";
 
@@ -64,6 +64,71 @@ describe.each(cases.filter(({ precision }) => precision === "f32"))("$variant", 
     expect(native.softmax(Float32Array.of(1, -Infinity), 2)).toEqual(Float32Array.of(1, 0));
     expect(native.softmax(Float32Array.of(1, Number.NaN), 2)).toEqual(Float32Array.of(Number.NaN, Number.NaN));
     expect(native.softmax(Float32Array.of(1e30, 1e30), 2)).toEqual(Float32Array.of(0.5, 0.5));
+  });
+
+  test("experts are chosen and weighed as by the reference, to the bit", () => {
+    const random = new Random(7);
+    const [max, sumOfTwo] = ["max", "sum-of-two"] as const;
+    const rules: [number, ExpertChoice][] = [
+      [1, { topK: 1, normalise: true }],
+      [5, { topK: 0, normalise: false }],
+      [37, { topK: 37, normalise: true, floor: 1e9 }],
+      [160, { topK: 6, groups: { count: 8, kept: 3, score: max }, normalise: false, scale: 16 }],
+      [256, { topK: 8, groups: { count: 8, kept: 4, score: sumOfTwo }, normalise: true, epsilon: 1e-20, scale: 2.5 }],
+    ];
+    for (const [experts, rule] of rules) {
+      // Of a few hundred numbers with one digit many are equal.
+      const numbers = normals(random, 530 * experts).map((value) => Math.round(10 * value) / 10);
+      const [scores, bias] = [normals(random, numbers.length).map(Math.abs), normals(random, experts)];
+      numbers[0] = Number.NaN;
+      for (const added of [undefined, bias]) {
+        const expected = reference.chooseExperts(numbers, scores, added, experts, rule);
+        expect(native.chooseExperts(numbers, scores, added, experts, rule)).toEqual(expected);
+      }
+    }
+  });
+
+  test("experts that are not there, and groups that do not fit, are refused", () => {
+    const numbers = new Float32Array(12);
+    const groups = { count: 3, kept: 2, score: "sum-of-two" } as const;
+    const rule = { topK: 2, normalise: false };
+    for (const backend of [native, reference]) {
+      const choose =
+        (experts: number, other: Partial<ExpertChoice>, scores = numbers, bias?: Float32Array) =>
+        () =>
+          backend.chooseExperts(numbers, scores, bias, experts, { ...rule, ...other });
+      expect(choose(6, { groups })).not.toThrow();
+      for (const wrong of [
+        choose(5, {}),
+        choose(6, { topK: 7 }),
+        choose(4, { groups }),
+        choose(3, { groups }),
+        choose(6, { groups: { ...groups, kept: 4 } }),
+        choose(6, { groups: { ...groups, kept: 0 } }),
+        choose(6, {}, new Float32Array(6)),
+        choose(6, {}, numbers, new Float32Array(5)),
+      ]) {
+        expect(wrong).toThrow(RangeError);
+      }
+    }
+  });
+
+  test("two arrays are combined as by the reference, to the bit", () => {
+    const random = new Random(8);
+    const [sums, terms] = [normals(random, 40_001), normals(random, 40_001)];
+    for (const [factor, termsFactor] of [
+      [1, 1],
+      [0.3, 1.7],
+      [0, -1],
+    ] as const) {
+      const [actual, expected] = [sums.slice(), sums.slice()];
+      native.combine(actual, factor, terms, termsFactor);
+      reference.combine(expected, factor, terms, termsFactor);
+      expect(actual).toEqual(expected);
+    }
+    for (const backend of [native, reference]) {
+      expect(() => backend.combine(sums, 1, terms.subarray(1), 1)).toThrow(RangeError);
+    }
   });
 
   test.each<Activation>(["silu", "gelu", "gelu_tanh", "sigmoid", "relu"])("%s", (activation) => {

@@ -179,9 +179,16 @@ describe.each(Object.entries(BACKENDS))("%s backend", (_, create) => {
   });
 });
 
+const backends = Object.values(BACKENDS).map((create) => create("f32"));
+
 const choose = (scores: number[], experts: number, description: RouterDescription, bias?: number[]) => {
   const values = Float32Array.from(scores);
-  return chooseExperts(values, values, bias && Float32Array.from(bias), experts, description);
+  const added = bias && Float32Array.from(bias);
+  const [first, ...others] = backends.map((backend) =>
+    chooseExperts(backend, values, values, added, experts, description),
+  );
+  for (const other of others) expect(other).toEqual(first);
+  return first!;
 };
 
 const plain = (topK: number, normalise = false) => router({ scores: "softmax", topK, normalise });

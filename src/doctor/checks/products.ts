@@ -71,6 +71,24 @@ export const productChecks: readonly Check[] = [
     },
   },
   {
+    operations: ["chooseExperts", "combine"],
+    tolerance: 0,
+    run(backend) {
+      const [logits, bias] = [normals(27, 9 * 72), normals(28, 72)];
+      // The sum of a token's weights, which divides them, has no zero near it.
+      const scores = logits.map((logit) => Math.abs(logit));
+      const groups = { count: 6, kept: 3, score: "sum-of-two" } as const;
+      const grouped = { topK: 8, groups, normalise: true, epsilon: 1e-20, scale: 2.5 };
+      const chosen = [
+        backend.chooseExperts(logits, scores, undefined, 72, { topK: 8, normalise: false }),
+        backend.chooseExperts(scores, scores, bias, 72, grouped),
+      ];
+      const sums = logits.slice();
+      backend.combine(sums, 0.7, scores, 1.3);
+      return [...chosen.flatMap(({ selected, weights }) => [selected, weights]), sums];
+    },
+  },
+  {
     operations: ["addColumnSquares", "addScaled"],
     tolerance: 0,
     run(backend) {

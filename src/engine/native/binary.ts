@@ -1,3 +1,5 @@
+import type { ExpertChoice } from "../backend.js";
+
 /** A weight in the layout of the kernels (native/src/packed.rs). */
 export interface PackedMatrix {
   dispose(): void;
@@ -154,6 +156,16 @@ export interface Engine {
     out: Float32Array,
   ): void;
   softmax(logits: Float32Array, columns: number, out: Float32Array): void;
+  chooseExperts(
+    numbers: Float32Array,
+    scores: Float32Array,
+    bias: Float32Array | undefined,
+    experts: number,
+    choice: ExpertChoice,
+    selected: Int32Array,
+    weights: Float32Array,
+  ): void;
+  combine(sums: Float32Array, factor: number, terms: Float32Array, termsFactor: number): void;
   gated(gate: Float32Array, up: Float32Array, activation: ActivationKind, out: Float32Array): void;
   routed(
     x: Float32Array,

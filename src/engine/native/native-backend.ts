@@ -1,5 +1,5 @@
 import { ReamError } from "../../errors.js";
-import type { Backend, Experts, ExpertTensors, Matrix, Precision } from "../backend.js";
+import type { Backend, ExpertChoice, Experts, ExpertTensors, Matrix, Precision } from "../backend.js";
 import { ExpertForm } from "../expert-form.js";
 import type { Engine, PackedExperts, PackedMatrix } from "./binary.js";
 import { checked, kindOf, own, shapeOf } from "./checked.js";
@@ -177,6 +177,16 @@ export function createNativeBackend(options: NativeOptions): Backend {
       checked(() => engine.softmax(logits, columns, out));
       return out;
     },
+    chooseExperts(numbers, scores, bias, experts, choice) {
+      const { topK, groups, normalise, epsilon, floor, scale } = choice;
+      const tokens = rowsOf(numbers, experts, "chooseExperts");
+      const [selected, weights] = [new Int32Array(tokens * topK), new Float32Array(tokens * topK)];
+      // A description of a router has more, which would be read and left.
+      const own = { topK, groups, normalise, epsilon, floor, scale } as ExpertChoice;
+      checked(() => engine.chooseExperts(numbers, scores, bias, experts, own, selected, weights));
+      return { selected, weights };
+    },
+    combine: (sums, factor, terms, termsFactor) => checked(() => engine.combine(sums, factor, terms, termsFactor)),
     gated(gate, up, activation) {
       const out = new Float32Array(gate.length);
       checked(() => engine.gated(gate, up, kindOf(activation), out));

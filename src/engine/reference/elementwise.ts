@@ -99,6 +99,12 @@ export function softmax(logits: Float32Array, columns: number): Float32Array {
   return out;
 }
 
+/** See `Backend.combine`. */
+export function combine(sums: Float32Array, factor: number, terms: Float32Array, termsFactor: number): void {
+  if (terms.length !== sums.length) throw new RangeError("combine: lengths differ");
+  for (let i = 0; i < sums.length; i++) sums[i] = factor * sums[i]! + termsFactor * terms[i]!;
+}
+
 /** Those that are a function of the gate times up. */
 export const ACTIVATIONS: Record<Extract<Activation, string>, (x: number) => number> = {
   silu: (x) => x / (1 + Math.exp(-x)),

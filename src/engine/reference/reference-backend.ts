@@ -4,10 +4,11 @@ import type { Backend, Experts, Matrix, Precision } from "../backend.js";
 import { ExpertForm } from "../expert-form.js";
 import { assignments } from "./assignment.js";
 import { attention } from "./attention.js";
+import { chooseExperts } from "./choose-experts.js";
 import { convolution } from "./convolution.js";
 import { deltaRule } from "./delta-rule.js";
 import { adamStep, expertGradients } from "./descent.js";
-import { gated, layerNorm, rmsNorm, rotate, rotateAt, softmax } from "./elementwise.js";
+import { combine, gated, layerNorm, rmsNorm, rotate, rotateAt, softmax } from "./elementwise.js";
 import * as expertOperations from "./experts.js";
 import { addGram, factorGram, outputError } from "./gram.js";
 import { attendCached, ReferenceCache } from "./key-value-cache.js";
@@ -90,6 +91,8 @@ export function createReferenceBackend(precision: Precision): Backend {
     deltaRule,
     linearAttention,
     softmax,
+    chooseExperts,
+    combine,
     gated,
     experts(tensors, activation) {
       const experts = new expertOperations.ReferenceExperts(matrix, ExpertForm.of(tensors[0]), activation);

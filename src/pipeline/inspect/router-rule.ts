@@ -1,4 +1,5 @@
-import type { ExpertGroups, RouterDescription } from "../../model/description.js";
+import type { ExpertGroups } from "../../engine/backend.js";
+import type { RouterDescription } from "../../model/description.js";
 
 /** How a token's experts are chosen and weighed. */
 export interface RouterRule {
