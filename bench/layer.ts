@@ -51,10 +51,10 @@ const [threads, sequences, most] = [options.threads, options.sequences, options.
 const WORKS: readonly Work[] = [
   { name: "ream-official", args: ["--method", "ream-official"], other: "ream" },
   { name: "reap", args: ["--method", "reap", "--no-sequential"], other: "reap" },
-  { name: "ream, all tokens", args: ["--method", "ream", "--mean-tokens", "0"] },
-  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--mean-tokens", "2048"] },
-  { name: "ream, all tokens", args: ["--method", "ream", "--mean-tokens", "0"], more: 3, rounds: 1 },
-  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--mean-tokens", "2048"], more: 3 },
+  { name: "ream, all tokens", args: ["--method", "ream", "--statistics", "exact"] },
+  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--statistics", "sampled=2048"] },
+  { name: "ream, all tokens", args: ["--method", "ream", "--statistics", "exact"], more: 3, rounds: 1 },
+  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--statistics", "sampled=2048"], more: 3 },
 ];
 
 const folder = options.model ?? mkdtempSync(join(tmpdir(), "ream-layer-"));

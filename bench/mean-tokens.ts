@@ -1,5 +1,5 @@
 /**
- * What a sample of tokens for the mean outputs (`--mean-tokens`) changes, and what it saves: plans with several sizes of the
+ * What a sample of tokens for the mean outputs (`--statistics sampled=N`) changes, and what it saves: plans with several sizes of the
  * sample beside plans with all tokens, on the demo's model:
  *
  *     npm run build && node dist/bench/mean-tokens.js [--model FOLDER] [--sequences N] [--experts N] [--seeds N] [--threads N]
@@ -74,14 +74,14 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 // The seed chooses the text too, so that each sample is compared with all tokens of the same text.
 const exact: Run[] = [];
-for (let seed = 0; seed < Number(options.seeds); seed++) exact.push(await run({ meanTokens: 0, seed }));
+for (let seed = 0; seed < Number(options.seeds); seed++) exact.push(await run({ statistics: "exact", seed }));
 const cpu = (runs: readonly Run[]) => mean(runs.map((each) => each.cpu)).toFixed(1);
 console.log("| tokens | experts that join another group | within the error told | processor, s |\n|---|---|---|---|");
 console.log(`| all | | | ${cpu(exact)} |`);
 console.log(`| all, of other text | ${percent(mean(exact.slice(1).map((each) => moved(exact[0]!, each))))} | | |`);
 for (const meanTokens of SIZES) {
   const sampled: Run[] = [];
-  for (const seed of exact.keys()) sampled.push(await run({ meanTokens, seed }));
+  for (const seed of exact.keys()) sampled.push(await run({ statistics: `sampled=${meanTokens}`, seed }));
   const changed = percent(mean(sampled.map((each, seed) => moved(exact[seed]!, each))));
   const within = percent(mean(sampled.map((each) => each.within)));
   console.log(`| ${[meanTokens.toLocaleString("en"), changed, within, cpu(sampled)].join(" | ")} |`);

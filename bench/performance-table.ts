@@ -5,7 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { METHODS } from "../src/compress/settings.js";
+import { METHODS, sampledTokens } from "../src/compress/settings.js";
 import { formatBytes, formatCount } from "../src/format.js";
 import { bars, lineOf } from "./bars.js";
 import { MODELS, modelBytes, modelSeconds, perToken } from "./extrapolate.js";
@@ -21,8 +21,8 @@ import {
 
 /** Of the paper: 3,072 sequences of 512 tokens. */
 const TOKENS = 1_572_864;
-/** What `--mean-tokens` takes by default. */
-const MEAN_TOKENS = METHODS.ream.settings.meanTokens;
+/** Tokens of the sample that mean outputs come from by default. */
+const MEAN_TOKENS = sampledTokens(METHODS.ream.settings)!;
 /** An example of where `--calibration-tokens auto` may end. */
 const ENOUGH = 131_072;
 
@@ -164,7 +164,7 @@ function extrapolationLines(results: readonly LayerResult[]): string[] {
     const line = (name: string, tokens: number, seconds: number, memory: string) =>
       row(shape.name, name, formatCount(tokens), hours(seconds), memory, formatBytes(bytes(tokens).output));
     return [
-      line("`--mean-tokens 0` (exact)", TOKENS, whole, formatBytes(bytes(TOKENS).memory)),
+      line("`--statistics exact`", TOKENS, whole, formatBytes(bytes(TOKENS).memory)),
       line("`ream` (sampled)", TOKENS, some(TOKENS), formatBytes(bytes(TOKENS).memory)),
       line(
         `\`--calibration-tokens auto\`, if ${formatCount(ENOUGH)} are enough`,

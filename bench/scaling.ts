@@ -54,7 +54,14 @@ for (const change of changes) {
     writeSynthetic(folder, sizes.layers, sizes.experts);
     const { layers, peakMemory, backend } = await runReam(folder, [
       ...["--tokens", writeTokens(folder, sizes.sequences), "--threads", String(sizes.threads)],
-      ...["--method", "ream", "--experts", String(0.75 * sizes.experts), "--mean-tokens", String(sizes.meanTokens)],
+      ...[
+        "--method",
+        "ream",
+        "--experts",
+        String(0.75 * sizes.experts),
+        "--statistics",
+        sizes.meanTokens ? `sampled=${sizes.meanTokens}` : "exact",
+      ],
     ]);
     const sum = (key: "seconds" | "cpu") => layers.reduce((total, layer) => total + layer[key], 0);
     const result = {

@@ -19,7 +19,7 @@ export function attentionSettings(settings: Settings): Settings {
   const similar = settings.gateSimilarity === "none" ? "cosine" : settings.gateSimilarity;
   return {
     ...settings,
-    ...{ routing: "model", statistics: "sums", meanTokens: 0, grouping },
+    ...{ routing: "model", statistics: "exact", grouping },
     ...{ outputSimilarity: "none", gateSimilarity: grouping === "none" ? "none" : similar },
     ...{ alignActivations: false, alignWeights: "none" },
   };

@@ -15,6 +15,9 @@ export const SALIENCIES = [
   "sum-squared-norm",
 ] as const;
 
+/** `sampled=N` for a whole number from 1 on. */
+const sampledStatistics = z.templateLiteral(["sampled=", z.int()]).refine((value) => /^[^=]*=[1-9]/.test(value));
+
 /**
  * Every choice that a compression method consists of. The pieces are independent: any combination is a method. Names of
  * equations are those of the REAM paper (arXiv 2604.04356); what the official code does differently is cited as such.
@@ -53,9 +56,13 @@ export const settingsSchema = z.object({
         "whatever the router's own rule (official)",
     ),
   statistics: z
-    .enum(["sums", "batch-means"])
+    .union([z.enum(["exact", "batch-means"]), sampledStatistics], {
+      error: "Expected exact, sampled=N or batch-means",
+    })
     .describe(
-      "sums = exact, over unpadded tokens; batch-means = means of the means of batches, padding included (official)",
+      "exact = sums over unpadded tokens; sampled=N = the same, but where there are more than N tokens, mean outputs of " +
+        "experts that a token is not routed to come from a seeded sample of N, whose standard error is told; " +
+        "batch-means = means of the means of batches, padding included (official)",
     ),
   outputSimilarity: z
     .enum(["mean-cosine", "token-cosine", "none"])
@@ -92,13 +99,6 @@ export const settingsSchema = z.object({
     .enum(["shared", "per-expert"])
     .describe("tokens for the activations: the same for all experts, or in another random order for each (official)"),
   samples: z.int().min(1).describe("tokens sampled for the activations"),
-  meanTokens: z
-    .int()
-    .min(0)
-    .describe(
-      "tokens of which experts that they are not routed to are computed, for mean outputs: all where there are no more, " +
-        "else a seeded sample, whose standard error is told; 0 = always all, exact",
-    ),
   sequential: z
     .boolean()
     .describe("statistics of a layer come from the model whose earlier layers are already compressed"),
@@ -116,7 +116,7 @@ const REAM: Settings = {
   protectSuperExperts: false,
   gate: "combined",
   routing: "model",
-  statistics: "sums",
+  statistics: "sampled=1024",
   outputSimilarity: "mean-cosine",
   gatedOutputs: true,
   gateSimilarity: "cosine",
@@ -130,7 +130,6 @@ const REAM: Settings = {
   rounding: "once",
   sampling: "shared",
   samples: 4096,
-  meanTokens: 1024,
   sequential: true,
   batchSequences: 0,
 };
@@ -143,7 +142,6 @@ const OFFICIAL: Settings = {
   gateSimilarity: "distance",
   alignWeights: "pca",
   samples: PUBLISHED_SAMPLES,
-  meanTokens: 0,
   rounding: "each-member",
   batchSequences: 8,
 };
@@ -210,19 +208,25 @@ export function resolveSettings(method: Method, changes: Partial<Settings> = {})
     });
   }
   checkChoice(settings);
-  if (settings.meanTokens === 0 || hasSampledMeans(settings)) return settings;
-  if (changes.meanTokens !== undefined) {
-    throw new ReamError("SETTINGS_CONFLICT", "a sample of tokens is for exact sums of mean outputs alone", {
-      where: "--mean-tokens",
-      hint: "Leave it out, or use --statistics sums with --output-similarity mean-cosine.",
+  if (sampledTokens(settings) === undefined || wantsMeanOutputs(settings)) return settings;
+  if (changes.statistics !== undefined) {
+    throw new ReamError("SETTINGS_CONFLICT", "a sample of tokens is for mean outputs alone", {
+      where: "--statistics",
+      hint: "Leave it out, use --statistics exact, or compare experts by mean outputs (--output-similarity mean-cosine).",
     });
   }
-  return { ...settings, meanTokens: 0 };
+  return { ...settings, statistics: "exact" };
 }
 
-/** Whether there are mean outputs that a sample of tokens can stand for. */
-function hasSampledMeans({ outputSimilarity, grouping, statistics }: Settings): boolean {
-  return statistics === "sums" && (outputSimilarity === "mean-cosine" || grouping === "hierarchical");
+/** Tokens of a sample that stands for all where there are more, for mean outputs; undefined: always all. */
+export function sampledTokens({ statistics }: Pick<Settings, "statistics">): number | undefined {
+  const [, tokens] = statistics.split("=");
+  return tokens === undefined ? undefined : Number(tokens);
+}
+
+/** Whether experts are compared by their mean outputs. */
+export function wantsMeanOutputs({ outputSimilarity, grouping }: Settings): boolean {
+  return outputSimilarity === "mean-cosine" || grouping === "hierarchical";
 }
 
 function checkChoice({ criterion, protectSuperExperts, grouping, statistics }: Settings): void {
@@ -237,7 +241,7 @@ function checkChoice({ criterion, protectSuperExperts, grouping, statistics }: S
   if (statistics === "batch-means" && (criterion !== "co-activation" || protectSuperExperts)) {
     throw new ReamError("SETTINGS_CONFLICT", "experts are compared by exact sums, not by means of batches", {
       where,
-      hint: "Add --statistics sums.",
+      hint: "Add --statistics exact.",
     });
   }
 }

@@ -1,7 +1,7 @@
 import type { Backend } from "../engine/backend.js";
 import type { MoeBlock } from "../model/moe.js";
 import type { CountedTokens } from "./counted-tokens.js";
-import type { Settings } from "./settings.js";
+import { type Settings, wantsMeanOutputs } from "./settings.js";
 
 /** What the contribution of a routed pair is multiplied by, in each of its readings (`Settings.gate`). */
 export const GATES = ["combined", "scores", "scores-squared"] as const satisfies readonly Settings["gate"][];
@@ -17,10 +17,9 @@ export interface WantedStatistics {
 
 /** The statistics that a method needs. */
 export function wantedBy(settings: Settings): WantedStatistics {
-  const meanOutputs = settings.outputSimilarity === "mean-cosine" || settings.grouping === "hierarchical";
   return {
     gateGram: settings.gateSimilarity !== "none",
-    activations: !meanOutputs ? "none" : settings.gatedOutputs ? "gated" : "plain",
+    activations: !wantsMeanOutputs(settings) ? "none" : settings.gatedOutputs ? "gated" : "plain",
     tokenCosines: settings.outputSimilarity === "token-cosine",
     coactivation: false,
   };

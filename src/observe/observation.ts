@@ -135,7 +135,7 @@ export class Observation {
     if (settings.statistics === "batch-means") {
       fail(
         "means of batches do not add up over domains: a batch of a mix has sequences of several",
-        "Use --statistics sums, or compress directly.",
+        "Use --statistics exact, or compress directly.",
       );
     }
     const wanted = wantedBy(settings);

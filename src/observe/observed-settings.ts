@@ -1,4 +1,11 @@
-import { METHODS, type Method, pickSettings, resolveSettings, type Settings } from "../compress/settings.js";
+import {
+  METHODS,
+  type Method,
+  pickSettings,
+  resolveSettings,
+  type Settings,
+  sampledTokens,
+} from "../compress/settings.js";
 import { ReamError } from "../errors.js";
 
 /** A method's settings for an observation of the original model: exact sums, and nothing is sequential. */
@@ -10,10 +17,10 @@ export function observedSettings(method: Method, options: Parameters<typeof pick
       hint: "Leave --observed out: a sequential run observes each layer behind the merged ones.",
     });
   }
-  if (changes.meanTokens !== undefined && changes.meanTokens > 0) {
+  if (changes.statistics !== undefined && sampledTokens({ statistics: changes.statistics }) !== undefined) {
     throw new ReamError("SETTINGS_CONFLICT", "an observation holds the mean outputs of all its tokens already", {
-      where: "--mean-tokens",
-      hint: "Leave --observed out, or --mean-tokens.",
+      where: "--statistics",
+      hint: "Leave --observed out, or --statistics.",
     });
   }
   if ((changes.criterion ?? "saliency") !== "saliency") {
@@ -33,9 +40,9 @@ export function observedSettings(method: Method, options: Parameters<typeof pick
     );
   }
   return resolveSettings(method, {
-    ...{ routing: "model", statistics: "sums" },
+    ...{ routing: "model", statistics: "exact" },
     ...changes,
-    ...{ sequential: false, meanTokens: 0 },
+    sequential: false,
   });
 }
 
@@ -43,9 +50,9 @@ export function observedSettings(method: Method, options: Parameters<typeof pick
 export function observedNotes(method: Method, statistics: Settings["statistics"] | undefined): string[] {
   const { settings } = METHODS[method];
   const notes: string[] = [];
-  if (settings.statistics !== "sums" && statistics === undefined)
+  if (settings.statistics === "batch-means" && statistics === undefined)
     notes.push(
-      `${method} is computed from exact sums here (--statistics sums), not from means of batches as by default.`,
+      `${method} is computed from exact sums here (--statistics exact), not from means of batches as by default.`,
     );
   if (settings.routing !== "model")
     notes.push(

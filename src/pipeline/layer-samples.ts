@@ -1,5 +1,6 @@
 import { MeanSample } from "../compress/mean-sample.js";
 import { layerSeed, needsSamples, TokenSamples } from "../compress/samples.js";
+import { sampledTokens } from "../compress/settings.js";
 import { ReamError } from "../errors.js";
 import { isMoe } from "../model/description.js";
 import type { MoeBlock } from "../model/moe.js";
@@ -30,9 +31,10 @@ export function meanSample(
   block: MoeBlock,
 ): MeanSample | undefined {
   const tokens = batches.reduce((sum, { ids }) => sum + ids.length, 0);
-  if (settings.meanTokens === 0 || tokens <= settings.meanTokens) return undefined;
+  const sampled = sampledTokens(settings);
+  if (sampled === undefined || tokens <= sampled) return undefined;
   const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
-  const perSequence = Math.max(1, Math.floor(settings.meanTokens / sequences));
+  const perSequence = Math.max(1, Math.floor(sampled / sequences));
   // Other experts than the model's own may be taken for the routed ones, and those of scaled inputs are not those of inputs.
   const routedKnown = settings.routing === "model" && block.description.router.scalesInputs !== true;
   const own = layerSeed(seed, layer);
@@ -44,7 +46,7 @@ export function meanSample(
  * smaller one is added.
  */
 export function batchCount({ batches, settings }: LayerLoopOptions): number {
-  if (settings.statistics === "sums" || settings.batchSequences === 0) return batches.length;
+  if (settings.statistics !== "batch-means" || settings.batchSequences === 0) return batches.length;
   const sequences = batches.reduce((sum, batch) => sum + batch.sequences, 0);
   return Math.max(1, Math.floor(sequences / settings.batchSequences));
 }
@@ -56,7 +58,7 @@ function checkRecorded(
 ): void {
   const perBatch = model.experts * samples;
   // Exact sums leave padding out, so that indices into whole batches would mean other tokens.
-  const padded = settings.statistics === "sums" && batches.some(({ mask }) => mask !== undefined);
+  const padded = settings.statistics !== "batch-means" && batches.some(({ mask }) => mask !== undefined);
   const inside = (token: number, i: number) => token >= 0 && token < batches[Math.floor(i / perBatch)]!.ids.length;
   if (!padded && indices.length === batches.length * perBatch && indices.every(inside)) return;
   throw new ReamError("SAMPLED_TOKENS", `the sampled tokens of layer ${layer} do not fit the calibration tokens`, {

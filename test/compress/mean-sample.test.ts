@@ -20,17 +20,17 @@ async function plan(options: Partial<CompressOptions>) {
 }
 
 /** Of the 512 tokens: 31 of the 32 of each sequence. */
-const NEARLY_ALL = 511;
+const NEARLY_ALL = "sampled=511";
 
 test("where there are no more tokens than sampled ones all are taken, and nothing is told", async () => {
-  const exact = await plan({ meanTokens: 0 });
+  const exact = await plan({ statistics: "exact" });
   expect(exact.events).toEqual([]);
-  for (const all of [await plan({}), await plan({ meanTokens: 512 })]) expect(all).toEqual(exact);
+  for (const all of [await plan({}), await plan({ statistics: "sampled=512" })]) expect(all).toEqual(exact);
 });
 
 test("a sample of nearly all tokens makes the plan of the exact sums", async () => {
-  const exact = await plan({ meanTokens: 0 });
-  const sampled = await plan({ meanTokens: NEARLY_ALL });
+  const exact = await plan({ statistics: "exact" });
+  const sampled = await plan({ statistics: NEARLY_ALL });
   expect(exact.events).toEqual([]);
   expect(sampled.layers).toEqual(exact.layers);
   expect(sampled.events.map(({ layer }) => layer)).toEqual(exact.layers.map(({ layer }) => layer));
@@ -42,9 +42,9 @@ test("a sample of nearly all tokens makes the plan of the exact sums", async () 
 
 test("fewer tokens have a larger error; saliency stays exact; the seed says which they are", async () => {
   const [few, again, many, exact] = [
-    await plan({ meanTokens: 32 }),
-    await plan({ meanTokens: 32 }),
-    await plan({ meanTokens: NEARLY_ALL }),
+    await plan({ statistics: "sampled=32" }),
+    await plan({ statistics: "sampled=32" }),
+    await plan({ statistics: NEARLY_ALL }),
     await plan({}),
   ];
   expect(few).toEqual(again);
@@ -54,20 +54,27 @@ test("fewer tokens have a larger error; saliency stays exact; the seed says whic
 });
 
 test("routed pairs, which are summed exactly, add nothing to the error", async () => {
-  const [stratified, plain] = [await plan({ meanTokens: 64 }), await plan({ meanTokens: 64, routing: "softmax" })];
+  const [stratified, plain] = [
+    await plan({ statistics: "sampled=64" }),
+    await plan({ statistics: "sampled=64", routing: "softmax" }),
+  ];
   for (const [layer, { standardError }] of stratified.events.entries())
     expect(standardError!.median).toBeLessThan(0.8 * plain.events[layer]!.standardError!.median);
 });
 
 test("gates left out, and outputs not gated", async () => {
   const exact = await plan({ gatedOutputs: false });
-  expect((await plan({ gatedOutputs: false, meanTokens: NEARLY_ALL })).layers).toEqual(exact.layers);
+  expect((await plan({ gatedOutputs: false, statistics: NEARLY_ALL })).layers).toEqual(exact.layers);
 });
 
 test("where there is nothing to sample it is refused", async () => {
-  await expect(plan({ meanTokens: 9, method: "reap" })).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });
-  await expect(plan({ meanTokens: 9, method: "ream-official" })).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });
-  await expect(plan({ meanTokens: 0, method: "reap" })).resolves.toMatchObject({ events: [] });
+  await expect(plan({ statistics: "sampled=9", method: "reap" })).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });
+  await expect(plan({ statistics: "sampled=9", method: "ream-paper" })).rejects.toMatchObject({
+    code: "SETTINGS_CONFLICT",
+  });
+  for (const statistics of ["sampled=0", "sampled=", "sampled=1.5", "sums"] as string[] as "exact"[])
+    await expect(plan({ statistics })).rejects.toMatchObject({ code: "OPTION_INVALID" });
+  await expect(plan({ statistics: "exact", method: "reap" })).resolves.toMatchObject({ events: [] });
 });
 
 test("a memory limit is told with its plan, or refused with numbers before any layer", async () => {
