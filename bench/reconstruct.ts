@@ -91,7 +91,12 @@ const groups = keptExperts.map((expert) => ({ members: [expert], weights: [1], p
 const rows: Tensor = { ...router, shape: [KEPT, HIDDEN], data: router.data.subarray(0, KEPT * HIDDEN * 2) };
 const reduced = {
   router: { weight: backend.matrix(rows), bias: undefined, selectionBias: undefined },
-  ...{ experts: experts.slice(0, KEPT), dtype: undefined, moeInput: (x: Float32Array) => ({ router: x, experts: x }) },
+  ...{
+    experts: experts.slice(0, KEPT),
+    dtype: undefined,
+    form: undefined,
+    moeInput: (x: Float32Array) => ({ router: x, experts: x }),
+  },
 };
 console.log(backend.description);
 const began = performance.now();

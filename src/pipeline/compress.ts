@@ -40,7 +40,7 @@ import { recordedSamples } from "./recorded-samples.js";
 import { refuseChanges } from "./refuse-source.js";
 import { relay } from "./relay.js";
 import type { LayerRequantised } from "./requantise.js";
-import { resolveCompress, withoutVainRefit } from "./resolve-options.js";
+import { resolveCompress } from "./resolve-options.js";
 import type { RouterWork } from "./router/open-router.js";
 import { checkRouters, planRouter, type RouterPlan } from "./router/router-plan.js";
 import { planElsewhere } from "./split/plan-elsewhere.js";
@@ -79,26 +79,24 @@ export async function* compress(
   signal?: AbortSignal,
   elsewhere?: CompressElsewhere,
 ): AsyncGenerator<CompressEvent | HubEvent, CompressResult> {
-  const asked = resolveCompress(input, elsewhere !== undefined);
-  if (elsewhere !== undefined) checkSplit(asked);
-  if (asked.out === undefined && !asked.dryRun) {
+  const options = resolveCompress(input, elsewhere !== undefined);
+  if (elsewhere !== undefined) checkSplit(options);
+  if (options.out === undefined && !options.dryRun) {
     throw new ReamError("OPTION_MISSING", "no output folder was given", {
       hint: "Give --out DIR, or --dry-run for the plan alone.",
     });
   }
   // Said before hours of work, and before anything is fetched.
-  if (asked.out !== undefined && !asked.dryRun) await refuseExisting(resolve(asked.out));
-  const stepPlan = planSteps(asked);
-  if (stepPlan !== undefined) checkSteps(asked, stepPlan, elsewhere !== undefined);
-  const askedRefit = planRefit(asked, elsewhere !== undefined);
-  const router = planRouter(asked, elsewhere !== undefined);
-  const guard = planGuard(asked, elsewhere !== undefined);
-  checkAuto(asked);
-  const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(asked.model, { onEvent, signal }));
+  if (options.out !== undefined && !options.dryRun) await refuseExisting(resolve(options.out));
+  const stepPlan = planSteps(options);
+  if (stepPlan !== undefined) checkSteps(options, stepPlan, elsewhere !== undefined);
+  const refit = planRefit(options, elsewhere !== undefined);
+  const router = planRouter(options, elsewhere !== undefined);
+  const guard = planGuard(options, elsewhere !== undefined);
+  checkAuto(options);
+  const opened = yield* relay((onEvent: (event: HubEvent) => void) => openModel(options.model, { onEvent, signal }));
   try {
-    const options = withoutVainRefit(asked, opened);
     refuseChanges(options, opened);
-    const refit = options.reconstruct === "none" ? undefined : askedRefit;
     const prepared = await prepareModel(options, opened);
     const steps = stepPlan && stepsFor(prepared.model, stepPlan);
     if (router !== undefined) checkRouters(prepared.model);

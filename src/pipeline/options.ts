@@ -171,6 +171,4 @@ export type ParsedCompressOptions = z.output<typeof compressOptions>;
 export interface ResolvedCompressOptions extends Omit<ParsedCompressOptions, "method" | "reconstruct"> {
   readonly method: Method;
   readonly reconstruct: (typeof RECONSTRUCT)[number];
-  /** Whether nobody asked for the refit. */
-  readonly refitsByDefault: boolean;
 }

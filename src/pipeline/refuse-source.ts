@@ -18,16 +18,15 @@ export function refuseObservation({ name, model }: Pick<OpenedModel, "name" | "m
 
 /** Refuses what changes weights after the merge, where these go back to the form of a quantised source: QUANTISED_SOURCE. */
 export function refuseChanges(
-  { then, reconstruct, outputDtype }: ResolvedCompressOptions,
+  { then, outputDtype }: ResolvedCompressOptions,
   { name, model }: Pick<OpenedModel, "name" | "model">,
 ): void {
-  const wanted = then.length > 0 ? "--then" : reconstruct !== "none" ? "--reconstruct" : undefined;
-  if (model.quantisation === undefined || wanted === undefined || outputDtype !== "same") return;
+  if (model.quantisation === undefined || then.length === 0 || outputDtype !== "same") return;
   throw new ReamError(
     "QUANTISED_SOURCE",
-    `${name} is quantised (${model.quantisation}), and ${wanted} changes its weights`,
+    `${name} is quantised (${model.quantisation}), and --then changes its weights`,
     {
-      where: wanted,
+      where: "--then",
       hint: "Give --output-dtype bf16 too: the output then is of floats, or of what --then makes of them.",
     },
   );

@@ -1,4 +1,3 @@
-import type { OpenedModel } from "./open-model.js";
 import { type CompressOptions, compressOptions, type ResolvedCompressOptions } from "./options.js";
 import { parseOptions } from "./parse-options.js";
 
@@ -15,22 +14,6 @@ export function resolveCompress(input: CompressOptions, split = false): Resolved
   const isNamed = method !== undefined || reconstruct !== undefined;
   const runsText = observed === undefined && plan === undefined && sequential !== false && !split;
   const reduces = experts !== undefined && !dryRun && calibrationTokens === "all";
-  const refitsByDefault = !isNamed && runsText && reduces;
-  return {
-    ...parsed,
-    ...{ method: method ?? "ream", reconstruct: reconstruct ?? (refitsByDefault ? "all" : "none"), refitsByDefault },
-  };
-}
-
-/**
- * Leaves out a refit that nobody asked for where weights go back to the form of a quantised source, which refits do not know
- * of.
- */
-export function withoutVainRefit(
-  options: ResolvedCompressOptions,
-  { model }: Pick<OpenedModel, "model">,
-): ResolvedCompressOptions {
-  const { refitsByDefault, outputDtype } = options;
-  const isVain = refitsByDefault && model.quantisation !== undefined && outputDtype === "same";
-  return isVain ? { ...options, reconstruct: "none", refitsByDefault: false } : options;
+  const refits = !isNamed && runsText && reduces;
+  return { ...parsed, method: method ?? "ream", reconstruct: reconstruct ?? (refits ? "all" : "none") };
 }

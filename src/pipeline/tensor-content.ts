@@ -87,7 +87,9 @@ export class TensorContent {
 
   /** The expert of a slot in the form of a quantised source. */
   private async requantised(layer: MoeLayer, slot: number): Promise<StoredExpert> {
-    const { backend, opened, plan, onRequantised } = this.options;
+    const { backend, opened, plan, refit, onRequantised } = this.options;
+    const refitted = await refit?.files.stored(layer.index, slot);
+    if (refitted !== undefined) return refitted;
     const own = this.planOf(layer.index, "feed-forward");
     const group = groupOf(own, own.keptExperts[slot]!);
     const coding = this.codings.get(layer) ?? codingOf(opened.checkpoint, layer.feedForward.experts)!;

@@ -3,9 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { compress } from "../../src/pipeline/compress.js";
-import type { OpenedModel } from "../../src/pipeline/open-model.js";
 import type { CompressOptions } from "../../src/pipeline/options.js";
-import { resolveCompress, withoutVainRefit } from "../../src/pipeline/resolve-options.js";
+import { resolveCompress } from "../../src/pipeline/resolve-options.js";
 import { GOLDENS } from "../support/goldens.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ream-resolve-"));
@@ -28,9 +27,7 @@ test.each<[string, CompressOptions, boolean, "all" | "none" | "down"]>([
   ["workers plan layers", PLAIN, true, "none"],
   ["no experts are reduced", { model: "m", then: ["int8"] }, false, "none"],
 ])("%s: the method is there, and the refit", (_, options, split, reconstruct) => {
-  const resolved = resolveCompress(options, split);
-  expect(resolved).toMatchObject({ method: options.method ?? "ream", reconstruct });
-  expect(resolved.refitsByDefault).toBe(options.reconstruct === undefined && reconstruct !== "none");
+  expect(resolveCompress(options, split)).toMatchObject({ method: options.method ?? "ream", reconstruct });
 });
 
 async function make(name: string, options: CompressOptions) {
@@ -38,16 +35,6 @@ async function make(name: string, options: CompressOptions) {
   for await (const _ of compress({ ...options, out }));
   return JSON.parse(readFileSync(join(out, "ream.json"), "utf8"));
 }
-
-test("a refit that nobody asked for is left out where weights go back to the form of a quantised source", () => {
-  const opened = (quantisation?: string) => ({ model: { quantisation } }) as Pick<OpenedModel, "model">;
-  const refit = (options: CompressOptions, quantisation?: string) =>
-    withoutVainRefit(resolveCompress(options), opened(quantisation)).reconstruct;
-  expect(refit(PLAIN, "FP8")).toBe("none");
-  expect(refit(PLAIN)).toBe("all");
-  expect(refit({ ...PLAIN, outputDtype: "bf16" }, "FP8")).toBe("all");
-  expect(refit({ ...PLAIN, reconstruct: "all" }, "FP8")).toBe("all");
-});
 
 test("a compression by default refits, one by a method that is named does not", async () => {
   const source = join(GOLDENS, "ream/qwen3_moe");

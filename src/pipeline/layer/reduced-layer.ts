@@ -4,9 +4,10 @@ import { mergeGroup, pickRouter } from "../../compress/merge.js";
 import { type Group, groupOf, isMerged, type LayerPlan } from "../../compress/plan.js";
 import type { Experts, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
-import { codingOf, type ExpertCoding } from "../../model/expert-coding.js";
+import { codingOf, type ExpertCoding, type StoredExpert } from "../../model/expert-coding.js";
 import type { MoeTensors, StoredExperts } from "../../model/moe.js";
 import type { LayerLoopOptions } from "../layer-loop.js";
+import type { StoredForm } from "../reconstruct/stored-refit.js";
 import { requantiseGroup } from "../requantise.js";
 
 /** What a plan makes of a layer's experts and router, as later layers see them. */
@@ -29,8 +30,27 @@ export class ReducedLayer {
 
   /** The expert of a slot, refitted where the layer is, before steps. */
   async expert(slot: number): Promise<ExpertTensors> {
+    const { refit, backend } = this.options;
+    const stored = await refit?.files.stored(this.plan.layer, slot);
+    if (stored !== undefined) return this.coding!.decode(stored, backend);
     const merged = await this.merged(slot);
-    return this.options.refit?.files.expert(this.plan.layer, slot, merged) ?? merged;
+    return refit?.files.expert(this.plan.layer, slot, merged) ?? merged;
+  }
+
+  /** How the kept experts of a quantised source are stored; undefined: they are floats. */
+  async storedForm(): Promise<StoredForm | undefined> {
+    const { coding, plan } = this;
+    if (coding === undefined) return undefined;
+    const { backend, checkpoint } = this.options;
+    const members: StoredExpert[][] = [];
+    for (const expert of plan.keptExperts) {
+      const read = groupOf(plan, expert).members.map((member) => coding.read(checkpoint, member));
+      members.push(await Promise.all(read));
+    }
+    return {
+      encode: (slot, expert) => coding.encode(backend, expert, members[slot]!),
+      decode: (stored) => coding.decode(stored, backend),
+    };
   }
 
   /** All experts, before a refit. */

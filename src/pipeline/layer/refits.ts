@@ -85,15 +85,18 @@ export async function* reconstruct(
   targets: LayerTargets,
 ): AsyncGenerator<CompressEvent, void> {
   const { hidden, moeInput } = work;
-  const { backend, mergedDtype: dtype, refit } = work.options;
+  const { backend, mergedDtype, requantises, refit } = work.options;
   const { plan, moe } = reduced;
   yield work.progress("reconstruct");
+  const form = await reduced.storedForm();
+  // Experts of a quantised source that are floats go back to their own dtype.
+  const dtype = requantises === true && form === undefined ? undefined : mergedDtype;
   const experts = await allOf(reduced.mergedExperts);
   const router = routerWeights(backend, await reduced.router());
   const refitter = new LayerRefitter(backend, refit!, plan.layer, moe);
   try {
     const done = yield* work.told("reconstruct", (pause) =>
-      refitter.run(plan, targets, hidden, { router, experts, dtype, moeInput }, pause),
+      refitter.run(plan, targets, hidden, { router, experts, dtype, form, moeInput }, pause),
     );
     yield { type: "reconstruct", ...done };
   } finally {

@@ -11,6 +11,9 @@ const BIAS = { down: "downBias", up: "upBias" } as const;
 /** What a refit changes in an expert. */
 export type RefittedParts = Partial<Pick<ExpertTensors, "down" | "downBias" | "up" | "upBias">>;
 
+/** The values that parts of an expert have when they have been stored. */
+export type StoreParts = (expert: number, parts: RefittedParts) => RefittedParts;
+
 /** The tensors of a matrix and its bias. */
 export function partNames(part: RefitPart): readonly (keyof RefittedParts)[] {
   return [part, BIAS[part]];
@@ -26,11 +29,15 @@ export class ExpertMatrices {
   private readonly first: readonly Stored[];
   private now: Stored[];
 
-  /** @param dtype of refitted weights; undefined: that of the expert's */
+  /**
+   * @param dtype of refitted weights; undefined: that of the expert's
+   * @param store what they are in the form that they are stored in, where that is no dtype
+   */
   constructor(
     experts: readonly ExpertTensors[],
     private readonly part: RefitPart,
     private readonly dtype: DType | undefined,
+    private readonly store?: StoreParts,
   ) {
     this.first = experts.map((expert) => ({ matrix: expert[part], bias: expert[BIAS[part]] }));
     this.now = [...this.first];
@@ -48,7 +55,7 @@ export class ExpertMatrices {
   replace(expert: number, weights: Float32Array): void {
     const { matrix, bias } = this.first[expert]!;
     if (bias === undefined) {
-      this.now[expert] = { matrix: refittedTensor(matrix, weights, this.dtype), bias };
+      this.keep(expert, { matrix: refittedTensor(matrix, weights, this.dtype), bias });
       return;
     }
     const rows = matrix.shape[0]!;
@@ -59,10 +66,17 @@ export class ExpertMatrices {
       own.set(weights.subarray(i * columns, (i + 1) * columns - 1), i * (columns - 1));
       last[i] = weights[(i + 1) * columns - 1]!;
     }
-    this.now[expert] = {
+    this.keep(expert, {
       matrix: refittedTensor(matrix, own, this.dtype),
       bias: refittedTensor(bias, last, this.dtype),
-    };
+    });
+  }
+
+  private keep(expert: number, { matrix, bias }: Stored): void {
+    const { part, store } = this;
+    const parts = { [part]: matrix, ...(bias !== undefined && { [BIAS[part]]: bias }) };
+    const stored: RefittedParts = store?.(expert, parts) ?? parts;
+    this.now[expert] = { matrix: stored[part]!, bias: bias && stored[BIAS[part]] };
   }
 
   save(): (expert: number) => void {

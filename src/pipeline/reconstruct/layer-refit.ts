@@ -1,7 +1,7 @@
 import type { DType } from "../../checkpoint/tensor.js";
 import { groupOf, isMerged, type LayerPlan } from "../../compress/plan.js";
 import { refit } from "../../compress/reconstruct/refit.js";
-import { Residuals } from "../../compress/reconstruct/residuals.js";
+import { type RefitErrors, Residuals } from "../../compress/reconstruct/residuals.js";
 import { subtractAll } from "../../compress/reconstruct/sweep.js";
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
@@ -14,6 +14,7 @@ import type { RefitWork } from "./open-refit.js";
 import type { RefitExperts, RefitExpertsOptions } from "./refit-experts.js";
 import type { LayerRefit, RefitRound } from "./refit-files.js";
 import { pathOf, roundsOf } from "./refit-plan.js";
+import { type StoredForm, storeRefit } from "./stored-refit.js";
 import { UpExperts } from "./up-experts.js";
 
 /** The layer as it is reduced. */
@@ -22,6 +23,8 @@ export interface ReducedLayer {
   readonly experts: readonly ExpertTensors[];
   /** Dtype of refitted weights; undefined: that of the expert's. */
   readonly dtype: DType | undefined;
+  /** How they are stored where that is no dtype. */
+  readonly form: StoredForm | undefined;
   readonly moeInput: (hidden: Float32Array) => MoeInput;
 }
 
@@ -47,7 +50,7 @@ export class LayerRefitter {
     plan: LayerPlan,
     targets: LayerTargets,
     hidden: readonly Float32Array[],
-    { router, experts, dtype, moeInput }: ReducedLayer,
+    { router, experts, dtype, form, moeInput }: ReducedLayer,
     pause: (share: number) => Promise<void>,
   ): Promise<LayerRefit> {
     const { backend, moe, layer } = this;
@@ -69,9 +72,21 @@ export class LayerRefitter {
         ? await descendLayer(residuals, options, descent)
         : await this.rounds(residuals, options, pause);
     const tokens = { fitted: split.fitted, heldOut: split.rows - split.fitted };
-    const { before, after, rounds } = found;
-    const report = { layer, kept: rounds.length > 0, fit: { tokens, before, after, rounds } };
-    await this.work.files.write(report, found.experts);
+    const { before } = found;
+    const reportOf = (after: RefitErrors, rounds: readonly RefitRound[]) => ({
+      ...{ layer, kept: rounds.length > 0 },
+      fit: { tokens, before, after, rounds },
+    });
+    if (form === undefined || found.rounds.length === 0) {
+      const report = reportOf(found.after, found.rounds);
+      await this.work.files.write(report, found.experts);
+      return report;
+    }
+    const refitted = { ...options, experts: found.experts };
+    const storing = { ...pathOf(refitPlan, 0), pause: () => pause(1) };
+    const stored = await storeRefit(residuals, refitted, form, before, storing);
+    const report = reportOf(stored.after, stored.experts.size > 0 ? [...found.rounds, ...stored.rounds] : []);
+    await this.work.files.writeStored(report, stored.experts);
     return report;
   }
 

@@ -3,7 +3,7 @@ import type { LinearExperts, Part, Piece } from "../../compress/reconstruct/prob
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
 import type { RoutedRows } from "../steps/routed-rows.js";
-import { ExpertMatrices, type RefitPart } from "./expert-matrices.js";
+import { ExpertMatrices, type RefitPart, type StoreParts } from "./expert-matrices.js";
 import type { LayerTargets } from "./layer-targets.js";
 import { PieceCache } from "./piece-cache.js";
 import { KEPT_BYTES } from "./refit-plan.js";
@@ -17,6 +17,8 @@ export interface RefitExpertsOptions {
   readonly free: ReadonlySet<number>;
   /** Dtype of refitted weights; undefined: that of the expert's. */
   readonly dtype: DType | undefined;
+  /** What refitted weights become where they are stored in another form (`ExpertMatrices`). */
+  readonly store?: StoreParts;
   /** Where the tokens of both parts go. */
   readonly routed: Readonly<Record<Part, RoutedRows>>;
   readonly targets: LayerTargets;
@@ -36,10 +38,10 @@ export abstract class RefitExperts implements LinearExperts {
     protected readonly options: RefitExpertsOptions,
     readonly part: RefitPart,
   ) {
-    const { experts, moe, dtype } = options;
+    const { experts, moe, dtype, store } = options;
     this.count = experts.length;
     this.hidden = moe.experts.hidden;
-    this.matrices = new ExpertMatrices(experts, part, dtype);
+    this.matrices = new ExpertMatrices(experts, part, dtype, store);
   }
 
   isFree = (expert: number): boolean => this.options.free.has(expert);

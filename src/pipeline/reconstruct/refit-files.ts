@@ -2,6 +2,7 @@ import { convert } from "../../checkpoint/convert.js";
 import type { RefitErrors } from "../../compress/reconstruct/residuals.js";
 import type { Share } from "../../compress/steps/step-error.js";
 import type { ExpertTensors } from "../../engine/backend.js";
+import type { StoredExpert } from "../../model/expert-coding.js";
 import type { ExpertPart } from "../../model/expert-storage.js";
 import { FinishedLayers } from "../layer-files.js";
 import { partNames, type RefitPart } from "./expert-matrices.js";
@@ -25,13 +26,22 @@ interface DescentRound {
   readonly heldOut: Share;
 }
 
-export type RefitRound = LeastSquaresRound | DescentRound;
+/** Refitted experts in the form of a quantised source again. */
+interface StoredRound {
+  readonly part: "stored";
+  readonly experts: number;
+  readonly heldOut: Share;
+}
+
+export type RefitRound = LeastSquaresRound | DescentRound | StoredRound;
 
 /** What a refit did to a layer. */
 export interface LayerRefit {
   readonly layer: number;
   /** Whether its experts have other weights now. */
   readonly kept: boolean;
+  /** Whether they are kept in the form of a quantised source. */
+  readonly stored?: boolean;
   /** Absent where nothing was to be made up for: every expert is as it was. */
   readonly fit?: {
     readonly rounds: readonly RefitRound[];
@@ -55,6 +65,28 @@ export class RefitFiles extends FinishedLayers<LayerRefit> {
       await this.files.write(refit.layer, tensors);
     }
     await this.files.finish(refit);
+  }
+
+  /** Keeps a layer in the form of a quantised source. @param experts those that were refitted, by their slots */
+  async writeStored(refit: LayerRefit, experts: ReadonlyMap<number, StoredExpert>): Promise<void> {
+    const tensors = [...experts].flatMap(([slot, stored]) =>
+      [...stored].map(([part, { dtype, shape, data }]) => ({
+        ...{ name: `${slot}.${part}`, dtype, shape },
+        data: async () => data,
+      })),
+    );
+    if (refit.kept) await this.files.write(refit.layer, tensors);
+    await this.files.finish(refit.kept ? { ...refit, stored: true } : refit);
+  }
+
+  /** The expert of a slot of a finished layer in the form of a quantised source; undefined: it is as it was. */
+  async stored(layer: number, slot: number): Promise<StoredExpert | undefined> {
+    if ((await this.report(layer)).stored !== true) return undefined;
+    const file = await this.files.tensors(layer);
+    const prefix = `${slot}.`;
+    const names = [...file.tensors.keys()].filter((name) => name.startsWith(prefix));
+    const read = names.map(async (name) => [name.slice(prefix.length), await file.read(name)] as const);
+    return names.length === 0 ? undefined : new Map(await Promise.all(read));
   }
 
   /** The matrices of a finished layer's experts that are others now. */
@@ -83,7 +115,9 @@ function inOneDtype(expert: ExpertTensors): ExpertTensors {
 }
 
 function refittedParts({ fit }: LayerRefit): ExpertPart[] {
-  const parts = fit?.rounds.flatMap(({ part }): ExpertPart[] => (part === "all" ? ["gate", "up", "down"] : [part]));
+  const parts = fit?.rounds.flatMap(({ part }): ExpertPart[] =>
+    part === "all" ? ["gate", "up", "down"] : part === "stored" ? [] : [part],
+  );
   return [...new Set(parts)].sort();
 }
 
