@@ -94,9 +94,10 @@ export class RefitFiles extends FinishedLayers<LayerRefit> {
     return new Set(refittedParts(await this.report(layer)));
   }
 
-  /** The expert of a slot with what was refitted. */
+  /** The expert of a slot with what was refitted, but in the form of a quantised source (`stored`). */
   async expert(layer: number, slot: number, reduced: ExpertTensors): Promise<ExpertTensors> {
-    const names = namesOf(await this.report(layer), reduced);
+    const refit = await this.report(layer);
+    const names = refit.stored === true ? [] : namesOf(refit, reduced);
     if (names.length === 0) return reduced;
     const file = await this.files.tensors(layer);
     const read = await Promise.all(names.map(async (name) => [name, await file.read(`${slot}.${name}`)] as const));
