@@ -95,6 +95,7 @@ const reduced = {
     experts: experts.slice(0, KEPT),
     dtype: undefined,
     form: undefined,
+    stepped: undefined,
     moeInput: (x: Float32Array) => ({ router: x, experts: x }),
   },
 };

@@ -241,6 +241,25 @@ describe("a small model", () => {
     ]);
   });
 
+  test.each(["int4-channel", "gptq:int4-channel", "wanda:0.5"])(
+    "%s: down projections make up for what happens to gates and up projections afterwards",
+    async (step) => {
+      const { vocab_size } = JSON.parse(readFileSync(join(model, "config.json"), "utf8"));
+      const { path: tokens, ids } = writeTokens(vocab_size);
+      const own = { model, tokens, experts: 12, method: "reap", reconstruct: "all" } as const;
+      const together = await make({ ...own, then: [step], outputDtype: "same" });
+      const [first] = manifestOf(together).reconstruct.layers;
+      const parts = first.rounds.map(({ part }: { part: string }) => part);
+      expect(parts).toEqual(["all", "then", "down"]);
+      expect(first.after.heldOut).toBeLessThan(first.rounds[1].heldOut);
+      const refitted = await make({ ...own, outputDtype: "same" });
+      const apart = await make({ model: refitted, tokens, then: [step], outputDtype: "same" });
+      const wanted = await firstOutputs(model, ids);
+      const [one, two] = [await firstOutputs(together, ids), await firstOutputs(apart, ids)];
+      expect(lost(one, wanted)).toBeLessThan(lost(two, wanted));
+    },
+  );
+
   test("weights are quantised after the refit", async () => {
     const out = await make({
       model,

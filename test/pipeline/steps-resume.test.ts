@@ -14,7 +14,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Merges, and quantises by what the text says: results that nothing but the run itself knows. */
 const compress = (out: string, ...more: string[]) => [
-  ...["compress", join(source, "model"), "--out", out, "--experts", "12", "--group-size", "4"],
+  ...["compress", join(source, "model"), "--out", out, "--experts", "12", "--method", "ream", "--group-size", "4"],
   ...["--tokens", join(source, "calibration.safetensors"), "--backend", "reference"],
   ...["--then", "gptq:int4-channel", "--json", ...more],
 ];

@@ -91,7 +91,7 @@ export class LayerRun {
       }
       const reduced = reducedBy(plan);
       if (routerFit !== undefined) yield* fitRouter(work, reduced, routerFit);
-      if (reconstructs) yield* reconstruct(work, reduced, targets!);
+      if (reconstructs) yield* reconstruct(work, layer, reduced, targets!);
       if (this.steps !== undefined) yield* this.steps.experts(layer, reduced);
       if (known === undefined) yield { type: "layer", plan, seconds: (performance.now() - this.began) / 1000 };
       if (settings.sequential && !this.last) yield* this.handOn(layer, reduced, ready);

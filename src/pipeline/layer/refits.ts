@@ -8,8 +8,10 @@ import { LayerRefitter } from "../reconstruct/layer-refit.js";
 import { LayerTargets } from "../reconstruct/layer-targets.js";
 import { splitForGuard, splitForRefit } from "../reconstruct/split-layer.js";
 import { LayerRouterFit } from "../router/layer-router.js";
+import { steppedGates } from "../steps/stepped-gates.js";
 import type { LayerWork } from "./layer-work.js";
 import type { ReducedLayer } from "./reduced-layer.js";
+import { tokensOfExperts } from "./tokens-of-experts.js";
 
 /** What is to be done to a layer by the outputs of its original block. */
 export interface LayerRefits {
@@ -81,22 +83,25 @@ async function allOf({ count, read }: StoredExperts): Promise<ExpertTensors[]> {
 /** Refits the kept experts to the outputs of the original block, and keeps what comes of it. */
 export async function* reconstruct(
   work: LayerWork,
+  layer: MoeLayer,
   reduced: ReducedLayer,
   targets: LayerTargets,
 ): AsyncGenerator<CompressEvent, void> {
   const { hidden, moeInput } = work;
-  const { backend, mergedDtype, requantises, refit } = work.options;
+  const { backend, mergedDtype, requantises, refit, steps } = work.options;
   const { plan, moe } = reduced;
   yield work.progress("reconstruct");
   const form = await reduced.storedForm();
   // Experts of a quantised source that are floats go back to their own dtype.
   const dtype = requantises === true && form === undefined ? undefined : mergedDtype;
+  const tokens = () => tokensOfExperts(work, layer, reduced);
+  const stepped = steps && steppedGates(backend, layer, steps, tokens);
   const experts = await allOf(reduced.mergedExperts);
   const router = routerWeights(backend, await reduced.router());
   const refitter = new LayerRefitter(backend, refit!, plan.layer, moe);
   try {
     const done = yield* work.told("reconstruct", (pause) =>
-      refitter.run(plan, targets, hidden, { router, experts, dtype, form, moeInput }, pause),
+      refitter.run(plan, targets, hidden, { router, experts, dtype, form, stepped, moeInput }, pause),
     );
     yield { type: "reconstruct", ...done };
   } finally {

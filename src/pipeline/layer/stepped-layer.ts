@@ -6,16 +6,14 @@ import { isMoe, type MoeLayer } from "../../model/description.js";
 import type { ExpertPart } from "../../model/expert-storage.js";
 import type { Layer, TokenBatch } from "../../model/layer.js";
 import type { LinearPart } from "../../model/linear-weights.js";
-import { routerWeights, type StoredExperts } from "../../model/moe.js";
-import { route } from "../../model/router.js";
+import type { StoredExperts } from "../../model/moe.js";
 import type { CompressEvent } from "../events.js";
 import { relay } from "../relay.js";
-import type { ExpertInputs } from "../steps/expert-steps.js";
 import { type LayerChange, LayerSteps, type ReducedExperts } from "../steps/layer-steps.js";
-import { RoutedRows } from "../steps/routed-rows.js";
 import { TappedInputs } from "../steps/tapped-inputs.js";
 import type { LayerWork } from "./layer-work.js";
 import type { ReducedLayer } from "./reduced-layer.js";
+import { tokensOfExperts } from "./tokens-of-experts.js";
 
 /** Does the steps of `--then` to a layer while it is worked on: part after part, each on what those before have become. */
 export class SteppedLayer {
@@ -59,7 +57,7 @@ export class SteppedLayer {
     const { plan, tensors } = reduced;
     yield* this.block("shared");
     const needed = steps!.plan.need !== "nothing" && this.steps.has("experts");
-    const inputs = needed ? await this.expertInputs(layer, reduced) : undefined;
+    const inputs = needed ? await tokensOfExperts(this.work, layer, reduced) : undefined;
     const refitted = await refit?.files.parts(plan.layer);
     const stored = await dtypesOf(tensors.experts, plan.keptExperts);
     const dtype = (slot: number, matrix: ExpertPart) => {
@@ -110,22 +108,6 @@ export class SteppedLayer {
       layer.dispose();
     }
     return inputs.sums;
-  }
-
-  /** Which tokens the reduced router sends to each kept expert. */
-  private async expertInputs({ feedForward }: MoeLayer, reduced: ReducedLayer): Promise<ExpertInputs> {
-    const { options, hidden, moeInput } = this.work;
-    const { backend, batches } = options;
-    const router = routerWeights(backend, await reduced.router());
-    const size = hidden[0]!.length / batches[0]!.ids.length;
-    const rows = new RoutedRows(reduced.plan.keptExperts.length, hidden, size);
-    try {
-      for (const [index, { mask }] of batches.entries())
-        rows.add(index, route(backend, moeInput(hidden[index]!).router, router, feedForward.router), mask);
-    } finally {
-      router.weight.dispose();
-    }
-    return { rows, moeInput };
   }
 
   private async *keep(experts: ReducedExperts | undefined): AsyncGenerator<CompressEvent, void> {

@@ -8,8 +8,9 @@ import type { MoeDescription } from "../../model/description.js";
 import type { MoeInput } from "../../model/layer.js";
 import type { RouterWeights } from "../../model/router.js";
 import { DownExperts } from "./down-experts.js";
-import { descendLayer } from "./layer-descent.js";
+import { descendLayer, type LayerDescent } from "./layer-descent.js";
 import type { LayerTargets } from "./layer-targets.js";
+import { type MakeUpOptions, makeUp } from "./make-up.js";
 import type { RefitWork } from "./open-refit.js";
 import type { RefitExperts, RefitExpertsOptions } from "./refit-experts.js";
 import type { LayerRefit, RefitRound } from "./refit-files.js";
@@ -25,6 +26,8 @@ export interface ReducedLayer {
   readonly dtype: DType | undefined;
   /** How they are stored where that is no dtype. */
   readonly form: StoredForm | undefined;
+  /** The experts with gates and up projections as the steps of `--then` will leave them, where these change them. */
+  readonly stepped: ((experts: readonly ExpertTensors[]) => Promise<ExpertTensors[]>) | undefined;
   readonly moeInput: (hidden: Float32Array) => MoeInput;
 }
 
@@ -50,7 +53,7 @@ export class LayerRefitter {
     plan: LayerPlan,
     targets: LayerTargets,
     hidden: readonly Float32Array[],
-    { router, experts, dtype, form, moeInput }: ReducedLayer,
+    { router, experts, dtype, form, stepped, moeInput }: ReducedLayer,
     pause: (share: number) => Promise<void>,
   ): Promise<LayerRefit> {
     const { backend, moe, layer } = this;
@@ -70,24 +73,40 @@ export class LayerRefitter {
     const found =
       refitPlan.parts === "all"
         ? await descendLayer(residuals, options, descent)
-        : await this.rounds(residuals, options, pause);
+        : await this.rounds(residuals, options, form !== undefined || stepped !== undefined, pause);
     const tokens = { fitted: split.fitted, heldOut: split.rows - split.fitted };
     const { before } = found;
+    const refitted = { ...options, experts: found.experts };
+    const last = { ...pathOf(refitPlan, 0), pause: () => pause(1) };
     const reportOf = (after: RefitErrors, rounds: readonly RefitRound[]) => ({
       ...{ layer, kept: rounds.length > 0 },
       fit: { tokens, before, after, rounds },
     });
     if (form === undefined || found.rounds.length === 0) {
-      const report = reportOf(found.after, found.rounds);
-      await this.work.files.write(report, found.experts);
+      const made = stepped === undefined ? found : await this.beforeSteps(residuals, refitted, stepped, found, last);
+      const report = reportOf(made.after, made.rounds);
+      await this.work.files.write(report, made.experts);
       return report;
     }
-    const refitted = { ...options, experts: found.experts };
-    const storing = { ...pathOf(refitPlan, 0), pause: () => pause(1) };
-    const stored = await storeRefit(residuals, refitted, form, before, storing);
+    const stored = await storeRefit(residuals, refitted, form, before, last);
     const report = reportOf(stored.after, stored.experts.size > 0 ? [...found.rounds, ...stored.rounds] : []);
     await this.work.files.writeStored(report, stored.experts);
     return report;
+  }
+
+  /** Down projections that make up for what the steps of `--then` will do to gates and up projections. */
+  private async beforeSteps(
+    residuals: Residuals,
+    refitted: RefitExpertsOptions,
+    stepped: NonNullable<ReducedLayer["stepped"]>,
+    { after, rounds, experts }: Omit<LayerDescent, "before">,
+    fit: MakeUpOptions,
+  ): Promise<Omit<LayerDescent, "before">> {
+    const changed = { ...refitted, experts: await stepped(experts) };
+    const found = await makeUp(residuals, refitted, changed, "then", undefined, fit);
+    if (!found.kept) return { after, rounds, experts };
+    const withDown = experts.map((expert, slot) => ({ ...expert, ...found.linear.matrices.parts(slot) }));
+    return { after: found.after, rounds: [...rounds, ...found.rounds], experts: withDown };
   }
 
   /** Experts that are refitted, by their slots: none where the layer is as it was. */
@@ -98,8 +117,17 @@ export class LayerRefitter {
     return new Set(isReduced && this.work.plan.experts === "all" ? keptExperts.keys() : merged);
   }
 
-  /** Refits one matrix after the other; the second time for what the others have become. */
-  private async rounds(residuals: Residuals, options: RefitExpertsOptions, pause: (share: number) => Promise<void>) {
+  /**
+   * Refits one matrix after the other; the second time for what the others have become.
+   *
+   * @param goesOn whether the residuals are left as those of the experts that come of it
+   */
+  private async rounds(
+    residuals: Residuals,
+    options: RefitExpertsOptions,
+    goesOn: boolean,
+    pause: (share: number) => Promise<void>,
+  ) {
     const { backend, work } = this;
     const parts = roundsOf(work.plan);
     let experts = [...options.experts];
@@ -114,7 +142,7 @@ export class LayerRefitter {
       if (parts.indexOf(part) < round && (rounds.at(-1)?.part ?? part) === part) continue;
       if (round > 0) linear = new (part === "down" ? DownExperts : UpExperts)({ ...options, experts });
       const fit = await refit(backend, linear, residuals, {
-        ...{ ...pathOf(work.plan, round), most: before, goesOn: round + 1 < parts.length },
+        ...{ ...pathOf(work.plan, round), most: before, goesOn: goesOn || round + 1 < parts.length },
         pause: shares(round),
       });
       if (!fit.kept) continue;

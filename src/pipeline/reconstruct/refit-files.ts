@@ -26,9 +26,9 @@ interface DescentRound {
   readonly heldOut: Share;
 }
 
-/** Refitted experts in the form of a quantised source again. */
+/** Refitted experts in the form of a quantised source again, or with gates and up projections after the steps of `--then`. */
 interface StoredRound {
-  readonly part: "stored";
+  readonly part: "stored" | "then";
   readonly experts: number;
   readonly heldOut: Share;
 }
@@ -117,7 +117,7 @@ function inOneDtype(expert: ExpertTensors): ExpertTensors {
 
 function refittedParts({ fit }: LayerRefit): ExpertPart[] {
   const parts = fit?.rounds.flatMap(({ part }): ExpertPart[] =>
-    part === "all" ? ["gate", "up", "down"] : part === "stored" ? [] : [part],
+    part === "all" ? ["gate", "up", "down"] : part === "stored" || part === "then" ? [] : [part],
   );
   return [...new Set(parts)].sort();
 }

@@ -1,11 +1,10 @@
 import type { Tensor } from "../../checkpoint/tensor.js";
-import { noDomainWorse, type RefitOptions, refit, relative } from "../../compress/reconstruct/refit.js";
+import { noDomainWorse, relative } from "../../compress/reconstruct/refit.js";
 import type { RefitErrors, Residuals } from "../../compress/reconstruct/residuals.js";
-import { addBack, subtractAll } from "../../compress/reconstruct/sweep.js";
 import type { ExpertTensors } from "../../engine/backend.js";
 import type { StoredExpert } from "../../model/expert-coding.js";
-import { DownExperts } from "./down-experts.js";
 import type { StoreParts } from "./expert-matrices.js";
+import { type MakeUpOptions, makeUp } from "./make-up.js";
 import type { RefitExpertsOptions } from "./refit-experts.js";
 import type { RefitRound } from "./refit-files.js";
 
@@ -37,17 +36,15 @@ export async function storeRefit(
   options: RefitExpertsOptions,
   form: StoredForm,
   before: RefitErrors,
-  fit: Pick<RefitOptions, "ridges" | "first" | "onTheWay" | "sweeps" | "pause">,
+  fit: MakeUpOptions,
 ): Promise<StoredRefit> {
-  const { backend, free } = options;
-  const pause = () => fit.pause(0);
+  const { free } = options;
   const stored = new Map<number, StoredExpert>();
   for (const slot of free) stored.set(slot, form.encode(slot, options.experts[slot]!));
   const experts = options.experts.map((expert, slot) => {
     const own = stored.get(slot);
     return own === undefined ? expert : form.decode(own);
   });
-  await addBack(backend, new DownExperts(options), residuals, pause, free);
   // To round what is rounded already may change it: what values were decoded from is remembered.
   const sources = new WeakMap<Tensor, StoredExpert>();
   const store: StoreParts = (slot, parts) => {
@@ -57,17 +54,9 @@ export async function storeRefit(
     sources.set(down, own);
     return { down, ...(downBias && { downBias }) };
   };
-  const linear = new DownExperts({ ...options, experts, dtype: "F32", store });
-  await subtractAll(backend, linear, residuals, pause, free);
-  const rounded = residuals.errors();
-  const rounds: RefitRound[] = [{ part: "stored", experts: free.size, heldOut: rounded.heldOut }];
-  const { kept, ridge, sweeps, after } = await refit(backend, linear, residuals, {
-    ...fit,
-    most: before,
-    goesOn: false,
-  });
+  const made = { ...options, experts, dtype: "F32", store } as const;
+  const { linear, rounded, kept, after, rounds } = await makeUp(residuals, options, made, "stored", before, fit);
   if (kept) {
-    rounds.push({ part: "down", ridge, sweeps, heldOut: after.heldOut });
     for (const slot of free) stored.set(slot, sources.get(linear.matrices.parts(slot).down!) ?? stored.get(slot)!);
   }
   const last = kept ? after : rounded;

@@ -1,0 +1,26 @@
+import type { MoeLayer } from "../../model/description.js";
+import { routerWeights } from "../../model/moe.js";
+import { route } from "../../model/router.js";
+import type { ExpertInputs } from "../steps/expert-steps.js";
+import { RoutedRows } from "../steps/routed-rows.js";
+import type { LayerWork } from "./layer-work.js";
+import type { ReducedLayer } from "./reduced-layer.js";
+
+/** Which tokens the reduced router sends to each kept expert. */
+export async function tokensOfExperts(
+  { options, hidden, moeInput }: LayerWork,
+  { feedForward }: Pick<MoeLayer, "feedForward">,
+  reduced: ReducedLayer,
+): Promise<ExpertInputs> {
+  const { backend, batches } = options;
+  const router = routerWeights(backend, await reduced.router());
+  const size = hidden[0]!.length / batches[0]!.ids.length;
+  const rows = new RoutedRows(reduced.plan.keptExperts.length, hidden, size);
+  try {
+    for (const [index, { mask }] of batches.entries())
+      rows.add(index, route(backend, moeInput(hidden[index]!).router, router, feedForward.router), mask);
+  } finally {
+    router.weight.dispose();
+  }
+  return { rows, moeInput };
+}
