@@ -19,6 +19,8 @@ export interface LayerDescentOptions {
   /** The calibration tokens' rows below this are fitted to. */
   readonly fitted: number;
   readonly pause: (share: number) => Promise<void>;
+  /** What experts that descend together may take. */
+  readonly bytes?: number;
 }
 
 /** What came of a descent. */
@@ -30,7 +32,7 @@ export interface LayerDescent {
 }
 
 /**
- * Refits all matrices of a layer's experts together by descent, as many experts at a time as `DESCENT_BYTES` hold: the
+ * Refits all matrices of a layer's experts together by descent, as many experts at a time as `bytes` hold: the
  * others are as they have become so far. What a group has become is kept where less is lost of held-out outputs, and in no
  * domain more than before all; else smaller steps are tried, and in the end it stays as it was.
  *
@@ -39,7 +41,7 @@ export interface LayerDescent {
 export async function descendLayer(
   residuals: Residuals,
   options: RefitExpertsOptions,
-  { epochs, seed, fitted, pause }: LayerDescentOptions,
+  { epochs, seed, fitted, pause, bytes = DESCENT_BYTES }: LayerDescentOptions,
 ): Promise<LayerDescent> {
   const { backend, free } = options;
   const experts = [...options.experts];
@@ -47,7 +49,7 @@ export async function descendLayer(
   const before = residuals.errors();
   let after = before;
   const rounds: RefitRound[] = [];
-  const groups = groupsOf([...free], experts);
+  const groups = groupsOf([...free], experts, bytes);
   // Groups are alike: what was too large for one is not tried again.
   let first = 0;
   for (const [index, group] of groups.entries()) {
@@ -84,10 +86,10 @@ export async function descendLayer(
 }
 
 /** Slots of experts that are refitted together. */
-function groupsOf(slots: readonly number[], experts: readonly ExpertTensors[]): number[][] {
+function groupsOf(slots: readonly number[], experts: readonly ExpertTensors[], bytes: number): number[][] {
   const { gate, up, down } = experts[0]!;
   const weights = [gate, up, down].reduce((sum, matrix) => sum + (matrix?.shape.reduce((a, b) => a * b) ?? 0), 0);
-  const most = Math.max(1, Math.floor(DESCENT_BYTES / (4 * DESCENT_NUMBERS * weights)));
+  const most = Math.max(1, Math.floor(bytes / (4 * DESCENT_NUMBERS * weights)));
   const count = Math.ceil(slots.length / most);
   return Array.from({ length: count }, (_, i) => slots.filter((_, slot) => slot % count === i));
 }
