@@ -1,5 +1,6 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
-import type { Tensor } from "../checkpoint/tensor.js";
+import { convert } from "../checkpoint/convert.js";
+import type { DType, Tensor } from "../checkpoint/tensor.js";
 import type { Backend, ExpertTensors } from "../engine/backend.js";
 import type { ExpertCoding } from "./expert-coding.js";
 import { expectWeight, readWeight } from "./read-weight.js";
@@ -7,6 +8,12 @@ import { expectWeight, readWeight } from "./read-weight.js";
 /** The matrices of an expert; some have no gate. */
 export const EXPERT_PARTS = ["gate", "up", "down"] as const;
 export type ExpertPart = (typeof EXPERT_PARTS)[number];
+
+/** An expert with all its tensors in a dtype; undefined: in their own. */
+export function convertExpert(expert: ExpertTensors, dtype: DType | undefined): ExpertTensors {
+  const converted = Object.entries(expert).map(([part, tensor]) => [part, tensor && convert(tensor, dtype)]);
+  return Object.fromEntries(converted) as ExpertTensors;
+}
 
 /** A tensor of the compressed checkpoint that holds routed experts, and where its content comes from. */
 export interface ExpertOutput {

@@ -65,7 +65,9 @@ export function estimateMemory(model: ModelDescription, numbers: readonly number
   const batch = ROWS * ofBatch + Math.min(PAIR_BYTES, model.topK * ofBatch);
   const layers = model.layers.filter(isMoe).map(({ feedForward }) => feedForward);
   const { refit: plan, kept } = work;
-  const refit = plan === undefined ? 0 : Math.max(...layers.map((moe) => refitBytes(moe, plan, tokens, kept)));
+  const quantised = model.quantisation !== undefined;
+  const refit =
+    plan === undefined ? 0 : Math.max(...layers.map((moe) => refitBytes(moe, plan, tokens, kept, quantised)));
   const parts = { layerWeights, hiddenStates, samples, alignment, refit, batch, program: PROGRAM_BYTES };
   const bytes = Object.values(parts).reduce((sum, part) => sum + part);
   return { sequences, length, bytes, ...parts };

@@ -1,6 +1,8 @@
+import type { DType } from "../../checkpoint/tensor.js";
 import type { LayerPlan } from "../../compress/plan.js";
 import type { ExpertTensors } from "../../engine/backend.js";
 import type { MoeLayer } from "../../model/description.js";
+import { convertExpert } from "../../model/expert-storage.js";
 import { routerWeights, type StoredExperts } from "../../model/moe.js";
 import type { CompressEvent } from "../events.js";
 import { guardPlan } from "../guard/layer-guard.js";
@@ -73,10 +75,10 @@ export async function* fitRouter(
   yield { type: "router", ...fitted };
 }
 
-/** Experts in memory: a refit goes through them many times. */
-async function allOf({ count, read }: StoredExperts): Promise<ExpertTensors[]> {
+/** Experts in memory, in a dtype or their own: a refit goes through them many times. */
+async function allOf({ count, read }: StoredExperts, dtype: DType | undefined): Promise<ExpertTensors[]> {
   const experts: ExpertTensors[] = [];
-  for (let e = 0; e < count; e++) experts.push(await read(e));
+  for (let e = 0; e < count; e++) experts.push(convertExpert(await read(e), dtype));
   return experts;
 }
 
@@ -92,11 +94,13 @@ export async function* reconstruct(
   const { plan, moe } = reduced;
   yield work.progress("reconstruct");
   const form = await reduced.storedForm();
+  // What a form decodes to may be float32, which is twice what the weights are worth.
+  const coded = form && (backend.precision === "bf16" ? "BF16" : "F32");
   // Experts of a quantised source that are floats go back to their own dtype.
-  const dtype = requantises === true && form === undefined ? undefined : mergedDtype;
+  const dtype = requantises === true ? coded : mergedDtype;
   const tokens = () => tokensOfExperts(work, layer, reduced);
   const stepped = steps && steppedGates(backend, layer, steps, tokens);
-  const experts = await allOf(reduced.mergedExperts);
+  const experts = await allOf(reduced.mergedExperts, coded);
   const router = routerWeights(backend, await reduced.router());
   const refitter = new LayerRefitter(backend, refit!, plan.layer, moe);
   try {

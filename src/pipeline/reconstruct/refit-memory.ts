@@ -7,17 +7,19 @@ import { DESCENT_BYTES, DESCENT_NUMBERS, defaultTokens, KEPT_BYTES, type RefitPl
  * matrices of least squares.
  *
  * @param tokens of calibration, of which the refit takes a part
+ * @param quantised whether the experts go back to another form: they are there in that form too, and as it leaves them
  */
 export function refitBytes(
   { experts, router }: MoeDescription,
   { parts, tokens: most }: Pick<RefitPlan, "parts" | "tokens">,
   tokens: number,
   kept: number,
+  quantised: boolean,
 ): number {
   const { hidden, width } = experts;
   const rows = Math.min(tokens, most ?? defaultTokens({ experts, router }));
   const weights = 3 * hidden * width * kept;
   const activations = Math.min(KEPT_BYTES, 4 * rows * router.topK * width);
   const fitting = parts === "all" ? Math.min(DESCENT_BYTES, 4 * DESCENT_NUMBERS * weights) : KEPT_BYTES;
-  return 2 * 4 * rows * hidden + 2 * weights + 2 * activations + fitting;
+  return 2 * 4 * rows * hidden + (quantised ? 6 : 2) * weights + 2 * activations + fitting;
 }

@@ -3,6 +3,7 @@ import { noDomainWorse, relative } from "../../compress/reconstruct/refit.js";
 import type { RefitErrors, Residuals } from "../../compress/reconstruct/residuals.js";
 import type { ExpertTensors } from "../../engine/backend.js";
 import type { StoredExpert } from "../../model/expert-coding.js";
+import { convertExpert } from "../../model/expert-storage.js";
 import type { StoreParts } from "./expert-matrices.js";
 import { type MakeUpOptions, makeUp } from "./make-up.js";
 import type { RefitExpertsOptions } from "./refit-experts.js";
@@ -28,7 +29,7 @@ export interface StoredRefit {
  * stored: later experts make up for the rounding of earlier ones. The layer is kept where it loses less of held-out outputs than
  * before its refit, and in no domain more.
  *
- * @param residuals those of the refitted experts, in float32; used up
+ * @param residuals those of the refitted experts; used up
  * @param before errors of the layer before its refit
  */
 export async function storeRefit(
@@ -38,23 +39,24 @@ export async function storeRefit(
   before: RefitErrors,
   fit: MakeUpOptions,
 ): Promise<StoredRefit> {
-  const { free } = options;
+  const { free, dtype } = options;
+  const values = (own: StoredExpert) => convertExpert(form.decode(own), dtype);
   const stored = new Map<number, StoredExpert>();
   for (const slot of free) stored.set(slot, form.encode(slot, options.experts[slot]!));
   const experts = options.experts.map((expert, slot) => {
     const own = stored.get(slot);
-    return own === undefined ? expert : form.decode(own);
+    return own === undefined ? expert : values(own);
   });
   // To round what is rounded already may change it: what values were decoded from is remembered.
   const sources = new WeakMap<Tensor, StoredExpert>();
   const store: StoreParts = (slot, parts) => {
     const encoded = form.encode(slot, { ...experts[slot]!, ...parts });
     const own = new Map([...stored.get(slot)!, ...[...encoded].filter(([part]) => part.startsWith("down."))]);
-    const { down, downBias } = form.decode(own);
+    const { down, downBias } = values(own);
     sources.set(down, own);
     return { down, ...(downBias && { downBias }) };
   };
-  const made = { ...options, experts, dtype: "F32", store } as const;
+  const made = { ...options, experts, store };
   const { linear, rounded, kept, after, rounds } = await makeUp(residuals, options, made, "stored", before, fit);
   if (kept) {
     for (const slot of free) stored.set(slot, sources.get(linear.matrices.parts(slot).down!) ?? stored.get(slot)!);

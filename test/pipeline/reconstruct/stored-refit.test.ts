@@ -105,11 +105,13 @@ test("down projections make up for what rounding the others lost", async () => {
   const { model, vocabulary, experts } = await sourceOf("int4-channel");
   const { tokens } = writeTokens(vocabulary);
   const options = { model, tokens, experts, method: "reap", reconstruct: "all" } as const;
-  const { reconstruct } = await make(join(folder, "made-up"), options);
-  const [, stored, down] = reconstruct.layers[0].rounds;
-  expect(stored).toMatchObject({ part: "stored", experts });
-  expect(down.part).toBe("down");
-  expect(down.heldOut).toBeLessThan(stored.heldOut);
+  for (const precision of ["bf16", "f32"] as const) {
+    const { reconstruct } = await make(join(folder, `made-up-${precision}`), { ...options, precision });
+    const [, stored, down] = reconstruct.layers[0].rounds;
+    expect(stored).toMatchObject({ part: "stored", experts });
+    expect(down.part).toBe("down");
+    expect(down.heldOut).toBeLessThan(stored.heldOut);
+  }
 });
 
 test("merged experts alone are refitted: the others keep their bytes", async () => {
