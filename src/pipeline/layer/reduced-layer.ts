@@ -48,6 +48,10 @@ export class ReducedLayer {
       members.push(await Promise.all(read));
     }
     return {
+      original: async (slot) => {
+        const group = groupOf(plan, plan.keptExperts[slot]!);
+        return (await requantiseGroup(backend, coding, checkpoint, group, this.merging)).stored;
+      },
       encode: (slot, expert) => coding.encode(backend, expert, members[slot]!),
       decode: (stored) => coding.decode(stored, backend),
     };
@@ -74,11 +78,14 @@ export class ReducedLayer {
     }
   }
 
+  private get merging() {
+    return { when: this.options.settings.rounding, scales: this.scales };
+  }
+
   /** A group as one expert: of a quantised source rounded to its form again where it was merged. */
   async group(group: Group): Promise<ExpertTensors> {
-    const { backend, checkpoint, settings, mergedDtype } = this.options;
-    const { coding, scales } = this;
-    const merging = { when: settings.rounding, scales };
+    const { backend, checkpoint, mergedDtype } = this.options;
+    const { coding, merging } = this;
     if (coding === undefined || !isMerged(group))
       return mergeGroup(backend, group, this.tensors.experts.read, { ...merging, dtype: mergedDtype });
     const { stored } = await requantiseGroup(backend, coding, checkpoint, group, merging);

@@ -15,7 +15,7 @@ import type { RefitWork } from "./open-refit.js";
 import type { RefitExperts, RefitExpertsOptions } from "./refit-experts.js";
 import type { LayerRefit, RefitRound } from "./refit-files.js";
 import { pathOf, roundsOf } from "./refit-plan.js";
-import { type StoredForm, storeRefit } from "./stored-refit.js";
+import { type StoredForm, storeRefit, withDown } from "./stored-refit.js";
 import { UpExperts } from "./up-experts.js";
 
 /** The layer as it is reduced. */
@@ -82,14 +82,14 @@ export class LayerRefitter {
       ...{ layer, kept: rounds.length > 0 },
       fit: { tokens, before, after, rounds },
     });
-    if (form === undefined || found.rounds.length === 0) {
+    if (form === undefined) {
       const made = stepped === undefined ? found : await this.beforeSteps(residuals, refitted, stepped, found, last);
       const report = reportOf(made.after, made.rounds);
       await this.work.files.write(report, made.experts);
       return report;
     }
-    const stored = await storeRefit(residuals, refitted, form, before, last);
-    const report = reportOf(stored.after, stored.experts.size > 0 ? [...found.rounds, ...stored.rounds] : []);
+    const stored = await storeRefit(residuals, options, found, form, last);
+    const report = reportOf(stored.after, stored.rounds);
     await this.work.files.writeStored(report, stored.experts);
     return report;
   }
@@ -105,8 +105,8 @@ export class LayerRefitter {
     const changed = { ...refitted, experts: await stepped(experts) };
     const found = await makeUp(residuals, refitted, changed, "then", undefined, fit);
     if (!found.kept) return { after, rounds, experts };
-    const withDown = experts.map((expert, slot) => ({ ...expert, ...found.linear.matrices.parts(slot) }));
-    return { after: found.after, rounds: [...rounds, ...found.rounds], experts: withDown };
+    const made = withDown(experts, found.linear);
+    return { after: found.after, rounds: [...rounds, ...found.rounds], experts: made };
   }
 
   /** Experts that are refitted, by their slots: none where the layer is as it was. */

@@ -10,7 +10,7 @@ export type MakeUpOptions = Pick<RefitOptions, "ridges" | "first" | "onTheWay" |
 /**
  * Refits down projections, by least squares, to what gates and up projections have become for another reason than a refit.
  *
- * @param residuals those of the experts of `from`; used up
+ * @param residuals those of the experts of `from`; used up, or of a layer that is stored left as those of what comes of it
  * @param from the layer before that change, and `to` after it
  * @param why they changed
  * @param most what no domain may lose more than
@@ -28,10 +28,10 @@ export async function makeUp(
   await addBack(backend, new DownExperts(from), residuals, pause, free);
   const linear = new DownExperts(to);
   await subtractAll(backend, linear, residuals, pause, free);
-  const rounded = residuals.errors();
-  const rounds: RefitRound[] = [{ part: why, experts: free.size, heldOut: rounded.heldOut }];
-  const found = await refit(backend, linear, residuals, { ...fit, most: most ?? rounded, goesOn: false });
+  const start = residuals.errors();
+  const rounds: RefitRound[] = [{ part: why, experts: free.size, heldOut: start.heldOut }];
+  const found = await refit(backend, linear, residuals, { ...fit, most: most ?? start, goesOn: why === "stored" });
   const { kept, ridge, sweeps, after } = found;
   if (kept) rounds.push({ part: "down", ridge, sweeps, heldOut: after.heldOut });
-  return { linear, rounded, kept, after, rounds };
+  return { linear, kept, after, rounds };
 }
