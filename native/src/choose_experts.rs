@@ -130,13 +130,15 @@ fn best<T: PartialOrd + Copy>(numbers: &[T], indices: &mut [u32]) {
         if filled == count {
             let Some(&last) = indices.last() else { return };
             let least = numbers[last as usize];
-            if !members.iter().fold(false, |any, &number| any | (number > least)) {
+            // A sum, which is done for several numbers at once, unlike a search that ends at the first.
+            if members.iter().map(|&number| u32::from(number > least)).sum::<u32>() == 0 {
                 continue;
             }
         }
         // Insertion into the best so far keeps equal numbers in the order of their indices.
         for (i, &number) in (group * GROUP..).zip(members) {
-            if filled == count && !(number > numbers[indices[count - 1] as usize]) {
+            let chosen = filled < count || number > numbers[indices[count - 1] as usize];
+            if !chosen {
                 continue;
             }
             let mut place = if filled < count { filled } else { count - 1 };
