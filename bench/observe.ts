@@ -71,15 +71,8 @@ try {
   for (const method of METHODS) {
     const [direct, from, planning]: [number[], number[], number[]] = [[], [], []];
     for (const mix of PAPER_MIXES) {
-      const mixed = {
-        method,
-        mix,
-        domain: texts(mix),
-        sequences,
-        length,
-        sequential: false,
-        statistics: "exact" as const,
-      };
+      const text = { mix, domain: texts(mix), sequences, length };
+      const mixed = { method, ...text, sequential: false, statistics: "exact" as const };
       direct.push(await compressed("direct", mixed));
       from.push(await compressed("from", { method, mix, observed }));
       planning.push(await timed(() => follow(plan({ observed, mix, experts, method }), () => undefined)));

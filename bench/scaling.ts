@@ -52,16 +52,10 @@ for (const change of changes) {
   const folder = mkdtempSync(join(tmpdir(), "ream-scaling-"));
   try {
     writeSynthetic(folder, sizes.layers, sizes.experts);
+    const statistics = sizes.meanTokens ? `sampled=${sizes.meanTokens}` : "exact";
     const { layers, peakMemory, backend } = await runReam(folder, [
       ...["--tokens", writeTokens(folder, sizes.sequences), "--threads", String(sizes.threads)],
-      ...[
-        "--method",
-        "ream",
-        "--experts",
-        String(0.75 * sizes.experts),
-        "--statistics",
-        sizes.meanTokens ? `sampled=${sizes.meanTokens}` : "exact",
-      ],
+      ...["--method", "ream", "--experts", String(0.75 * sizes.experts), "--statistics", statistics],
     ]);
     const sum = (key: "seconds" | "cpu") => layers.reduce((total, layer) => total + layer[key], 0);
     const result = {

@@ -4,16 +4,15 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { encodeSafetensors } from "../../src/checkpoint/safetensors-encode.js";
-import { createNativeBackend } from "../../src/engine/native/native-backend.js";
 import { describeModel } from "../../src/model/describe.js";
 import { isMoe, type ModelDescription } from "../../src/model/description.js";
-import { forward } from "../../src/model/forward.js";
 import { expertCounts } from "../../src/model/router.js";
 import { compress } from "../../src/pipeline/compress.js";
 import type { CompressOptions } from "../../src/pipeline/options.js";
 import { checkRefit } from "../../src/pipeline/reconstruct/refit-plan.js";
 import { Random } from "../../src/random.js";
 import { ream } from "../support/command.js";
+import { firstOutputs, lost } from "../support/first-outputs.js";
 import { folderDigest } from "../support/folder-digest.js";
 import { GOLDENS } from "../support/goldens.js";
 
@@ -53,32 +52,6 @@ function writeTokens(vocabulary: number): { readonly path: string; readonly ids:
   return { path, ids };
 }
 
-/** The first MoE block's outputs of all tokens: its inputs are those of the original. */
-async function firstOutputs(model: string, ids: Int32Array): Promise<Float32Array> {
-  const checkpoint = await Checkpoint.open(model);
-  const description = describeModel(checkpoint.config, checkpoint);
-  const backend = createNativeBackend({ precision: "f32", threads: 2 });
-  const batch = { sequences: ids.length / 24, length: 24, ids };
-  let outputs: Float32Array | undefined;
-  const first = description.layers.find(isMoe)!.index;
-  await forward(checkpoint, description, backend, [batch], {
-    moe: (layer, _, __, ___, output) => {
-      if (layer === first) outputs = output.slice();
-    },
-  });
-  await checkpoint.close();
-  return outputs!;
-}
-
-function lost(outputs: Float32Array, wanted: Float32Array): number {
-  let [difference, all] = [0, 0];
-  for (const [i, value] of wanted.entries()) {
-    difference += (outputs[i]! - value) ** 2;
-    all += value ** 2;
-  }
-  return difference / all;
-}
-
 // Separate and stacked experts, sigmoids with selection bias and scaling, shared experts, biases, weights that scale inputs,
 // other activations.
 const FAMILIES = ["olmoe", "qwen3_5_moe", "deepseek_v3", "qwen2_moe", "gpt_oss", "llama4_text"];
@@ -101,14 +74,14 @@ test.each(FAMILIES)("%s: the refitted block is nearer to the original", async (f
   const first = reconstruct.layers[0];
   expect(first.kept).toBe(true);
   expect(first.after.heldOut).toBeLessThan(first.before.heldOut);
-  const wanted = await firstOutputs(model, ids);
-  const [before, after] = [await firstOutputs(plain, ids), await firstOutputs(refitted, ids)];
+  const wanted = await firstOutputs(model, ids, 24);
+  const [before, after] = [await firstOutputs(plain, ids, 24), await firstOutputs(refitted, ids, 24)];
   expect(lost(after, wanted)).toBeLessThan(0.98 * lost(before, wanted));
   const all = await make({ ...common, reconstruct: "all" });
   const [descended] = manifestOf(all).reconstruct.layers;
   expect(descended.rounds[0]).toMatchObject({ part: "all", experts: kept, epochs: 4 });
   expect(descended.after.heldOut).toBe(descended.rounds[0].heldOut);
-  expect(lost(await firstOutputs(all, ids), wanted)).toBeLessThan(0.98 * lost(before, wanted));
+  expect(lost(await firstOutputs(all, ids, 24), wanted)).toBeLessThan(0.98 * lost(before, wanted));
   if (CLAMPED.has(family)) {
     await expect(make({ ...common, reconstruct: "down+up" })).rejects.toThrow(/clamped/);
     return;
@@ -120,7 +93,7 @@ test.each(FAMILIES)("%s: the refitted block is nearer to the original", async (f
   for (const [i, error] of errors.entries()) if (i > 0) expect(error).toBeLessThan(errors[i - 1]!);
   expect(errors.at(-1)).toBe(own.after.heldOut);
   const most = UP_STAYS.has(family) ? 1.0001 : 1;
-  expect(lost(await firstOutputs(both, ids), wanted)).toBeLessThan(most * lost(after, wanted));
+  expect(lost(await firstOutputs(both, ids, 24), wanted)).toBeLessThan(most * lost(after, wanted));
 });
 
 test("experts without gates have no up projections to refit", () => {
@@ -254,8 +227,8 @@ describe("a small model", () => {
       expect(first.after.heldOut).toBeLessThan(first.rounds[1].heldOut);
       const refitted = await make({ ...own, outputDtype: "same" });
       const apart = await make({ model: refitted, tokens, then: [step], outputDtype: "same" });
-      const wanted = await firstOutputs(model, ids);
-      const [one, two] = [await firstOutputs(together, ids), await firstOutputs(apart, ids)];
+      const wanted = await firstOutputs(model, ids, 24);
+      const [one, two] = [await firstOutputs(together, ids, 24), await firstOutputs(apart, ids, 24)];
       expect(lost(one, wanted)).toBeLessThan(lost(two, wanted));
     },
   );

@@ -103,10 +103,10 @@ export class LayerRefitter {
     fit: MakeUpOptions,
   ): Promise<Omit<LayerDescent, "before">> {
     const changed = { ...refitted, experts: await stepped(experts) };
-    const found = await makeUp(residuals, refitted, changed, "then", undefined, fit);
-    if (!found.kept) return { after, rounds, experts };
-    const made = withDown(experts, found.linear);
-    return { after: found.after, rounds: [...rounds, ...found.rounds], experts: made };
+    const made = await makeUp(residuals, refitted, changed, { ...fit, goesOn: false });
+    if (!made.kept) return { after, rounds, experts };
+    const round = { part: "then", experts: refitted.free.size, heldOut: made.start.heldOut } as const;
+    return { after: made.after, rounds: [...rounds, round, ...made.rounds], experts: withDown(experts, made.linear) };
   }
 
   /** Experts that are refitted, by their slots: none where the layer is as it was. */

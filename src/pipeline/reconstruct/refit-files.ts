@@ -1,4 +1,6 @@
 import { convert } from "../../checkpoint/convert.js";
+import type { ShardTensor } from "../../checkpoint/shard-writer.js";
+import type { Tensor } from "../../checkpoint/tensor.js";
 import type { RefitErrors } from "../../compress/reconstruct/residuals.js";
 import type { Share } from "../../compress/steps/step-error.js";
 import type { ExpertTensors } from "../../engine/backend.js";
@@ -57,10 +59,7 @@ export class RefitFiles extends FinishedLayers<LayerRefit> {
   async write(refit: LayerRefit, experts: readonly ExpertTensors[]): Promise<void> {
     if (refit.kept) {
       const tensors = experts.flatMap((expert, slot) =>
-        namesOf(refit, expert).map((name) => {
-          const { dtype, shape, data } = expert[name]!;
-          return { name: `${slot}.${name}`, dtype, shape, data: async () => data };
-        }),
+        namesOf(refit, expert).map((name) => written(slot, name, expert[name]!)),
       );
       await this.files.write(refit.layer, tensors);
     }
@@ -70,10 +69,7 @@ export class RefitFiles extends FinishedLayers<LayerRefit> {
   /** Keeps a layer in the form of a quantised source. @param experts those that were refitted, by their slots */
   async writeStored(refit: LayerRefit, experts: ReadonlyMap<number, StoredExpert>): Promise<void> {
     const tensors = [...experts].flatMap(([slot, stored]) =>
-      [...stored].map(([part, { dtype, shape, data }]) => ({
-        ...{ name: `${slot}.${part}`, dtype, shape },
-        data: async () => data,
-      })),
+      [...stored].map(([part, tensor]) => written(slot, part, tensor)),
     );
     if (refit.kept) await this.files.write(refit.layer, tensors);
     await this.files.finish(refit.kept ? { ...refit, stored: true } : refit);
@@ -103,6 +99,11 @@ export class RefitFiles extends FinishedLayers<LayerRefit> {
     const read = await Promise.all(names.map(async (name) => [name, await file.read(`${slot}.${name}`)] as const));
     return inOneDtype({ ...reduced, ...Object.fromEntries(read) });
   }
+}
+
+/** A tensor of an expert as a layer's file has it. */
+function written(slot: number, part: string, { dtype, shape, data }: Tensor): ShardTensor {
+  return { name: `${slot}.${part}`, dtype, shape, data: async () => data };
 }
 
 /** Some checkpoints hold gate and up in one tensor, which has one dtype. */

@@ -54,18 +54,21 @@ export async function storeRefit(
     for (const slot of free) rounded.set(slot, form.encode(slot, now.experts[slot]!));
     const experts = now.experts.map((expert, slot) => (rounded.has(slot) ? values(rounded.get(slot)!) : expert));
     const down = new StoredDown(form, rounded, experts, values);
-    const made = await makeUp(residuals, now, { ...start, experts, store: down.store }, "stored", before, fit);
+    const to = { ...start, experts, store: down.store };
+    const made = await makeUp(residuals, now, to, { ...fit, most: before, goesOn: true });
     const { after } = made;
-    if (relative(after.heldOut) < relative(before.heldOut) && noDomainWorse(after, before))
-      return { after, rounds: [...found.rounds, ...made.rounds], experts: down.stored(made.linear) };
+    if (relative(after.heldOut) < relative(before.heldOut) && noDomainWorse(after, before)) {
+      const round = { part: "stored", experts: free.size, heldOut: made.start.heldOut } as const;
+      return { after, rounds: [...found.rounds, round, ...made.rounds], experts: down.stored(made.linear) };
+    }
     now = { ...start, experts: withDown(experts, made.linear) };
   }
   const originals = new Map<number, StoredExpert>();
   for (const slot of free) originals.set(slot, await form.original(slot));
   const down = new StoredDown(form, originals, start.experts, values);
-  const made = await makeUp(residuals, now, { ...start, store: down.store }, "stored", before, fit);
-  if (!made.kept) return { after: before, rounds: [], experts: new Map() };
-  return { after: made.after, rounds: made.rounds.slice(1), experts: down.stored(made.linear) };
+  const to = { ...start, store: down.store };
+  const { kept, after, rounds, linear } = await makeUp(residuals, now, to, { ...fit, most: before, goesOn: false });
+  return kept ? { after, rounds, experts: down.stored(linear) } : { after: before, rounds, experts: new Map() };
 }
 
 /** Down projections as they are stored, beside what else is stored of their experts. */

@@ -7,11 +7,11 @@ import { encodeSafetensors } from "../../../src/checkpoint/safetensors-encode.js
 import { createNativeBackend } from "../../../src/engine/native/native-backend.js";
 import { isMoe } from "../../../src/model/description.js";
 import { codingOf } from "../../../src/model/expert-coding.js";
-import { forward } from "../../../src/model/forward.js";
 import { compress } from "../../../src/pipeline/compress.js";
 import { openModel } from "../../../src/pipeline/open-model.js";
 import type { CompressOptions } from "../../../src/pipeline/options.js";
 import { Random } from "../../../src/random.js";
+import { firstOutputs, lost } from "../../support/first-outputs.js";
 import { folderDigest } from "../../support/folder-digest.js";
 import { GOLDENS } from "../../support/goldens.js";
 import { writeQuantised } from "../../support/quantised-model.js";
@@ -53,25 +53,6 @@ async function make(out: string, options: CompressOptions, signal?: AbortSignal)
   return JSON.parse(readFileSync(join(out, "ream.json"), "utf8"));
 }
 
-/** The first MoE block's outputs of all tokens: its inputs are those of the original. */
-async function firstOutputs(path: string, ids: Int32Array): Promise<Float32Array> {
-  const { checkpoint, model } = await openModel(path);
-  const first = model.layers.find(isMoe)!.index;
-  let outputs: Float32Array | undefined;
-  await forward(checkpoint, model, backend, [{ sequences, length, ids }], {
-    moe: (layer, _, __, ___, output) => {
-      if (layer === first) outputs = output.slice();
-    },
-  });
-  await checkpoint.close();
-  return outputs!;
-}
-
-function lost(outputs: Float32Array, wanted: Float32Array): number {
-  const squares = (values: Float32Array) => values.reduce((sum, value) => sum + value ** 2, 0);
-  return squares(outputs.map((value, i) => value - wanted[i]!)) / squares(wanted);
-}
-
 describe.each(["int4-g32", "fp8-deepseek", "mxfp4", "awq", "gpt_oss-mxfp4"])("%s", (name) => {
   test("refitted experts have the form of the source again, and the layer loses less", async () => {
     const { model, vocabulary, experts } = await sourceOf(name);
@@ -88,8 +69,8 @@ describe.each(["int4-g32", "fp8-deepseek", "mxfp4", "awq", "gpt_oss-mxfp4"])("%s
     const [first] = reconstruct.layers;
     expect(first.kept).toBe(true);
     expect(first.after.heldOut).toBe(first.rounds.at(-1).heldOut);
-    const wanted = await firstOutputs(model, ids);
-    const [before, after] = [await firstOutputs(plain, ids), await firstOutputs(refitted, ids)];
+    const wanted = await firstOutputs(model, ids, length);
+    const [before, after] = [await firstOutputs(plain, ids, length), await firstOutputs(refitted, ids, length)];
     expect(lost(after, wanted)).toBeLessThan(0.98 * lost(before, wanted));
 
     const [one, other] = [await Checkpoint.open(plain), await Checkpoint.open(refitted)];
