@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::math::to_bfloat16;
 use crate::memory::{Buffer, Disjoint};
-use crate::packed::{Format, PANEL};
+use crate::packed::{Format, HALF, PANEL};
 use crate::product::Context;
 use crate::softmax::{Panel, panel_bytes};
 
@@ -33,15 +33,15 @@ struct Layout {
     keys: usize,
     /// Numbers of the values.
     values: usize,
-    /// Steps of a panel that lie together: 2 where numbers come in pairs.
-    steps: usize,
+    /// Whether a step has pairs: each number of its first half with one of its second.
+    paired: bool,
 }
 
 impl Layout {
     fn new(format: Format, head_size: usize, value_size: usize) -> Self {
         let (keys, values) = panel_bytes(format, head_size, value_size);
         let bytes = format.panel_bytes();
-        Self { keys: keys / bytes, values: values / bytes, steps: if format == Format::F32 { 1 } else { 2 } }
+        Self { keys: keys / bytes, values: values / bytes, paired: format != Format::F32 }
     }
 
     fn numbers(self) -> usize {
@@ -62,7 +62,7 @@ impl Layout {
 
     #[inline(always)]
     fn panel(self, step: usize, column: usize) -> usize {
-        step / self.steps * (self.steps * PANEL) + column * self.steps + step % self.steps
+        step * PANEL + if self.paired { 2 * (column % HALF) + column / HALF } else { column }
     }
 }
 
@@ -89,11 +89,6 @@ impl Cache {
         // Queries and weights stay float32, also where products with weights have bfloat16 on both sides.
         let format = if context.format == Format::F32 { Format::F32 } else { Format::Bf16Widened };
         Self { heads, head_size, value_size, format, sequences: HashMap::new() }
-    }
-
-    /// How keys and values are stored.
-    pub fn format(&self) -> Format {
-        self.format
     }
 
     /// Bytes of the pages in use.
@@ -270,7 +265,7 @@ mod tests {
                 }
                 // 26 tokens of the last page of sequence 9 are left.
                 let values = cache.panel(9, 1, 1).values;
-                let numbers = values.chunks_exact(cache.format().panel_bytes());
+                let numbers = values.chunks_exact(cache.format.panel_bytes());
                 assert_eq!(numbers.filter(|number| number.iter().any(|&byte| byte != 0)).count(), 26 * value_size);
             }
         }

@@ -79,10 +79,7 @@ pub fn attend_cached(
     cache.append(context, segments, k, v);
     let (head_size, value_size) = (cache.head_size, cache.value_size);
     let row_size = value_size.next_multiple_of(PANEL);
-    let padded = padded_queries(cache, q);
-    let queries = padded
-        .as_ref()
-        .map_or(Rows::float32(q, head_size), |padded| Rows::float32(padded.as_slice(), head_size.next_multiple_of(2)));
+    let queries = Rows::float32(q, head_size);
 
     let blocks = blocks(cache, segments, &before, shape);
     let (tasks, kept_rows) = tasks(&blocks, context.threads.count());
@@ -130,21 +127,6 @@ pub fn attend_cached(
         }
         work.write(&total, block, out);
     }
-}
-
-/// Queries with a zero after each, where keys come in pairs and a head has an odd size.
-fn padded_queries(cache: &Cache, q: &[f32]) -> Option<Buffer> {
-    let size = cache.head_size;
-    let padded = cache.format().depth(size);
-    if padded == size {
-        return None;
-    }
-    let mut buffer = Buffer::of::<f32>(q.len() / size * padded);
-    for (to, from) in buffer.as_mut_slice::<f32>().chunks_exact_mut(padded).zip(q.chunks_exact(size)) {
-        to[..size].copy_from_slice(from);
-        to[size..].fill(0.0);
-    }
-    Some(buffer)
 }
 
 /// The blocks of all segments.

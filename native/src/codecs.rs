@@ -74,9 +74,9 @@ impl<'a> Source<'a> {
         self.columns
     }
 
-    /// 16 pairs of columns of a row as they lie, if they are bfloat16 numbers and the row has so many.
+    /// 32 columns of a row as they lie, if they are bfloat16 numbers and the row has so many.
     #[inline(always)]
-    pub(crate) fn bfloat16_pairs(&self, row: usize, start: usize) -> Option<&'a [[u8; 4]; 16]> {
+    pub(crate) fn bfloat16_numbers(&self, row: usize, start: usize) -> Option<&'a [[u8; 2]; 32]> {
         if self.dtype != DType::Bf16 || self.columns - start < 32 {
             return None;
         }

@@ -7,7 +7,7 @@ use crate::dispatch::{Cpu, multiversion};
 use crate::elementwise::max;
 use crate::math::exp;
 use crate::memory::{Buffer, bytes_of};
-use crate::packed::{Format, PANEL};
+use crate::packed::{Format, HALF, PANEL};
 use crate::product::{BLOCK_ROWS, Rows, Tile};
 use crate::tile::TILE_ROWS;
 
@@ -203,12 +203,12 @@ multiversion! {
 /// A panel of bfloat16 pairs as a panel of float32 numbers.
 #[inline(always)]
 fn widen_body(pairs: &[u8], out: &mut [f32]) {
-    for (steps, pairs) in out.as_chunks_mut::<{ 2 * PANEL }>().0.iter_mut().zip(pairs.as_chunks::<{ 4 * PANEL }>().0) {
-        let (first, second) = steps.split_at_mut(PANEL);
-        for ((first, second), pair) in first.iter_mut().zip(second).zip(pairs.as_chunks::<4>().0) {
+    for (step, pairs) in out.as_chunks_mut::<PANEL>().0.iter_mut().zip(pairs.as_chunks::<{ 2 * PANEL }>().0) {
+        let (lower, upper) = step.split_at_mut(HALF);
+        for ((lower, upper), pair) in lower.iter_mut().zip(upper).zip(pairs.as_chunks::<4>().0) {
             let pair = u32::from_le_bytes(*pair);
-            *first = f32::from_bits(pair << 16);
-            *second = f32::from_bits(pair & 0xffff_0000);
+            *lower = f32::from_bits(pair << 16);
+            *upper = f32::from_bits(pair & 0xffff_0000);
         }
     }
 }

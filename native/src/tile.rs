@@ -4,7 +4,7 @@
 //! a tile stay in registers while the loop runs.
 
 use crate::dispatch::{Cpu, Level};
-use crate::packed::{Format, PANEL};
+use crate::packed::{Format, HALF, PANEL};
 use crate::vector::{Four, Vector, prefetch};
 
 /// Rows of a full tile: 6 x 4 vectors of 16 sums leave 8 of the 32 AVX-512 registers for the operands.
@@ -15,7 +15,7 @@ pub const MOST_ROWS: usize = 16;
 /// Computes `tile[r][c] (+)= sum over k < depth of a[r][k] * panel[k][c]` for the first `rows` rows.
 ///
 /// - `a[r]`: `depth` numbers: bfloat16 if the format is `Bf16Pairs`, else float32
-/// - `panel`: `depth` x 64 numbers in the panel layout of the format; depth is even for the bfloat16 formats
+/// - `panel`: `depth` x 64 numbers in the panel layout of the format; depth is even for `Bf16Pairs`
 /// - `tile`: rows of 64 sums, overwritten or, with `add`, added to
 /// - `ahead`: what to fetch meanwhile
 pub type TileKernel = unsafe fn(
@@ -162,13 +162,14 @@ unsafe fn float32<const ROWS: usize, const VECTORS: usize, V: Vector>(
                 }
                 b = b.add(PANEL);
             }
-            store(&sums, tile.add(column), add);
+            store(&sums, |v| tile.add(column + v * V::LANES), add);
             column += VECTORS * V::LANES;
         }
     }
 }
 
-/// Float32 rows that were rounded to bfloat16, times bfloat16 pairs.
+/// Float32 rows that were rounded to bfloat16, times bfloat16 numbers: half of the vectors are of the panel's first half,
+/// the other half of its second.
 ///
 /// # Safety
 /// See `TileKernel` and `Vector`.
@@ -185,47 +186,66 @@ unsafe fn widened<const ROWS: usize, const VECTORS: usize, V: Vector>(
     unsafe {
         let a: [*const f32; ROWS] = std::array::from_fn(|r| a[r].cast());
         let mut column = 0;
-        while column < PANEL {
+        while column < HALF {
             let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
-            let mut b = panel.add(2 * column);
-            for pair in 0..depth / 2 {
+            let b = panel.add(2 * column);
+            // Two steps at a time have the 256 bytes that memory is fetched by.
+            for two in 0..depth / 2 {
                 if column == 0 {
-                    ahead.fetch(pair);
+                    ahead.fetch(two);
                 }
-                let b_rows: [(V, V); VECTORS] = std::array::from_fn(|v| V::load_pairs(b.add(2 * v * V::LANES)));
-                for r in 0..ROWS {
-                    let first = V::splat(*a[r].add(2 * pair));
-                    for v in 0..VECTORS {
-                        sums[r][v] = sums[r][v].plus_product(first, b_rows[v].0);
-                    }
-                }
-                for r in 0..ROWS {
-                    let second = V::splat(*a[r].add(2 * pair + 1));
-                    for v in 0..VECTORS {
-                        sums[r][v] = sums[r][v].plus_product(second, b_rows[v].1);
-                    }
-                }
-                b = b.add(2 * PANEL);
+                widened_step(&mut sums, &a, b, 2 * two);
+                widened_step(&mut sums, &a, b, 2 * two + 1);
             }
-            store(&sums, tile.add(column), add);
-            column += VECTORS * V::LANES;
+            if depth % 2 == 1 {
+                widened_step(&mut sums, &a, b, depth - 1);
+            }
+            store(&sums, |v| tile.add(column + v / (VECTORS / 2) * HALF + v % (VECTORS / 2) * V::LANES), add);
+            column += VECTORS / 2 * V::LANES;
+        }
+    }
+}
+
+/// One step of the depth: no more of the panel is in registers at a time than with float32 panels.
+///
+/// # Safety
+/// As for `widened`.
+#[inline(always)]
+unsafe fn widened_step<const ROWS: usize, const VECTORS: usize, V: Vector>(
+    sums: &mut [[V; VECTORS]; ROWS],
+    a: &[*const f32; ROWS],
+    b: *const u16,
+    k: usize,
+) {
+    // SAFETY: step k is inside the rows and the panel that the caller promises.
+    unsafe {
+        let b = b.add(k * PANEL);
+        let mut b_row = [V::splat(0.0); VECTORS];
+        for v in 0..VECTORS / 2 {
+            (b_row[v], b_row[VECTORS / 2 + v]) = V::load_pairs(b.add(2 * v * V::LANES));
+        }
+        for r in 0..ROWS {
+            let factor = V::splat(*a[r].add(k));
+            for v in 0..VECTORS {
+                sums[r][v] = sums[r][v].plus_product(factor, b_row[v]);
+            }
         }
     }
 }
 
 /// # Safety
-/// `tile` has `ROWS` rows of 64 numbers, of which the first `VECTORS` vectors are written.
+/// `place(v)` is where vector v of the first row goes, inside a tile that has `ROWS` rows of 64 numbers.
 #[inline(always)]
 unsafe fn store<const ROWS: usize, const VECTORS: usize, V: Vector>(
     sums: &[[V; VECTORS]; ROWS],
-    tile: *mut f32,
+    place: impl Fn(usize) -> *mut f32,
     add: bool,
 ) {
     for (r, row) in sums.iter().enumerate() {
         for (v, &sum) in row.iter().enumerate() {
             // SAFETY: inside the tile.
             unsafe {
-                let to = tile.add(r * PANEL + v * V::LANES);
+                let to = place(v).add(r * PANEL);
                 if add { V::load(to).plus(sum).store(to) } else { sum.store(to) }
             }
         }
@@ -280,6 +300,6 @@ unsafe fn bfloat16_pairs<const ROWS: usize, const VECTORS: usize>(
             }
             b = b.add(64 * VECTORS);
         }
-        store(&sums, tile, add);
+        store(&sums, |v| tile.add(16 * v), add);
     }
 }

@@ -12,7 +12,7 @@ pub unsafe trait Vector: Copy {
     unsafe fn splat(x: f32) -> Self;
     /// Numbers from memory.
     unsafe fn load(from: *const f32) -> Self;
-    /// Pairs of bfloat16 numbers, one pair to a lane: the first and the second numbers, widened.
+    /// Pairs of bfloat16 numbers, one pair to a lane: the lower and the upper numbers, widened.
     unsafe fn load_pairs(from: *const u16) -> (Self, Self);
     /// Numbers to memory.
     unsafe fn store(self, to: *mut f32);
@@ -45,8 +45,8 @@ mod x86 {
             // SAFETY: see above.
             unsafe {
                 let pairs = _mm512_loadu_si512(from.cast());
-                let second = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32.cast_signed()));
-                (_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(second))
+                let upper = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32.cast_signed()));
+                (_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(upper))
             }
         }
         #[inline(always)]
@@ -84,8 +84,8 @@ mod x86 {
             // SAFETY: see above.
             unsafe {
                 let pairs = _mm256_loadu_si256(from.cast());
-                let second = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32.cast_signed()));
-                (_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(second))
+                let upper = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32.cast_signed()));
+                (_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(upper))
             }
         }
         #[inline(always)]
@@ -129,8 +129,8 @@ mod arm {
             // SAFETY: see above.
             unsafe {
                 let pairs = vreinterpretq_u32_u16(vld1q_u16(from));
-                let second = vandq_u32(pairs, vdupq_n_u32(0xffff_0000));
-                (vreinterpretq_f32_u32(vshlq_n_u32::<16>(pairs)), vreinterpretq_f32_u32(second))
+                let upper = vandq_u32(pairs, vdupq_n_u32(0xffff_0000));
+                (vreinterpretq_f32_u32(vshlq_n_u32::<16>(pairs)), vreinterpretq_f32_u32(upper))
             }
         }
         #[inline(always)]
