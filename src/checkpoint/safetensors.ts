@@ -1,3 +1,4 @@
+import { readSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { basename } from "node:path";
 import { ReamError } from "../errors.js";
@@ -16,6 +17,8 @@ import type { Tensor } from "./tensor.js";
 const MAX_TENSOR_BYTES = 2 ** 31;
 /** Bytes of a single system call, and of a chunk. */
 const MAX_READ_BYTES = 2 ** 30;
+/** Most bytes that are read while the program waits. */
+const SMALL_READ_BYTES = 2 ** 20;
 const CHUNK_BYTES = 8 * 2 ** 20;
 
 /** An open safetensors file. Its header has been checked; data is read at its position when it is asked for. */
@@ -163,7 +166,10 @@ export class SafetensorsFile {
   }
 }
 
-/** Fills the buffer from a position on, however many reads it takes. */
+/**
+ * Fills the buffer from a position on, however many reads it takes. Small ones are read at once: to hand them to another
+ * thread and be woken takes longer than the read, and a layer has hundreds.
+ */
 async function readFully(
   handle: FileHandle,
   position: number,
@@ -172,7 +178,10 @@ async function readFully(
 ): Promise<Uint8Array<ArrayBuffer>> {
   for (let done = 0; done < buffer.length; ) {
     const length = Math.min(buffer.length - done, MAX_READ_BYTES);
-    const { bytesRead } = await handle.read(buffer, done, length, position + done);
+    const bytesRead =
+      length <= SMALL_READ_BYTES
+        ? readSync(handle.fd, buffer, done, length, position + done)
+        : (await handle.read(buffer, done, length, position + done)).bytesRead;
     if (bytesRead === 0) {
       throw new ReamError("SAFETENSORS_TRUNCATED", "the file was truncated while it was read", {
         where: name,

@@ -128,6 +128,7 @@ function nextToken(batch: TokenBatch, row: number): number | undefined {
   return batch.ids[row + 1];
 }
 
+/** Logarithms of the softmax of a row, and the index of the largest one. */
 function logSoftmax(logits: Float32Array, start: number, size: number): { values: Float64Array; best: number } {
   let best = 0;
   for (let i = 1; i < size; i++) if (logits[start + i]! > logits[start + best]!) best = i;
@@ -135,5 +136,7 @@ function logSoftmax(logits: Float32Array, start: number, size: number): { values
   let sum = 0;
   for (let i = 0; i < size; i++) sum += Math.exp(logits[start + i]! - max);
   const shift = max + Math.log(sum);
-  return { values: Float64Array.from({ length: size }, (_, i) => logits[start + i]! - shift), best };
+  const values = new Float64Array(size);
+  for (let i = 0; i < size; i++) values[i] = logits[start + i]! - shift;
+  return { values, best };
 }
