@@ -31,7 +31,7 @@ export function bars({ products, forward, layer, scaling }: Measured): Bar[] {
   };
   const least = (counts: number[]) => Math.min(...counts);
   const most = (counts: number[]) => Math.max(...counts);
-  const sampled = "ream, 2,048 tokens";
+  const sampled = "ream, sampled";
   const line = lineOf(of(sampled, least), of(sampled, most));
   const official = of("ream-official", least);
   const reap = of("reap", least);

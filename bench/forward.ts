@@ -17,7 +17,7 @@ import { loadMoe } from "../src/model/forward.js";
 import { Layer, type TokenBatch } from "../src/model/layer.js";
 import type { MoeBlock } from "../src/model/moe.js";
 import { Random } from "../src/random.js";
-import { runPyTorch } from "./run-pytorch.js";
+import { pytorchDtype, runPyTorch } from "./run-pytorch.js";
 import { machine, spread } from "./run-ream.js";
 import { LAYER, LENGTH, writeSynthetic, writeTokens } from "./synthetic.js";
 
@@ -56,7 +56,11 @@ try {
     ...{ name: "forward of two layers", tokens, threads, backend: ours.backend },
     ream: rates(ours.times, "seconds"),
     reamCpu: rates(ours.times, "cpu"),
-    ...(pytorch && { pytorch: rates(pytorch, "seconds"), pytorchCpu: rates(pytorch, "cpu") }),
+    ...(pytorch && {
+      pytorchDtype: pytorchDtype(),
+      pytorch: rates(pytorch, "seconds"),
+      pytorchCpu: rates(pytorch, "cpu"),
+    }),
   };
   console.log(JSON.stringify(result));
   if (options.out !== undefined)

@@ -12,7 +12,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { runPyTorch } from "./run-pytorch.js";
+import { pytorchDtype, runPyTorch } from "./run-pytorch.js";
 import { machine, runReam, spread } from "./run-ream.js";
 import { LENGTH, writeSynthetic, writeTokens } from "./synthetic.js";
 
@@ -52,9 +52,9 @@ const WORKS: readonly Work[] = [
   { name: "ream-official", args: ["--method", "ream-official"], other: "ream" },
   { name: "reap", args: ["--method", "reap", "--no-sequential"], other: "reap" },
   { name: "ream, all tokens", args: ["--method", "ream", "--statistics", "exact"] },
-  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--statistics", "sampled=2048"] },
+  { name: "ream, sampled", args: ["--method", "ream"] },
   { name: "ream, all tokens", args: ["--method", "ream", "--statistics", "exact"], more: 3, rounds: 1 },
-  { name: "ream, 2,048 tokens", args: ["--method", "ream", "--statistics", "sampled=2048"], more: 3 },
+  { name: "ream, sampled", args: ["--method", "ream"], more: 3 },
 ];
 
 const folder = options.model ?? mkdtempSync(join(tmpdir(), "ream-layer-"));
@@ -82,6 +82,7 @@ try {
     const result = {
       ...{ name, tokens: more * sequences * LENGTH, threads, backend: runs[0]!.backend },
       ...{ seconds: of("seconds"), cpu: of("cpu") },
+      ...(theirs && { pytorchDtype: pytorchDtype() }),
       parts: { ream: middle.at(-1)!.phases, ...(theirs && { pytorch: theirs.at(-1)! }) },
       peakMemory: Math.max(...runs.map(({ peakMemory }) => peakMemory)),
     };

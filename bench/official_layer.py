@@ -1,8 +1,8 @@
 """Seconds of one layer of REAM, and of REAP's observer, as the published codes compute them; see layer.ts.
 
-    MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 python official_layer.py < {model, tokens, layers, kept, group, threads, rounds, method}
+    MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 python official_layer.py < {model, tokens, layers, kept, group, threads, rounds, method, dtype}
 
-The work of github.com/SamsungSAILMontreal/ream in PyTorch, in bfloat16 where it uses that: an ordinary forward pass during
+The work of github.com/SamsungSAILMontreal/ream in PyTorch, in the given dtype where it uses bfloat16: an ordinary forward pass during
 which all experts run on all tokens, saliency, similarity, PCA of the neurons, costs, assignment and averages, then a forward pass of the
 merged layer. Where that code does something for all experts that it needs for a few (activations in float32), this does it for those few.
 Memory that is freed is kept by the allocator, and a first round, which is not told, touches it. Prints JSON
@@ -37,11 +37,11 @@ class Clock:
         self.last = now
 
 
-def load_layer(folder, index):
+def load_layer(folder, index, dtype):
     config = AutoConfig.from_pretrained(folder)
     config._attn_implementation = "sdpa"
     config._experts_implementation = "grouped_mm"
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(dtype)
     layer = Qwen3MoeDecoderLayer(config, index)
     torch.set_default_dtype(torch.float32)
     stored = load_file(os.path.join(folder, f"model-{index}.safetensors"))
@@ -53,7 +53,7 @@ def load_layer(folder, index):
     own["mlp.experts.down_proj"] = torch.stack([own.pop(name(e, "down")) for e in experts])
     layer.load_state_dict(own)
     head = load_file(os.path.join(folder, "model-head.safetensors"))
-    return config, layer.eval(), head["model.embed_tokens.weight"]
+    return config, layer.eval(), head["model.embed_tokens.weight"].to(dtype)
 
 
 def forward(layer, rotary, hidden):
@@ -208,7 +208,7 @@ def reset(layer, original):
 
 asked = json.load(sys.stdin)
 torch.set_num_threads(asked["threads"])
-loaded = [load_layer(asked["model"], index) for index in asked["layers"]]
+loaded = [load_layer(asked["model"], index, getattr(torch, asked["dtype"])) for index in asked["layers"]]
 config, layer, embedding = loaded[0]
 rotary = Qwen3MoeRotaryEmbedding(config)
 hidden = F.embedding(load_file(asked["tokens"])["input_ids"].long(), embedding)

@@ -86,7 +86,8 @@ function productLines(): string[] {
 function forwardLines(): string[] {
   if (forward === undefined) return [];
   return [
-    ...["", "## Ordinary forward pass", "", "Two of these layers, bfloat16, tokens per second.", ""],
+    ...["", "## Ordinary forward pass", ""],
+    ...[`Two of these layers, bfloat16, tokens per second.${otherDtype(forward.results)}`, ""],
     row("tokens", "threads", "ream", "transformers", "per second of the processor: ream", "transformers"),
     row(...Array<string>(6).fill("---")),
     ...forward.results.map(({ tokens, threads, ream, reamCpu, pytorch, pytorchCpu }) =>
@@ -98,11 +99,17 @@ function forwardLines(): string[] {
   ];
 }
 
+/** Says so where PyTorch computes in another dtype. */
+function otherDtype(results: readonly { readonly pytorchDtype?: string }[]): string {
+  const other = results.some(({ pytorchDtype }) => pytorchDtype === "float32");
+  return other ? " PyTorch computes in float32, which is the faster of the two for it here." : "";
+}
+
 function layerLines({ results }: Results<LayerResult>): string[] {
   return [
     ...["", "## One layer beside PyTorch", ""],
     "Hidden 2048, 128 -> 96 experts of width 768, 8 for each token, 32 and 4 heads of 128, bfloat16, memory touched before. PyTorch does",
-    "the work of the published code (`bench/official_layer.py`); for `reap` it runs every expert on every token, as REAP's observer.",
+    `the work of the published code (\`bench/official_layer.py\`); for \`reap\` it runs every expert on every token, as REAP's observer.${otherDtype(results)}`,
     ...[
       "",
       row("method", "tokens", "threads", "ream, s", "processor, s", "PyTorch, s", "processor, s", "ratio", "memory"),
@@ -143,7 +150,7 @@ function scalingLines(): string[] {
 function extrapolationLines(results: readonly LayerResult[]): string[] {
   const by = (name: string) => results.filter((result) => result.name === name).sort((a, b) => a.tokens - b.tokens);
   const line = (name: string) => lineOf(by(name)[0], by(name).at(-1));
-  const [exact, sampled] = [line("ream, all tokens"), line("ream, 2,048 tokens")];
+  const [exact, sampled] = [line("ream, all tokens"), line("ream, sampled")];
   const official = officialLine(by("ream-official")[0]);
   if (exact === undefined || sampled === undefined) return [];
   const rows = MODELS.flatMap((shape) => {

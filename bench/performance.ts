@@ -1,11 +1,12 @@
 /**
  * Runs all benchmarks of the engine in their order and writes docs/performance.md:
  *
- *     npm run build && node dist/bench/performance.js [--python PATH] [--quick] [--results FOLDER] [--only NAME,...] [--out FILE]
+ *     npm run build && node dist/bench/performance.js [--python PATH] [--quick] [--rounds N] [--results FOLDER] [--only NAME,...] [--out FILE]
  *
  * About 25 minutes on two idle cores, with 10 GB of disk and 8 GB of memory for PyTorch; `--python` has torch, transformers and
  * scipy. `--quick` takes a few minutes: one round, less of everything, for seeing that all of it runs. Results stay in FOLDER as
- * JSON; with --only the page is made of new and old ones.
+ * JSON; with --only the page is made of new and old ones. `--rounds 1` is for machines on which PyTorch has no fast bfloat16: there a
+ * round of the layer takes it ten minutes.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
@@ -16,6 +17,7 @@ const { values: options } = parseArgs({
   options: {
     python: { type: "string" },
     quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
     results: { type: "string", default: "performance-results" },
     only: { type: "string" },
     out: { type: "string", default: "docs/performance.md" },
@@ -24,16 +26,17 @@ const { values: options } = parseArgs({
 const results = resolve(options.results);
 const model = join(results, "model");
 mkdirSync(results, { recursive: true });
+const rounds = options.rounds === undefined ? [] : ["--rounds", options.rounds];
 const peer = options.python === undefined ? [] : ["--python", options.python];
 /** Scripts with their options: the usual ones, and those of --quick. */
 const scripts: Readonly<Record<string, readonly [usual: string[], quick: string[]]>> = {
   products: [peer, [...peer, "--rounds", "1", "--seconds", "0.05"]],
   forward: [
-    [...peer, "--model", model],
+    [...peer, "--model", model, ...rounds],
     [...peer, "--model", model, "--rounds", "1", "--sequences", "8"],
   ],
   layer: [
-    [...peer, "--model", model],
+    [...peer, "--model", model, ...rounds],
     [...peer, "--model", model, "--rounds", "1", "--sequences", "2"],
   ],
   scaling: [[], ["--experts", "16", "--layers", "2", "--sequences", "2", "--quick"]],

@@ -32,6 +32,7 @@ export interface ForwardResult {
   readonly backend: string;
   readonly ream: Spread;
   readonly reamCpu: Spread;
+  readonly pytorchDtype?: string;
   readonly pytorch?: Spread;
   readonly pytorchCpu?: Spread;
 }
@@ -44,6 +45,7 @@ export interface LayerResult {
   readonly backend: string;
   readonly seconds: { readonly ream: Spread; readonly pytorch?: Spread };
   readonly cpu: { readonly ream: Spread; readonly pytorch?: Spread };
+  readonly pytorchDtype?: string;
   readonly parts: { readonly pytorch?: { readonly seconds: Readonly<Record<string, number>> } };
   readonly peakMemory: number;
 }
