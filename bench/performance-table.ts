@@ -45,6 +45,7 @@ const lines = [
   "Numbers are medians, with the least and the most in brackets where there were several rounds. Processor: time of all threads. Where",
   "the load is more than the machine's cores, only ratios of the processor's time tell something.",
   ...["", "## What was aimed at", ""],
+  ...["Why some of it is not reached, and what was: [engine.md](engine.md#speed).", ""],
   row("", "aim", "reached", ""),
   row(...Array<string>(4).fill("---")),
   ...bars({
