@@ -21,11 +21,14 @@ export async function meanOutputsOf(
   const width = means[0]!.activations.length / experts.count;
   const inputs = new Float32Array(means.length * width);
   let outputs: Float64Array[] = [];
+  // Kept from expert to expert: arrays of this size pile up until garbage is collected.
+  let values: Float32Array | undefined;
   for (let e = 0; e < experts.count; e++) {
     const { down, downBias } = await experts.read(e);
     for (const [m, { activations }] of means.entries())
       inputs.set(activations.subarray(e * width, (e + 1) * width), m * width);
-    const made = backend.product(inputs, decode(down), width);
+    values = decode(down, values);
+    const made = backend.product(inputs, values, width);
     const hidden = made.length / means.length;
     if (e === 0) outputs = means.map(() => new Float64Array(experts.count * hidden));
     const bias = downBias && decode(downBias);

@@ -49,10 +49,9 @@ export function cacheOf(state: LayerState): KeyValueCache {
 /** Size of a cache. The native one fills the values of a head up to 64 numbers. */
 export function cacheSize(keyValueHeads: number, headSize: number, valueSize: number, backend: Backend): StateSize {
   const native = backend.name === "native";
-  const [numberBytes, keySize] =
-    native && backend.precision === "bf16" ? [2, 2 * Math.ceil(headSize / 2)] : [4, headSize];
+  const numberBytes = native && backend.precision === "bf16" ? 2 : 4;
   const values = native ? 64 * Math.ceil(valueSize / 64) : valueSize;
-  return { bytesPerToken: keyValueHeads * (keySize + values) * numberBytes, bytesPerSequence: 0 };
+  return { bytesPerToken: keyValueHeads * (headSize + values) * numberBytes, bytesPerSequence: 0 };
 }
 
 /** What the layers of a model keep of tokens and sequences. */
