@@ -9,43 +9,24 @@
  * default: the demo's texts.
  */
 import { mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { decode } from "../src/checkpoint/dtypes.js";
 import { SafetensorsFile } from "../src/checkpoint/safetensors.js";
 import type { Plan } from "../src/compress/plan.js";
-import { packageFolder } from "../src/package-folder.js";
 import { compress } from "../src/pipeline/compress.js";
 import { follow } from "../src/pipeline/follow.js";
 import type { CompressOptions } from "../src/pipeline/options.js";
+import { planOptions } from "./plan-options.js";
 
 const SIZES = [256, 512, 1024, 2048, 4096];
 /** As published. */
 const MOST = 32_768;
-const demo = join(packageFolder(), "demo");
-const { values: options } = parseArgs({
-  options: {
-    model: { type: "string", default: join(demo, "model") },
-    domain: { type: "string", multiple: true },
-    sequences: { type: "string", default: "512" },
-    length: { type: "string", default: "128" },
-    experts: { type: "string", default: "48" },
-    threads: { type: "string", default: String(availableParallelism()) },
-  },
-});
-const texts = ["general", "math", "code"].map(
-  (name) => `${name}=${join(demo, "data", "calibration", `${name}.jsonl`)}`,
-);
-const common: CompressOptions = {
-  ...{ model: options.model, domain: options.domain ?? texts, dryRun: true, sequential: false, method: "ream" },
-  ...{ sequences: Number(options.sequences), length: Number(options.length), experts: Number(options.experts) },
-  threads: Number(options.threads),
-};
+const { common } = planOptions(512);
 
 async function run(changes: Partial<CompressOptions>): Promise<{ plan: Plan; cpu: number }> {
   const began = process.cpuUsage();
-  const { plan } = await follow(compress({ ...common, ...changes }), () => undefined);
+  const { plan } = await follow(compress({ ...common, method: "ream", ...changes }), () => undefined);
   const { user, system } = process.cpuUsage(began);
   return { plan, cpu: (user + system) / 1e6 };
 }

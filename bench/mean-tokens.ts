@@ -9,35 +9,13 @@
  * within its error; the processor's time. `--domain` NAME=FILE as in `ream compress`; default: the demo's texts.
  */
 
-import { availableParallelism } from "node:os";
-import { join } from "node:path";
-import { parseArgs } from "node:util";
 import type { LayerPlan } from "../src/compress/plan.js";
-import { packageFolder } from "../src/package-folder.js";
 import { compress } from "../src/pipeline/compress.js";
 import type { CompressOptions } from "../src/pipeline/options.js";
+import { planOptions } from "./plan-options.js";
 
 const SIZES = [256, 1024, 4096, 16_384];
-const demo = join(packageFolder(), "demo");
-const { values: options } = parseArgs({
-  options: {
-    model: { type: "string", default: join(demo, "model") },
-    domain: { type: "string", multiple: true },
-    sequences: { type: "string", default: "2048" },
-    length: { type: "string", default: "128" },
-    experts: { type: "string", default: "48" },
-    seeds: { type: "string", default: "3" },
-    threads: { type: "string", default: String(availableParallelism()) },
-  },
-});
-const texts = ["general", "math", "code"].map(
-  (name) => `${name}=${join(demo, "data", "calibration", `${name}.jsonl`)}`,
-);
-const common: CompressOptions = {
-  ...{ model: options.model, domain: options.domain ?? texts, dryRun: true, sequential: false },
-  ...{ sequences: Number(options.sequences), length: Number(options.length), experts: Number(options.experts) },
-  threads: Number(options.threads),
-};
+const { common, number } = planOptions(2048, { seeds: "3" });
 
 interface Run {
   readonly layers: readonly LayerPlan[];
@@ -74,7 +52,7 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 // The seed chooses the text too, so that each sample is compared with all tokens of the same text.
 const exact: Run[] = [];
-for (let seed = 0; seed < Number(options.seeds); seed++) exact.push(await run({ statistics: "exact", seed }));
+for (let seed = 0; seed < number("seeds"); seed++) exact.push(await run({ statistics: "exact", seed }));
 const cpu = (runs: readonly Run[]) => mean(runs.map((each) => each.cpu)).toFixed(1);
 console.log("| tokens | experts that join another group | within the error told | processor, s |\n|---|---|---|---|");
 console.log(`| all | | | ${cpu(exact)} |`);
