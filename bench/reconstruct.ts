@@ -78,6 +78,7 @@ const plan = {
   epochs: EPOCHS,
   ridge: undefined,
   tokens,
+  random: 0,
   seed: 0,
 };
 const targets = new LayerTargets(backend, moe, splitForRefit(plan, moe, batches));

@@ -13,6 +13,7 @@ const REFIT = [
   "reconstruct",
   "ridge",
   "reconstructTokens",
+  "reconstructRandom",
   "reconstructEpochs",
   "reconstructExperts",
   "routerCalibration",

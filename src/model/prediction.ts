@@ -62,7 +62,7 @@ export async function predictionInput(
 }
 
 /** The next token of every token but the last. Padding stays padding. */
-function shiftedBatch({ sequences, length, ids, mask, keys }: TokenBatch): TokenBatch {
+function shiftedBatch({ sequences, length, ids, mask, keys, domains }: TokenBatch): TokenBatch {
   if (length < 2) throw new RangeError("a sequence of one token has no next one to predict");
   const next = <T extends Int32Array | Uint8Array>(values: T): T => values.filter((_, i) => i % length !== 0) as T;
   return {
@@ -71,5 +71,6 @@ function shiftedBatch({ sequences, length, ids, mask, keys }: TokenBatch): Token
     ids: next(ids),
     ...(mask !== undefined && { mask: next(mask) }),
     ...(keys !== undefined && { keys }),
+    ...(domains !== undefined && { domains }),
   };
 }

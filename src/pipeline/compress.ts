@@ -34,6 +34,7 @@ import { OutputShards } from "./output-shards.js";
 import { outputTarget } from "./output-target.js";
 import { type PreparedModel, prepareModel } from "./prediction-layers.js";
 import type { RefitWork } from "./reconstruct/open-refit.js";
+import { randomBatches } from "./reconstruct/random-batches.js";
 import { checkRefit, planRefit, type RefitPlan } from "./reconstruct/refit-plan.js";
 import { planEntries, recordedPlans } from "./recorded-plans.js";
 import { recordedSamples } from "./recorded-samples.js";
@@ -141,6 +142,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
     const common = {
       ...{ checkpoint, model, predictions, backend, settings, kept, seed: options.seed, signal },
       ...{ mergedDtype, requantises, guard: context.guard },
+      random: context.refit && randomBatches(context.refit, model, calibration),
     };
     if (options.calibrationTokens === "auto") {
       const auto = yield* planUntilStable({ ...common, calibration, tolerance: options.tolerance, output });
@@ -260,7 +262,7 @@ async function* writePlanned(
       output === undefined || options.trace !== undefined || auto ? [] : recordedPlans(output, opened.model, kept);
     const recorded = output === undefined ? 0 : planEntries(output).length;
     let planned = finished.length;
-    yield startEvent(options, opened, kept, calibration, backend, finished.length, stepPlan);
+    yield startEvent(options.method, opened, kept, calibration, backend, finished.length, stepPlan);
     told.unshift(...notes, ...calibration.notes, ...opened.notes);
     for (const message of told) yield { type: "note", message } as const;
     const onPlan = async (plan: LayerPlan) => {
@@ -318,7 +320,7 @@ async function* applyPlan(
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
   const { output, split, steps, refit, router, close } = await openOutput(options, opened, work);
   try {
-    if (calibration !== undefined) yield startEvent(options, opened, kept, calibration, backend, 0, stepPlan);
+    if (calibration !== undefined) yield startEvent(plan.method, opened, kept, calibration, backend, 0, stepPlan);
     for (const message of [...notes, ...opened.notes, ...(calibration?.notes ?? [])])
       yield { type: "note", message } as const;
     if (output !== undefined) {
@@ -341,6 +343,7 @@ async function* applyPlan(
             seed: options.seed,
           },
           ...{ batches: makeBatches(calibration, settings), finished: plan.layers },
+          random: refitPlan && randomBatches(refitPlan, model, calibration),
           ...{ mergedDtype: target.mergedDtype, requantises: target.requantises },
           onPlan: () => Promise.reject(new TypeError("all plans are given")),
         });
@@ -383,7 +386,7 @@ function makePlan(
 }
 
 function startEvent(
-  options: ResolvedCompressOptions,
+  method: string,
   { name, model }: OpenedModel,
   kept: number,
   { sequences, length, domains }: DescribedCalibration,
@@ -400,7 +403,7 @@ function startEvent(
     tokens: domains.reduce((sum, { tokens }) => sum + tokens, 0),
     sequences,
     length,
-    method: options.method,
+    method,
     steps: steps?.steps.map(({ text }) => text) ?? [],
     backend: `${backend.name} (${backend.description})`,
     precision: backend.precision,

@@ -11,6 +11,7 @@ import { type RouterRule, routerRule } from "./inspect/router-rule.js";
 import { type Share, type Shares, shareOut, TENSOR_PARTS, type TensorPart } from "./inspect/tensor-parts.js";
 import { estimateMemory, type MemoryEstimate, type MemoryWork } from "./memory-estimate.js";
 import { type OpenedModel, type OpenModelContext, openModel } from "./open-model.js";
+import { RANDOM_SHARE } from "./options.js";
 import { compressedModel, predictionTensors } from "./prediction-layers.js";
 
 export interface LayerSizes {
@@ -97,7 +98,7 @@ export function memoryEstimate({ checkpoint, model }: OpenedModel, work: MemoryW
 
 /** That of a compression by default in bfloat16, a quarter of the experts merged into others. */
 function usualWork({ experts }: ModelDescription, sequences: number, length: number): MemoryWork {
-  const refit = { parts: "all", tokens: undefined } as const;
+  const refit = { parts: "all", tokens: undefined, random: RANDOM_SHARE } as const;
   const kept = Math.ceil(0.75 * experts);
   return { sequences, length, precision: "bf16", kept, settings: METHODS.ream.settings, refit };
 }

@@ -31,6 +31,8 @@ export interface LayerLoopOptions {
   readonly backend: Backend;
   readonly settings: Settings;
   readonly batches: readonly TokenBatch[];
+  /** Tokens that refits look at besides, and nobody else; they go through the layers after the others. */
+  readonly random?: readonly TokenBatch[] | undefined;
   /** Experts that each layer keeps. */
   readonly kept: number;
   readonly seed: number;
@@ -68,7 +70,7 @@ export interface LayerLoopOptions {
  * come last, on the hidden states that the decoder ends with.
  */
 export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<CompressEvent, LayerPlan[]> {
-  const { checkpoint, model, batches, finished, backend, predictions = [] } = options;
+  const { checkpoint, model, batches, random = [], finished, backend, predictions = [] } = options;
   const last = await lastLayer(options);
   const plans = [...finished];
   if (last === undefined) return plans;
@@ -82,17 +84,18 @@ export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<Com
     own.onLayer?.(layer.index, plan);
   }
   try {
-    let hidden = await embed(checkpoint, model, batches);
+    let tokens: readonly TokenBatch[] = [...batches, ...random];
+    let hidden = await embed(checkpoint, model, tokens);
     const decoder = model.layers.length - predictions.length;
     for (const layer of model.layers.slice(0, Math.min(last + 1, decoder))) yield* planOne(options, layer, hidden);
     if (last < decoder) return plans;
     hidden = await normed(checkpoint, backend, model.finalNorm, hidden);
-    let tokens = batches;
     for (const prediction of predictions) {
       const input = await predictionInput(checkpoint, model, backend, prediction, { batches: tokens, hidden });
       tokens = input.batches;
       hidden = [...input.hidden];
-      yield* planOne({ ...options, batches: tokens, recorded: undefined }, prediction.layer, hidden);
+      const own = { batches: tokens.slice(0, batches.length), random: tokens.slice(batches.length) };
+      yield* planOne({ ...options, ...own, recorded: undefined }, prediction.layer, hidden);
       hidden = await normed(checkpoint, backend, prediction.outputNorm, hidden);
     }
     return plans;

@@ -78,7 +78,8 @@ export function manifest(inputs: ManifestInputs): Record<string, unknown> {
 function describeRefits({ plan, layers }: Refits) {
   const errors = ({ fitted, ...heldOut }: RefitErrors) => ({ fitted: relative(fitted), ...describeErrors(heldOut) });
   return {
-    ...{ parts: plan.parts, experts: plan.experts, ridge: plan.ridge ?? "auto", tokens: plan.tokens, seed: plan.seed },
+    ...{ parts: plan.parts, experts: plan.experts, tokens: plan.tokens, random: plan.random, seed: plan.seed },
+    ...(plan.parts === "all" ? { epochs: plan.epochs } : { ridge: plan.ridge ?? "auto" }),
     layers: layers.map(({ layer, kept, fit }) => ({
       ...{ layer, kept },
       ...(fit && {

@@ -5,6 +5,7 @@ import type { Settings } from "../compress/settings.js";
 import type { Precision } from "../engine/backend.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
 import { batchTokens } from "./batches.js";
+import { randomSequences } from "./reconstruct/random-batches.js";
 import { refitBytes } from "./reconstruct/refit-memory.js";
 import type { RefitPlan } from "./reconstruct/refit-plan.js";
 
@@ -33,7 +34,7 @@ export interface MemoryWork {
   readonly kept: number;
   readonly settings: Settings;
   /** Undefined: layers are not refitted. */
-  readonly refit?: Pick<RefitPlan, "parts" | "tokens"> | undefined;
+  readonly refit?: Pick<RefitPlan, "parts" | "tokens" | "random"> | undefined;
 }
 
 /**
@@ -61,13 +62,14 @@ export function estimateMemory(model: ModelDescription, numbers: readonly number
   const layerWeights = (precision === "bf16" ? 2 : 4) * (Math.max(...numbers) + merged);
   // Between the halves of a parallel layer there are two for each token.
   const each = model.layers.some(({ parallel }) => parallel) ? 2 : 1;
-  const hiddenStates = 4 * tokens * each * model.hiddenSize;
+  const { refit: plan, kept } = work;
+  const random = plan === undefined ? 0 : length * randomSequences(plan, model, work);
+  const hiddenStates = 4 * (tokens + random) * each * model.hiddenSize;
   const samples = needsSamples(settings) ? 4 * Math.min(tokens, settings.samples) * (hidden + 2 * width) : 0;
   const alignment = needsAlignment(settings) ? alignmentBytes({ width, hidden }) : 0;
   const ofBatch = 4 * Math.min(tokens, batchTokens(length, settings)) * model.hiddenSize;
   const batch = ROWS * ofBatch + Math.min(PAIR_BYTES, model.topK * ofBatch);
   const layers = model.layers.filter(isMoe).map(({ feedForward }) => feedForward);
-  const { refit: plan, kept } = work;
   const quantised = model.quantisation !== undefined;
   const refit =
     plan === undefined ? 0 : Math.max(...layers.map((moe) => refitBytes(moe, plan, tokens, kept, quantised)));

@@ -8,6 +8,9 @@ export const RECONSTRUCT = ["none", "down", "down+up", "all"] as const;
 /** How often a refit by descent looks at every token by default. */
 export const EPOCHS = 4;
 
+/** Random tokens that refits look at besides, as a share of the calibration tokens that they look at. */
+export const RANDOM_SHARE = 0.25;
+
 /** How to compute: shared by every command that runs a model. */
 export const computeOptions = z.object({
   backend: z
@@ -63,6 +66,15 @@ export const compressOptions = z.strictObject({
     .describe(
       "calibration tokens that layers are refitted on, at most, in whole sequences (default: 65,536, or fewer where their " +
         "activations would take more than 256 MB)",
+    ),
+  reconstructRandom: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe(
+      "random tokens that refits look at besides, as a share of the calibration tokens that they look at: what the text says " +
+        `nothing of stays nearer to what it was (default: ${RANDOM_SHARE})`,
     ),
   reconstructEpochs: z
     .int()

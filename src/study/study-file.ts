@@ -15,11 +15,11 @@ const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/, "letters, dig
 const count = z.int().min(1);
 
 /** What a method may do with layers after their experts are reduced, on calibration text. */
-const { guard, reconstruct, ridge, reconstructTokens, reconstructEpochs, reconstructExperts, routerCalibration } =
-  compressOptions.shape;
+const { guard, reconstruct, ridge, reconstructTokens, reconstructRandom, reconstructEpochs } = compressOptions.shape;
+const { reconstructExperts, routerCalibration } = compressOptions.shape;
 const onText = z
   .object({
-    ...{ guard: guard.unwrap(), reconstruct, ridge, reconstructTokens, reconstructEpochs },
+    ...{ guard: guard.unwrap(), reconstruct, ridge, reconstructTokens, reconstructRandom, reconstructEpochs },
     ...{ reconstructExperts: reconstructExperts.unwrap(), routerCalibration: routerCalibration.unwrap() },
   })
   .partial();

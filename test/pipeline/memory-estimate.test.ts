@@ -32,7 +32,7 @@ test("weights are counted in the form of the products, and experts that were mer
 });
 
 test("refits are counted, up to the tokens that they look at", () => {
-  const plan = { parts: "all", tokens: 256 } as const;
+  const plan = { parts: "all", tokens: 256, random: 0 } as const;
   const plain = estimate({});
   const refitted = estimate({}, { refit: plan });
   expect(plain.refit).toBe(0);
@@ -42,6 +42,10 @@ test("refits are counted, up to the tokens that they look at", () => {
   const weights = 3 * width * hidden * 12;
   const rows = 2 * 4 * 256 * hidden + 2 * 4 * 256 * model.topK * width;
   expect(refitted.refit).toBe(rows + (2 + 4 * 5) * weights);
+  // Random tokens are looked at besides, and go through the layers: one sequence of 64.
+  const more = estimate({}, { refit: { ...plan, random: 0.25 } });
+  expect(more.refit).toBe(1.25 * rows + (2 + 4 * 5) * weights);
+  expect(more.hiddenStates - plain.hiddenStates).toBe(4 * 64 * hidden);
 });
 
 test("hidden states grow with the tokens, samples to their number, a batch not beyond its size", () => {

@@ -99,7 +99,7 @@ test.each(FAMILIES)("%s: the refitted block is nearer to the original", async (f
 test("experts without gates have no up projections to refit", () => {
   const feedForward = { kind: "moe", activation: "relu", experts: { parts: ["up", "down"] } };
   const model = { layers: [{ feedForward }] } as unknown as ModelDescription;
-  const plan = { experts: "all", epochs: 1, ridge: undefined, tokens: undefined, seed: 0 } as const;
+  const plan = { experts: "all", epochs: 1, ridge: undefined, tokens: undefined, random: 0, seed: 0 } as const;
   expect(() => checkRefit({ ...plan, parts: "down+up" }, model)).toThrow(/no gates/);
   expect(() => checkRefit({ ...plan, parts: "down" }, model)).not.toThrow();
 });
@@ -180,6 +180,28 @@ describe("a small model", () => {
     },
   );
 
+  test("refits alone look at random tokens", async () => {
+    const own = { model, tokens, experts: 12, method: "reap", outputDtype: "same" } as const;
+    // Steps look at inputs too.
+    const steps = { then: ["wanda:0.5"], parts: ["attention"] };
+    const outs = await Promise.all(
+      [0, 0.5].map((reconstructRandom) => make({ ...own, ...steps, reconstruct: "all", reconstructRandom })),
+    );
+    const [without, having] = outs.map(manifestOf);
+    expect([without.reconstruct.random, having.reconstruct.random]).toEqual([0, 0.5]);
+    const [fit, more] = [without, having].map(({ reconstruct }) => reconstruct.layers[0].tokens);
+    // Whole sequences: as many as half of the text's tokens.
+    const { sequences, length } = without.calibration;
+    expect(more).toEqual({ fitted: fit.fitted + Math.ceil(sequences / 2) * length, heldOut: fit.heldOut });
+    expect(having.plan.layers[0]).toEqual(without.plan.layers[0]);
+    const [one, two] = await Promise.all(outs.map((out) => Checkpoint.open(out)));
+    const equal = async (name: string) =>
+      Buffer.from((await one!.read(name)).data).equals((await two!.read(name)).data);
+    expect(await equal("model.layers.0.self_attn.q_proj.weight")).toBe(true);
+    expect(await equal("model.layers.0.mlp.experts.0.up_proj.weight")).toBe(false);
+    await Promise.all([one!.close(), two!.close()]);
+  });
+
   test("merged experts alone are refitted, where that is asked for", async () => {
     const common = { model, tokens, experts: 12, outputDtype: "same" } as const;
     const refit = { reconstruct: "down+up", reconstructExperts: "merged" } as const;
@@ -256,6 +278,7 @@ describe("a small model", () => {
     [{ reconstruct: "all", ridge: 0.1, experts: 12 }, /no ridge/],
     [{ reconstruct: "down", reconstructEpochs: 2, experts: 12 }, /epochs/],
     [{ method: "ream", reconstructExperts: "merged", experts: 12 }, /--reconstruct-experts/],
+    [{ method: "ream", reconstructRandom: 0.1, experts: 12 }, /--reconstruct-random/],
   ] as const)("%j is refused", async (options, message) => {
     const failed = make({ model, tokens, ...options });
     await expect(failed).rejects.toMatchObject({ code: "SETTINGS_CONFLICT" });

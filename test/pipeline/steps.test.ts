@@ -26,16 +26,20 @@ interface Made {
   readonly out: string;
   readonly result: CompressResult;
   readonly notes: readonly string[];
+  /** That of the start, where calibration text is read. */
+  readonly method: string | undefined;
 }
 
 async function make(options: Partial<CompressOptions>): Promise<Made> {
   const out = join(folder, `${++runs}`);
   const notes: string[] = [];
+  let method: string | undefined;
   const events = compress({ model, tokens, precision: "f32", out, ...options });
   for (;;) {
     const step = await events.next();
-    if (step.done) return { out, result: step.value, notes };
+    if (step.done) return { out, result: step.value, notes, method };
     if (step.value.type === "note") notes.push(step.value.message);
+    if (step.value.type === "start") method = step.value.method;
   }
 }
 
@@ -194,9 +198,13 @@ describe("after merging", () => {
     const dry = await make({ experts: 12, dryRun: true, method: "reap" });
     const plan = join(folder, "plan.json");
     writeFileSync(plan, JSON.stringify({ plan: dry.result.plan }));
-    for (const then of [["int8"], ["gptq:int8"]]) {
-      const { result, out } = await make({ plan, then });
+    for (const [then, told] of [
+      [["int8"], undefined],
+      [["gptq:int8"], "reap"],
+    ] as const) {
+      const { result, out, method } = await make({ plan, then: [...then] });
       expect(result.plan.experts.after).toBe(12);
+      expect(method).toBe(told);
       expect(manifestOf(out).then).toEqual(then);
       const { checkpoint } = await tensorsOf(out);
       expect(checkpoint.config.num_experts).toBe(12);

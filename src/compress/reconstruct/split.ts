@@ -36,11 +36,18 @@ interface Sequence {
  * Draws sequences for a refit, about `most` tokens of all, each domain its share, and holds one in eight of each domain out.
  * Which they are depends on the seed and the sequences' keys, so that a sequence that is held out in one layer is held
  * out in all. Without two sequences of any domain nothing can be held out.
+ *
+ * @param added batches that come after the others, all of which are fitted to
  */
-export function splitTokens(batches: readonly TokenBatch[], most: number, seed: number): TokenSplit {
+export function splitTokens(
+  batches: readonly TokenBatch[],
+  most: number,
+  seed: number,
+  added: readonly TokenBatch[] = [],
+): TokenSplit {
   const domains = byDomain(batches, seed);
   const all = [...domains.values()].flat().reduce((sum, { tokens }) => sum + tokens.length, 0);
-  const rowOf = batches.map(({ ids }) => new Int32Array(ids.length).fill(-1));
+  const rowOf = [...batches, ...added].map(({ ids }) => new Int32Array(ids.length).fill(-1));
   let rows = 0;
   const put = (sequences: readonly Sequence[]) => {
     for (const { batch, tokens } of sequences) for (const token of tokens) rowOf[batch]![token] = rows++;
@@ -51,6 +58,7 @@ export function splitTokens(batches: readonly TokenBatch[], most: number, seed: 
     return { domain, fitted: drawn.slice(heldOut), heldOut: drawn.slice(0, heldOut) };
   });
   for (const { fitted } of parts) put(fitted);
+  for (const sequences of byDomain(added, seed, batches.length).values()) put(sequences);
   const fitted = rows;
   const heldOut = parts.map(({ domain, heldOut }) => {
     const begin = rows;
@@ -60,11 +68,11 @@ export function splitTokens(batches: readonly TokenBatch[], most: number, seed: 
   return { rows, fitted, heldOut: heldOut.filter(({ begin, end }) => end > begin), rowOf };
 }
 
-/** The sequences of each domain in an order of their own. */
-function byDomain(batches: readonly TokenBatch[], seed: number): Map<string, Sequence[]> {
+/** The sequences of each domain in an order of their own. @param first number of the first batch */
+function byDomain(batches: readonly TokenBatch[], seed: number, first = 0): Map<string, Sequence[]> {
   const found = new Map<string, Sequence[]>();
   let number = 0;
-  for (const [batch, { sequences, length, mask, keys, domains }] of batches.entries()) {
+  for (const [index, { sequences, length, mask, keys, domains }] of batches.entries()) {
     for (let i = 0; i < sequences; i++) {
       const all = Array.from({ length }, (_, token) => i * length + token);
       const tokens = mask === undefined ? all : all.filter((token) => mask[token] !== 0);
@@ -72,7 +80,7 @@ function byDomain(batches: readonly TokenBatch[], seed: number): Map<string, Seq
       number++;
       const domain = domains?.[i] ?? "all";
       const own = found.get(domain) ?? [];
-      own.push({ batch, tokens, draw: new Random(seed + key * 65_537).next() });
+      own.push({ batch: first + index, tokens, draw: new Random(seed + key * 65_537).next() });
       found.set(domain, own);
     }
   }

@@ -6,7 +6,7 @@ import type { CompressEvent } from "../events.js";
 import type { LayerLoopOptions } from "../layer-loop.js";
 import { reduceAttention } from "./attention-experts.js";
 import { LayerWork } from "./layer-work.js";
-import { type OutputWatcher, observeAndPlan } from "./observe-and-plan.js";
+import { type OutputWatcher, observeAndPlan, observeOnly } from "./observe-and-plan.js";
 import { ReducedLayer } from "./reduced-layer.js";
 import { fitRouter, guarded, layerRefits, reconstruct } from "./refits.js";
 import { SteppedLayer } from "./stepped-layer.js";
@@ -117,11 +117,8 @@ export class LayerRun {
       return;
     }
     yield* work.eachBatch("observe", (batch, index) => {
-      const mixed = work.layer.mix(work.hidden[index]!, batch);
-      work.hidden[index] = mixed;
-      if (!watching.some((one) => one.uses(index))) return;
-      const { output } = block.run(work.moeInput(mixed));
-      for (const one of watching) one.observe(index, mixed, output);
+      work.hidden[index] = work.layer.mix(work.hidden[index]!, batch);
+      observeOnly(work, block, index, watching);
     });
   }
 

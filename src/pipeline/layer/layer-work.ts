@@ -22,6 +22,8 @@ const SHARES: Readonly<Record<Phase, readonly [begin: number, end: number]>> = {
 
 /** A layer that is worked on: its weights as they are by now, the hidden states of every batch, and who is told of it. */
 export class LayerWork {
+  /** Those of the calibration text, and behind them the random ones that refits look at. */
+  readonly batches: readonly TokenBatch[];
   readonly tokens: number;
   /** Weights that stand in for the checkpoint's, and what is left of the attention's experts. */
   readonly changes: { replaced?: WeightChanges["replaced"]; attention?: MoeTensors } = {};
@@ -33,7 +35,8 @@ export class LayerWork {
     /** Of each batch; before the layer, after its mixer or after it, as the work goes on. */
     readonly hidden: Float32Array[],
   ) {
-    this.tokens = options.batches.reduce((sum, { ids }) => sum + ids.length, 0);
+    this.batches = [...options.batches, ...(options.random ?? [])];
+    this.tokens = this.batches.reduce((sum, { ids }) => sum + ids.length, 0);
   }
 
   /** The layer, once it is loaded. */
@@ -70,9 +73,10 @@ export class LayerWork {
   async *eachBatch(
     phase: Phase,
     work: (batch: TokenBatch, index: number) => void | Promise<void>,
+    batches = this.batches,
   ): AsyncGenerator<CompressEvent, void> {
     let done = 0;
-    for (const [index, batch] of this.options.batches.entries()) {
+    for (const [index, batch] of batches.entries()) {
       this.options.signal?.throwIfAborted();
       await work(batch, index);
       done += batch.ids.length;

@@ -16,6 +16,19 @@ import type { LayerWork } from "./layer-work.js";
 /** What is told the original block's outputs while it is there. */
 export type OutputWatcher = Pick<LayerTargets, "uses" | "observe">;
 
+/** Runs the original block on a batch, of hidden states after the mixer, for those who look at its outputs. */
+export function observeOnly(
+  { hidden, moeInput }: LayerWork,
+  block: MoeBlock,
+  index: number,
+  watching: readonly OutputWatcher[],
+): void {
+  const looking = watching.filter((one) => one.uses(index));
+  if (looking.length === 0) return;
+  const { output } = block.run(moeInput(hidden[index]!));
+  for (const one of looking) one.observe(index, hidden[index]!, output);
+}
+
 /**
  * Runs the original layer on every batch and plans its experts. Leaves the hidden states after attention (sequential), or
  * after the whole original layer.
@@ -38,6 +51,11 @@ export async function* observeAndPlan(
   yield* work.eachBatch("observe", async (batch, index) => {
     if (index === halfway && index > 0) half = snapshot(await observer.finish(tensors));
     const mixed = layer.mix(hidden[index]!, batch);
+    if (index >= batches.length) {
+      hidden[index] = mixed;
+      observeOnly(work, block, index, watching);
+      return;
+    }
     const x = layer.feedForwardInput(mixed);
     const input = layer.moeInput(x);
     const routed = block.run(input, (router) => means?.routedSums(router, batch.mask));

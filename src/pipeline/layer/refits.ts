@@ -26,14 +26,15 @@ export interface LayerRefits {
 
 /** What was asked for and is not done. @param planned whether the layer has its plan: merges were judged then */
 export async function layerRefits({ options }: LayerWork, layer: MoeLayer, planned: boolean): Promise<LayerRefits> {
-  const { backend, batches, refit, guard, router, settings } = options;
+  const { backend, batches, random = [], refit, guard, router, settings } = options;
   const { index, feedForward: moe } = layer;
   const reconstructs = refit !== undefined && !(await refit.files.has(index));
   const guards = guard !== undefined && !planned;
   const fits = router !== undefined && !(await router.files.has(index));
   if ((reconstructs || guards || fits) && !settings.sequential)
     throw new TypeError("refits and guards need a sequential run");
-  const split = () => (refit !== undefined ? splitForRefit(refit.plan, moe, batches) : splitForGuard(guard!, batches));
+  const split = () =>
+    refit !== undefined ? splitForRefit(refit.plan, moe, batches, random) : splitForGuard(guard!, batches);
   return {
     ...{ guards, reconstructs },
     targets: reconstructs || guards ? new LayerTargets(backend, moe, split()) : undefined,

@@ -100,10 +100,11 @@ export class SteppedLayer {
     const inputs = new TappedInputs(work.options.backend, need, (weight) => this.steps.columns(weight));
     const layer = await work.open({ tap: inputs.tap });
     try {
-      yield* work.eachBatch(part === "attention" ? "attention" : "steps", (batch, index) => {
+      const look = (batch: TokenBatch, index: number) => {
         inputs.mask = batch.mask;
         run(layer, batch, index);
-      });
+      };
+      yield* work.eachBatch(part === "attention" ? "attention" : "steps", look, work.options.batches);
     } finally {
       layer.dispose();
     }

@@ -34,9 +34,9 @@ export class LayerTargets {
     this.rows = concatenated(split.rowOf);
   }
 
-  /** Whether a batch has tokens that take part. */
+  /** Whether a batch has tokens that take part; those behind the batches of the split have none. */
   uses(batch: number): boolean {
-    return this.split.rowOf[batch]!.some((row) => row >= 0);
+    return this.split.rowOf[batch]?.some((row) => row >= 0) === true;
   }
 
   /** Takes what the original block makes of a batch `[tokens, hidden]`, of hidden states after the mixer. */

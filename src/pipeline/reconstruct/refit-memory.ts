@@ -11,13 +11,13 @@ import { DESCENT_BYTES, DESCENT_NUMBERS, defaultTokens, KEPT_BYTES, type RefitPl
  */
 export function refitBytes(
   { experts, router }: MoeDescription,
-  { parts, tokens: most }: Pick<RefitPlan, "parts" | "tokens">,
+  { parts, tokens: most, random }: Pick<RefitPlan, "parts" | "tokens" | "random">,
   tokens: number,
   kept: number,
   quantised: boolean,
 ): number {
   const { hidden, width } = experts;
-  const rows = Math.min(tokens, most ?? defaultTokens({ experts, router }));
+  const rows = (1 + random) * Math.min(tokens, most ?? defaultTokens({ experts, router }));
   const weights = 3 * hidden * width * kept;
   const activations = Math.min(KEPT_BYTES, 4 * rows * router.topK * width);
   const fitting = parts === "all" ? Math.min(DESCENT_BYTES, 4 * DESCENT_NUMBERS * weights) : KEPT_BYTES;

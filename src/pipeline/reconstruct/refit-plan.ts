@@ -1,6 +1,6 @@
 import type { RefitOptions } from "../../compress/reconstruct/refit.js";
 import { isMoe, type ModelDescription, type MoeDescription } from "../../model/description.js";
-import { EPOCHS, type ResolvedCompressOptions } from "../options.js";
+import { EPOCHS, RANDOM_SHARE, type ResolvedCompressOptions } from "../options.js";
 import { conflict, refuseSplit, requireTextRun } from "../text-run.js";
 import type { RefitPart } from "./expert-matrices.js";
 
@@ -16,6 +16,8 @@ export interface RefitPlan {
   readonly ridge: number | undefined;
   /** Most calibration tokens that are looked at; undefined: `defaultTokens`. */
   readonly tokens: number | undefined;
+  /** Random tokens that are looked at besides, as a share of them. */
+  readonly random: number;
   readonly seed: number;
 }
 
@@ -31,13 +33,14 @@ const SWEEPS = 20;
 /** The refit of `--reconstruct`; undefined where none is asked for. Errors: SETTINGS_CONFLICT. */
 export function planRefit(options: ResolvedCompressOptions, split: boolean): RefitPlan | undefined {
   const { reconstruct, reconstructExperts: experts, ridge, reconstructTokens, seed } = options;
-  const { reconstructEpochs } = options;
+  const { reconstructEpochs, reconstructRandom } = options;
   if (reconstruct === "none") {
     const given = {
       "--ridge": ridge !== undefined,
       "--reconstruct-tokens": reconstructTokens !== undefined,
       "--reconstruct-experts": experts !== "all",
       "--reconstruct-epochs": reconstructEpochs !== undefined,
+      "--reconstruct-random": reconstructRandom !== undefined,
     };
     const [where] = Object.entries(given).find(([, isGiven]) => isGiven) ?? [];
     if (where === undefined) return undefined;
@@ -51,7 +54,8 @@ export function planRefit(options: ResolvedCompressOptions, split: boolean): Ref
   if (!descends && reconstructEpochs !== undefined)
     throw conflict("--reconstruct-epochs", "only a refit of all matrices has epochs", "Use --reconstruct all.");
   const epochs = reconstructEpochs ?? EPOCHS;
-  return { parts: reconstruct, experts, epochs, ridge, tokens: reconstructTokens, seed };
+  const random = reconstructRandom ?? RANDOM_SHARE;
+  return { parts: reconstruct, experts, epochs, ridge, tokens: reconstructTokens, random, seed };
 }
 
 /**

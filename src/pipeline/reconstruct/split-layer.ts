@@ -5,13 +5,18 @@ import type { TokenBatch } from "../../model/layer.js";
 import type { GuardPlan } from "../guard/guard-plan.js";
 import { defaultTokens, MOST_TOKENS, type RefitPlan } from "./refit-plan.js";
 
-/** The calibration tokens that a layer is refitted on, which a guard of its merges looks at too. Errors: RECONSTRUCT_TOKENS. */
+/**
+ * The calibration tokens that a layer is refitted on, which a guard of its merges looks at too, and the random ones.
+ * Errors: RECONSTRUCT_TOKENS.
+ */
 export function splitForRefit(
   { tokens, seed }: RefitPlan,
   moe: MoeDescription,
   batches: readonly TokenBatch[],
+  random: readonly TokenBatch[] = [],
 ): TokenSplit {
-  return checked(splitTokens(batches, tokens ?? defaultTokens(moe), seed), "--reconstruct");
+  const split = splitTokens(batches, tokens ?? defaultTokens(moe), seed, random);
+  return checked(split, "--reconstruct");
 }
 
 /** The held-out tokens that merges are judged on where layers are not refitted. Errors: RECONSTRUCT_TOKENS. */

@@ -32,6 +32,19 @@ describe("splitTokens", () => {
     expect(ofB).toHaveLength(40);
   });
 
+  test("fits to all batches that are added, whatever is wanted of the others, and holds none of them out", () => {
+    const added: TokenBatch = { sequences: 3, length: 10, ids: new Int32Array(30) };
+    const [plain, more] = [splitTokens(batches, 160, 0), splitTokens(batches, 160, 0, [added])];
+    expect([more.rows, more.fitted]).toEqual([plain.rows + 30, plain.fitted + 30]);
+    const last = [...more.rowOf.at(-1)!].sort((a, b) => a - b);
+    expect(last).toEqual(Array.from({ length: 30 }, (_, i) => plain.fitted + i));
+    const behind = (row: number) => (row < plain.fitted ? row : row + 30);
+    expect(more.heldOut).toEqual(
+      plain.heldOut.map(({ domain, begin, end }) => ({ domain, begin: behind(begin), end: behind(end - 1) + 1 })),
+    );
+    expect(more.rowOf.slice(0, -1)).toEqual(plain.rowOf.map((own) => own.map(behind)));
+  });
+
   test("depends on seed and keys, not on how sequences make batches", () => {
     const single: TokenBatch[] = batches.flatMap(({ keys, domains }) =>
       Array.from({ length: 8 }, (_, i) => ({
