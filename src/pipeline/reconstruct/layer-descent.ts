@@ -108,7 +108,7 @@ function problemOf(
       const ones = () => new Float32Array(rows.length).fill(1);
       const factors = targets.scale(ones(), tokens, rows);
       const scalesInputs = moe.router.scalesInputs === true;
-      return { rows, factors, inputFactors: scalesInputs ? Float32Array.from(tokens.weights) : undefined };
+      return { rows, factors, inputFactors: scalesInputs ? tokens.weights : undefined };
     }),
   );
   return { experts: joined(own, moe), pairs: new TokenPairs(fitted, tokens), x: inputs, y: residuals.values };

@@ -1,7 +1,7 @@
 import type { DType } from "../../checkpoint/tensor.js";
 import { groupOf, isMerged, type LayerPlan } from "../../compress/plan.js";
 import { refit } from "../../compress/reconstruct/refit.js";
-import { type RefitErrors, Residuals } from "../../compress/reconstruct/residuals.js";
+import { Residuals } from "../../compress/reconstruct/residuals.js";
 import { subtractAll } from "../../compress/reconstruct/sweep.js";
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
@@ -68,30 +68,36 @@ export class LayerRefitter {
     const residuals = new Residuals(targets.outputs, targets.size, split.fitted, split.heldOut);
     const inputs = targets.rowsFrom(hidden, (states) => moeInput(states).experts);
     const options = { backend, moe, experts, free, dtype, routed, targets, inputs };
-    const { plan: refitPlan } = this.work;
-    const descent = { epochs: refitPlan.epochs, seed: refitPlan.seed, fitted: split.fitted, pause };
-    const found =
-      refitPlan.parts === "all"
-        ? await descendLayer(residuals, options, descent)
-        : await this.rounds(residuals, options, form !== undefined || stepped !== undefined, pause);
+    const goesOn = form !== undefined || stepped !== undefined;
+    const found = await this.find(residuals, options, goesOn, pause);
+    const last = { ...pathOf(this.work.plan, 0), pause: () => pause(1) };
     const tokens = { fitted: split.fitted, heldOut: split.rows - split.fitted };
-    const { before } = found;
-    const refitted = { ...options, experts: found.experts };
-    const last = { ...pathOf(refitPlan, 0), pause: () => pause(1) };
-    const reportOf = (after: RefitErrors, rounds: readonly RefitRound[]) => ({
+    const reportOf = ({ after, rounds }: Pick<LayerDescent, "after" | "rounds">) => ({
       ...{ layer, kept: rounds.length > 0 },
-      fit: { tokens, before, after, rounds },
+      fit: { tokens, before: found.before, after, rounds },
     });
-    if (form === undefined) {
-      const made = stepped === undefined ? found : await this.beforeSteps(residuals, refitted, stepped, found, last);
-      const report = reportOf(made.after, made.rounds);
-      await this.work.files.write(report, made.experts);
-      return report;
+    const { files } = this.work;
+    if (form !== undefined) {
+      const stored = await storeRefit(residuals, options, found, form, last);
+      await files.writeStored(reportOf(stored), stored.experts);
+      return reportOf(stored);
     }
-    const stored = await storeRefit(residuals, options, found, form, last);
-    const report = reportOf(stored.after, stored.rounds);
-    await this.work.files.writeStored(report, stored.experts);
-    return report;
+    const refitted = { ...options, experts: found.experts };
+    const made = stepped === undefined ? found : await this.beforeSteps(residuals, refitted, stepped, found, last);
+    await files.write(reportOf(made), made.experts);
+    return reportOf(made);
+  }
+
+  /** The refitted experts. @param goesOn whether the residuals are left as those of them */
+  private find(
+    residuals: Residuals,
+    options: RefitExpertsOptions,
+    goesOn: boolean,
+    pause: (share: number) => Promise<void>,
+  ): Promise<LayerDescent> {
+    const { parts, epochs, seed } = this.work.plan;
+    if (parts !== "all") return this.rounds(residuals, options, goesOn, pause);
+    return descendLayer(residuals, options, { epochs, seed, fitted: options.targets.split.fitted, pause });
   }
 
   /** Down projections that make up for what the steps of `--then` will do to gates and up projections. */

@@ -81,7 +81,7 @@ export class LayerTargets {
 
   /** The rows of an expert's tokens. */
   rowsOf({ tokens }: WeightedTokens): Int32Array {
-    return Int32Array.from(tokens, (token) => this.rows[token]!);
+    return tokens.map((token) => this.rows[token]!);
   }
 
   /**
@@ -93,7 +93,7 @@ export class LayerTargets {
   }
 
   /** Multiplies values `[tokens, columns]`, in place, by weights and the tokens' importance. */
-  scaleBy(values: Float32Array, weights: readonly number[] | undefined, rows: Int32Array): Float32Array {
+  scaleBy(values: Float32Array, weights: Float32Array | undefined, rows: Int32Array): Float32Array {
     const columns = values.length / rows.length;
     for (const [i, row] of rows.entries()) {
       const factor = (weights?.[i] ?? 1) * this.importance[row]!;

@@ -1,4 +1,5 @@
 import { pickRows } from "../../compress/rows.js";
+import type { Routing } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
 import type { MoeInput } from "../../model/layer.js";
 import type { RouterOutput } from "../../model/router.js";
@@ -8,8 +9,8 @@ const CHUNK = 4096;
 
 /** Some of the tokens that an expert is given, numbered over all batches, and their weights. */
 export interface WeightedTokens {
-  readonly tokens: readonly number[];
-  readonly weights: readonly number[];
+  readonly tokens: Int32Array;
+  readonly weights: Float32Array;
 }
 
 export interface RoutedTokens extends WeightedTokens {
@@ -29,40 +30,42 @@ export function expertInputs(
 /** The block's inputs `[tokens, hidden]` times their weights where these scale inputs. */
 export function scaledInputs(
   x: Float32Array,
-  weights: readonly number[],
+  weights: Float32Array,
   { router, experts }: MoeDescription,
 ): Float32Array {
   if (router.scalesInputs !== true) return x;
   return x.map((value, i) => value * weights[Math.floor(i / experts.hidden)]!);
 }
 
+/** Pairs of an expert and a token, expert by expert in the order of the tokens. */
+interface SortedPairs extends WeightedTokens {
+  /** Where each expert's begin: `[experts + 1]`. */
+  readonly offsets: Int32Array;
+}
+
 /** Which calibration tokens each expert of a layer is given, and with which weight. */
 export class RoutedRows {
-  private readonly tokens: number[][];
-  private readonly weights: number[][];
+  private readonly added: {
+    readonly first: number;
+    readonly routing: Routing;
+    readonly mask: Uint8Array | undefined;
+  }[] = [];
+  private sorted: SortedPairs | undefined;
   private readonly starts: number[] = [0];
 
   /** @param hidden hidden states of each batch `[tokens, size]`, from which rows are taken */
   constructor(
-    experts: number,
+    private readonly experts: number,
     private readonly hidden: readonly Float32Array[],
     private readonly size: number,
   ) {
-    this.tokens = Array.from({ length: experts }, () => []);
-    this.weights = Array.from({ length: experts }, () => []);
     for (const batch of hidden) this.starts.push(this.starts.at(-1)! + batch.length / size);
   }
 
   /** Adds what a router made of a batch; tokens that a mask `[tokens]` hides are left out. */
   add(batch: number, { routing }: RouterOutput, mask: Uint8Array | undefined): void {
-    const { tokens, topK, selected, weights } = routing;
-    for (let token = 0; token < tokens; token++) {
-      if (mask?.[token] === 0) continue;
-      for (let i = token * topK; i < (token + 1) * topK; i++) {
-        this.tokens[selected[i]!]!.push(this.starts[batch]! + token);
-        this.weights[selected[i]!]!.push(weights[i]!);
-      }
-    }
+    this.added.push({ first: this.starts[batch]!, routing, mask });
+    this.sorted = undefined;
   }
 
   /** An expert's tokens and their hidden states, some at a time. */
@@ -72,12 +75,39 @@ export class RoutedRows {
 
   /** An expert's tokens, some at a time. */
   *listed(expert: number): Generator<WeightedTokens> {
-    const [tokens, weights] = [this.tokens[expert]!, this.weights[expert]!];
-    for (let begin = 0; begin < tokens.length; begin += CHUNK)
-      yield { tokens: tokens.slice(begin, begin + CHUNK), weights: weights.slice(begin, begin + CHUNK) };
+    this.sorted ??= this.sort();
+    const { offsets, tokens, weights } = this.sorted;
+    for (let begin = offsets[expert]!; begin < offsets[expert + 1]!; begin += CHUNK) {
+      const end = Math.min(begin + CHUNK, offsets[expert + 1]!);
+      yield { tokens: tokens.subarray(begin, end), weights: weights.subarray(begin, end) };
+    }
   }
 
-  private pick(tokens: readonly number[]): Float32Array {
+  private sort(): SortedPairs {
+    const offsets = new Int32Array(this.experts + 1);
+    this.eachPair((expert) => offsets[expert + 1]!++);
+    for (let expert = 0; expert < this.experts; expert++) offsets[expert + 1]! += offsets[expert]!;
+    const next = offsets.slice();
+    const [tokens, weights] = [new Int32Array(offsets[this.experts]!), new Float32Array(offsets[this.experts]!)];
+    this.eachPair((expert, token, weight) => {
+      const at = next[expert]!++;
+      tokens[at] = token;
+      weights[at] = weight;
+    });
+    return { offsets, tokens, weights };
+  }
+
+  private eachPair(see: (expert: number, token: number, weight: number) => void): void {
+    for (const { first, routing, mask } of this.added) {
+      const { tokens, topK, selected, weights } = routing;
+      for (let token = 0; token < tokens; token++) {
+        if (mask?.[token] === 0) continue;
+        for (let i = token * topK; i < (token + 1) * topK; i++) see(selected[i]!, first + token, weights[i]!);
+      }
+    }
+  }
+
+  private pick(tokens: Int32Array): Float32Array {
     const rows = new Float32Array(tokens.length * this.size);
     let batch = 0;
     for (let i = 0; i < tokens.length; ) {
@@ -86,7 +116,7 @@ export class RoutedRows {
       const end = this.starts[batch + 1]!;
       let last = i;
       while (last < tokens.length && tokens[last]! < end) last++;
-      const inBatch = tokens.slice(i, last).map((token) => token - start);
+      const inBatch = tokens.subarray(i, last).map((token) => token - start);
       rows.set(pickRows(this.hidden[batch]!, inBatch, this.size), i * this.size);
       i = last;
     }
