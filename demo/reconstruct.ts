@@ -25,6 +25,7 @@ const METHODS: Readonly<Record<string, Partial<CompressOptions>>> = {
   "co-activation": { method: "reap", criterion: "co-activation" },
   auto: { method: "reap", criterion: "auto" },
   swap: { method: "reap", criterion: "swap" },
+  "refit-swap": { method: "reap", criterion: "refit-swap" },
   ream: { method: "ream" },
   "ream-router": { method: "ream", routerCalibration: "group-mass" },
 };
@@ -82,7 +83,7 @@ async function make(folder: string, method: Partial<CompressOptions>, tokens: nu
     ...{ mix: "general=0.34,math=0.33,code=0.33", sequences: 512, length: 128, seed },
   };
   const refit =
-    tokens === 0 ? {} : ({ reconstruct: options.parts as "down" | "down+up", reconstructTokens: tokens } as const);
+    tokens === 0 ? {} : ({ reconstruct: options.parts as "down" | "down+up" | "all", reconstructTokens: tokens } as const);
   const target = { model: join(demo, "model"), out: folder, restart: true };
   await follow(compress({ ...target, ...calibration, ...method, ...refit }), () => undefined);
   console.error(`${folder}: ${((performance.now() - began) / 1000).toFixed(0)} s`);

@@ -32,11 +32,11 @@ export const settingsSchema = z.object({
         "||E(x)|| and its square over routed tokens, sum-norm and sum-squared-norm = their sums",
     ),
   criterion: z
-    .enum(["saliency", "co-activation", "auto", "swap"])
+    .enum(["saliency", "co-activation", "auto", "swap", "refit-swap"])
     .describe(
       "how the experts that stay are chosen: saliency = those that rank highest, co-activation = greedily by the error of " +
         "dropping them together, auto = whichever of these loses least of the layer's output on held-out calibration text, " +
-        "swap = auto, then exchanges that lower the error",
+        "swap = auto, then exchanges that lower the error, refit-swap = the same by the error when the others are refitted",
     ),
   protectSuperExperts: z
     .boolean()

@@ -58,7 +58,7 @@ export class LayerChooser {
     const measured = (sample: TokenSample) => MeasuredBlock.of(backend, this.block, sample.tokens, pause);
     const sides = { search: await measured(this.search), heldOut: await measured(this.heldOut) };
     return chooseKept(sides, {
-      ...{ criterion: settings.criterion, kept, routerGroups, pause, fixed: new Set(fixed) },
+      ...{ backend, criterion: settings.criterion, kept, routerGroups, pause, fixed: new Set(fixed) },
       ...{ experts: this.block.experts.count, saliencies: observer.saliencies() },
     });
   }

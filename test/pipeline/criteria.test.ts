@@ -46,12 +46,9 @@ describe("--criterion", () => {
     }
   });
 
-  test("both backends choose the same", async () => {
+  test.each(["swap", "refit-swap"] as const)("both backends choose the same: %s", async (criterion) => {
     const chosen = async (backend: "native" | "reference") =>
-      (await plan({ criterion: "swap", backend })).layers.map(({ keptExperts, choice }) => [
-        keptExperts,
-        choice!.criterion,
-      ]);
+      (await plan({ criterion, backend })).layers.map(({ keptExperts, choice }) => [keptExperts, choice!.criterion]);
     expect(await chosen("native")).toEqual(await chosen("reference"));
   });
 

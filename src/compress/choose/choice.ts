@@ -1,6 +1,9 @@
 import { z } from "zod";
 
-/** How the experts of a layer that stay were chosen, where tokens were looked at. Errors are shares of squared outputs. */
+/**
+ * How the experts of a layer that stay were chosen, where tokens were looked at. Errors are shares of squared outputs; with
+ * `refit-swap` those of experts that have been refitted (`RefittedBlock`).
+ */
 export const choiceSchema = z.object({
   /** The saliency, or "co-activation", whose experts lost least on held-out tokens. */
   criterion: z.string(),

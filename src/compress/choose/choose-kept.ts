@@ -1,9 +1,11 @@
+import type { Backend } from "../../engine/backend.js";
 import { relative } from "../reconstruct/refit.js";
 import type { Settings } from "../settings.js";
 import type { ExpertChoice } from "./choice.js";
 import { keepByCoActivation } from "./co-activation.js";
 import { droppedOf, highest, type KeptSize } from "./kept-sets.js";
 import type { MeasuredBlock } from "./measured-block.js";
+import { RefittedBlock } from "./refitted-block.js";
 import { swapExperts } from "./swap.js";
 
 /** The same block on two sets of tokens. */
@@ -15,6 +17,7 @@ export interface MeasuredSides {
 }
 
 export interface ChoiceOptions extends KeptSize {
+  readonly backend: Backend;
   readonly criterion: Settings["criterion"];
   /** Saliencies by name that `auto` compares, the method's own first. */
   readonly saliencies: ReadonlyMap<string, Float64Array>;
@@ -31,7 +34,7 @@ export interface KeptChoice {
 /** Chooses the experts of a layer that stay by what is lost on tokens without the others. Equal ones: the first. */
 export async function chooseKept(
   { search, heldOut }: MeasuredSides,
-  { criterion, saliencies, pause, ...size }: ChoiceOptions,
+  { backend, criterion, saliencies, pause, ...size }: ChoiceOptions,
 ): Promise<KeptChoice> {
   const sets = new Map<string, readonly number[]>();
   if (criterion !== "co-activation") {
@@ -39,9 +42,11 @@ export async function chooseKept(
   }
   sets.set("co-activation", keepByCoActivation(search.contributionGram(), size));
 
+  const refits = criterion === "refit-swap";
+  const judge = refits ? new RefittedBlock(backend, search, heldOut) : heldOut;
   const errorOf = async (kept: readonly number[]) => {
     await pause();
-    return relative(heldOut.lost(droppedOf(kept, size.experts)));
+    return relative(judge.lost(droppedOf(kept, size.experts)));
   };
   const errors: Record<string, number> = {};
   for (const [name, kept] of sets) errors[name] = await errorOf(kept);
@@ -50,9 +55,10 @@ export async function chooseKept(
     kept: sets.get(best)!,
     choice: { criterion: best, error: errors[best]!, errors },
   };
-  if (criterion !== "swap") return start;
+  if (criterion !== "swap" && !refits) return start;
 
-  const { kept, swaps } = await swapExperts(search, start.kept, size, pause);
+  const searched = refits ? new RefittedBlock(backend, ...search.halves()) : search;
+  const { kept, swaps } = await swapExperts(searched, start.kept, size, pause);
   const error = await errorOf(kept);
   // What was found on some tokens has to hold on others.
   if (!(error < start.choice.error)) return { ...start, choice: { ...start.choice, swaps: 0 } };

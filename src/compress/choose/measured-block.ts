@@ -2,6 +2,7 @@ import type { Backend } from "../../engine/backend.js";
 import type { MoeBlock } from "../../model/moe.js";
 import { routeLogits } from "../../model/router.js";
 import { Random } from "../../random.js";
+import { pickRows } from "../rows.js";
 import type { Share } from "../steps/step-error.js";
 
 /** Dimensions of a sketch. */
@@ -43,7 +44,8 @@ export class MeasuredBlock {
     private readonly backend: Backend,
     private readonly block: MoeBlock,
     private readonly logits: Float32Array,
-    private readonly size: number,
+    /** Numbers of a sketch. */
+    readonly size: number,
     /** Of each expert `[tokens, size]`, times the importance of tokens. */
     private readonly outputs: readonly Float32Array[],
   ) {
@@ -53,7 +55,7 @@ export class MeasuredBlock {
 
   /** Sketches of what the original block makes `[tokens, size]`. */
   private readonly targets: Float32Array;
-  private readonly squares: number;
+  readonly squares: number;
 
   /** Computes all experts of a block for some tokens. @param pause called after each; may throw to stop */
   static async of(
@@ -88,6 +90,42 @@ export class MeasuredBlock {
     let lost = 0;
     for (let i = 0; i < outputs.length; i++) lost += (outputs[i]! - this.targets[i]!) ** 2;
     return { lost, of: this.squares };
+  }
+
+  /** The block on every other token, and on the rest. */
+  halves(): readonly [MeasuredBlock, MeasuredBlock] {
+    const half = (first: 0 | 1) => {
+      const { backend, block, logits, size, outputs, experts } = this;
+      const own = outputs.map((output) => everyOther(output, size, first));
+      return new MeasuredBlock(backend, block, everyOther(logits, experts, first), size, own);
+    };
+    return [half(0), half(1)];
+  }
+
+  /**
+   * What is left of the outputs `[tokens, size]` without some experts, and the first numbers of what each of the others adds,
+   * side by side `[tokens, kept * count]`.
+   */
+  left(dropped: Uint8Array, count: number): { readonly residuals: Float32Array; readonly inputs: Float32Array } {
+    const { size } = this;
+    const slots = new Int32Array(dropped.length);
+    let kept = 0;
+    for (const [expert, gone] of dropped.entries()) if (gone === 0) slots[expert] = kept++;
+    const { topK, selected, weights, tokens } = this.routing(dropped);
+    const residuals = this.targets.slice();
+    const inputs = new Float32Array(tokens * kept * count);
+    for (let pair = 0; pair < selected.length; pair++) {
+      const expert = selected[pair]!;
+      const output = this.outputs[expert]!;
+      const token = Math.floor(pair / topK);
+      const to = (token * kept + slots[expert]!) * count;
+      for (let i = 0; i < size; i++) {
+        const added = weights[pair]! * output[token * size + i]!;
+        residuals[token * size + i]! -= added;
+        if (i < count) inputs[to + i] = added;
+      }
+    }
+    return { residuals, inputs };
   }
 
   /**
@@ -151,6 +189,16 @@ function randomSigns(rows: number, columns: number): Float32Array {
   const random = new Random(1);
   const value = 1 / Math.sqrt(rows);
   return Float32Array.from({ length: rows * columns }, () => (random.next() < 0.5 ? value : -value));
+}
+
+/** Every other row of values `[rows, columns]`. */
+function everyOther(values: Float32Array, columns: number, first: 0 | 1): Float32Array {
+  const rows = values.length / columns;
+  return pickRows(
+    values,
+    Array.from({ length: Math.ceil((rows - first) / 2) }, (_, i) => 2 * i + first),
+    columns,
+  );
 }
 
 function dot(a: Float32Array, b: Float32Array, begin: number, size: number): number {

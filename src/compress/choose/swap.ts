@@ -1,11 +1,17 @@
+import type { Share } from "../steps/step-error.js";
 import { droppedOf, type KeptSize, routerGroupOf } from "./kept-sets.js";
-import type { MeasuredBlock } from "./measured-block.js";
 
 /** Experts of either side that are considered. */
 const SHORTLIST = 16;
 
 /** Most passes over all pairs. */
 const PASSES = 4;
+
+/** Tells what is lost without some experts. */
+export interface LossyBlock {
+  /** @param dropped `[experts]`: 1 for those that are not there */
+  lost(dropped: Uint8Array): Share;
+}
 
 export interface Swapped {
   readonly kept: readonly number[];
@@ -20,7 +26,7 @@ export interface Swapped {
  * @param pause called between measurements; may throw to stop
  */
 export async function swapExperts(
-  block: MeasuredBlock,
+  block: LossyBlock,
   start: readonly number[],
   size: KeptSize,
   pause: () => Promise<void>,

@@ -3,6 +3,7 @@ import { type ChoiceOptions, chooseKept } from "../../../src/compress/choose/cho
 import { keepByCoActivation } from "../../../src/compress/choose/co-activation.js";
 import { droppedOf, highest, routerGroupOf } from "../../../src/compress/choose/kept-sets.js";
 import { MeasuredBlock } from "../../../src/compress/choose/measured-block.js";
+import { RefittedBlock } from "../../../src/compress/choose/refitted-block.js";
 import { superExperts } from "../../../src/compress/choose/super-experts.js";
 import { swapExperts } from "../../../src/compress/choose/swap.js";
 import { relative } from "../../../src/compress/reconstruct/refit.js";
@@ -96,7 +97,7 @@ describe("on a block", () => {
       ["a", "b", "c"].map((name) => [name, Float64Array.from({ length: 12 }, () => random.next())]),
     );
     const options = (criterion: ChoiceOptions["criterion"]): ChoiceOptions => ({
-      ...{ ...size, saliencies, pause, criterion },
+      ...{ ...size, backend, saliencies, pause, criterion },
     });
     const errorOf = (kept: readonly number[]) => relative(sides.heldOut.lost(droppedOf(kept, 12)));
     const auto = await chooseKept(sides, options("auto"));
@@ -111,5 +112,20 @@ describe("on a block", () => {
     expect((await swapExperts(sides.search, auto.kept, size, pause)).swaps).toBeGreaterThan(0);
     expect(swapped.choice.swaps).toBe(0);
     expect(swapped.kept).toEqual(auto.kept);
+  });
+
+  test("with refits, the choice is what loses least on held-out tokens after one", async () => {
+    const sides = { search: await measured(2000), heldOut: await measured(1000) };
+    const saliencies = new Map(
+      ["a", "b"].map((name) => [name, Float64Array.from({ length: 12 }, () => random.next())]),
+    );
+    const { kept, choice } = await chooseKept(sides, {
+      ...{ ...size, backend, saliencies, pause, criterion: "refit-swap" },
+    });
+    const refitted = new RefittedBlock(backend, sides.search, sides.heldOut);
+    expect(relative(refitted.lost(droppedOf(kept, 12)))).toBe(choice.error);
+    expect(choice.swaps).toBeGreaterThan(0);
+    expect(choice.error).toBeLessThan(Math.min(...Object.values(choice.errors)));
+    expect([kept.length, groups(kept), kept.includes(1)]).toEqual([8, 4, true]);
   });
 });
