@@ -40,7 +40,7 @@ test("refits are counted, up to the tokens that they look at", () => {
   expect(estimate({}, { refit: plan, sequences: 8000 }).refit).toBe(refitted.refit);
   // Weights that descend together are of few experts where all would be too many.
   const weights = 3 * width * hidden * 12;
-  const rows = 2 * 4 * 256 * hidden + 2 * 4 * 256 * model.topK * width;
+  const rows = 2 * 4 * 256 * hidden;
   expect(refitted.refit).toBe(rows + (2 + 4 * 5) * weights);
   // Random tokens are looked at besides, and go through the layers: one sequence of 64.
   const more = estimate({}, { refit: { ...plan, random: 0.25 } });

@@ -45,7 +45,9 @@ export async function descendLayer(
 ): Promise<LayerDescent> {
   const { backend, free } = options;
   const experts = [...options.experts];
-  await subtractAll(backend, new DownExperts(options), residuals, () => pause(0));
+  // What experts make is asked for once, but where steps are too large.
+  const linear = (list: readonly ExpertTensors[]) => new DownExperts({ ...options, experts: list, keptBytes: 0 });
+  await subtractAll(backend, linear(experts), residuals, () => pause(0));
   const before = residuals.errors();
   let after = before;
   const rounds: RefitRound[] = [];
@@ -54,7 +56,6 @@ export async function descendLayer(
   let first = 0;
   for (const [index, group] of groups.entries()) {
     const own = (share: number) => pause((index + share) / groups.length);
-    const linear = (list: readonly ExpertTensors[]) => new DownExperts({ ...options, experts: list });
     const start = linear(experts);
     await addBack(backend, start, residuals, () => own(0), group);
     const problem = problemOf(group, experts, residuals, options, fitted);

@@ -33,7 +33,7 @@ export async function makeUp(
 ): Promise<MadeUp> {
   const { backend, free } = to;
   const pause = () => fit.pause(0);
-  await addBack(backend, new DownExperts(from), residuals, pause, free);
+  await addBack(backend, new DownExperts({ ...from, keptBytes: 0 }), residuals, pause, free);
   const linear = new DownExperts(to);
   await subtractAll(backend, linear, residuals, pause, free);
   const start = residuals.errors();

@@ -19,6 +19,8 @@ export interface RefitExpertsOptions {
   readonly dtype: DType | undefined;
   /** What refitted weights become where they are stored in another form (`ExpertMatrices`). */
   readonly store?: StoreParts;
+  /** Bytes of what experts make of tokens that are kept, to be asked for again; default: KEPT_BYTES. */
+  readonly keptBytes?: number;
   /** Where the tokens of both parts go. */
   readonly routed: Readonly<Record<Part, RoutedRows>>;
   readonly targets: LayerTargets;
@@ -32,7 +34,7 @@ export abstract class RefitExperts implements LinearExperts {
   readonly hidden: number;
   abstract readonly columns: number;
   readonly matrices: ExpertMatrices;
-  private readonly cache = new PieceCache(KEPT_BYTES);
+  private readonly cache: PieceCache;
 
   constructor(
     protected readonly options: RefitExpertsOptions,
@@ -42,6 +44,7 @@ export abstract class RefitExperts implements LinearExperts {
     this.count = experts.length;
     this.hidden = moe.experts.hidden;
     this.matrices = new ExpertMatrices(experts, part, dtype, store);
+    this.cache = new PieceCache(options.keptBytes ?? KEPT_BYTES);
   }
 
   isFree = (expert: number): boolean => this.options.free.has(expert);
