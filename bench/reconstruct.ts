@@ -6,6 +6,7 @@
  * --tokens: calibration tokens there are; --use: those that the refit looks at (default: as `ream compress` does).
  * Processor time is told too: beside other programs it says more. Weights are random bfloat16, inputs have common causes. The memory is what the refit adds to what was there before.
  */
+
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { encode } from "../src/checkpoint/dtypes.js";
@@ -14,6 +15,7 @@ import { relative } from "../src/compress/reconstruct/refit.js";
 import type { ExpertTensors } from "../src/engine/backend.js";
 import { createNativeBackend } from "../src/engine/native/native-backend.js";
 import type { MoeDescription } from "../src/model/description.js";
+import { StatesInMemory } from "../src/model/hidden-states.js";
 import { MoeBlock } from "../src/model/moe.js";
 import { LayerFiles } from "../src/pipeline/layer-files.js";
 import { EPOCHS } from "../src/pipeline/options.js";
@@ -105,16 +107,22 @@ const began = performance.now();
 const used = process.cpuUsage();
 let steps = 0;
 const refitter = new LayerRefitter(backend, { plan, files }, 0, moe);
-const { fit } = await refitter.run({ layer: 0, keptExperts, groups }, targets, hidden, reduced, async () => {
-  most = Math.max(most, memory());
-  if (plan.parts === "all" || ++steps % KEPT > 0) return;
-  const { user, system } = process.cpuUsage(used);
-  const elapsed = (performance.now() - began) / 1000;
-  const pass = steps === KEPT ? "outputs" : `sweep ${steps / KEPT - 1}`;
-  console.log(
-    `${pass}: ${elapsed.toFixed(1)} s, ${((user + system) / 1e6).toFixed(1)} s of processors, since the start`,
-  );
-});
+const { fit } = await refitter.run(
+  { layer: 0, keptExperts, groups },
+  targets,
+  new StatesInMemory(hidden),
+  reduced,
+  async () => {
+    most = Math.max(most, memory());
+    if (plan.parts === "all" || ++steps % KEPT > 0) return;
+    const { user, system } = process.cpuUsage(used);
+    const elapsed = (performance.now() - began) / 1000;
+    const pass = steps === KEPT ? "outputs" : `sweep ${steps / KEPT - 1}`;
+    console.log(
+      `${pass}: ${elapsed.toFixed(1)} s, ${((user + system) / 1e6).toFixed(1)} s of processors, since the start`,
+    );
+  },
+);
 const seconds = (performance.now() - began) / 1000;
 const sweeps = steps / KEPT - 1;
 console.log(`${fit!.tokens.fitted} tokens fitted, ${fit!.tokens.heldOut} held out of ${options.tokens}`);

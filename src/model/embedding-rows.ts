@@ -1,6 +1,8 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { ModelDescription } from "./description.js";
-import { embeddingRows } from "./embedding.js";
+import { checkTokens, embeddingRows } from "./embedding.js";
+import type { HiddenStates } from "./hidden-states.js";
+import type { TokenBatch } from "./layer.js";
 
 /** Bytes of rows that are kept, as float32. */
 const KEPT_BYTES = 64 * 2 ** 20;
@@ -24,7 +26,7 @@ export class EmbeddingRows {
   }
 
   /** Embeds tokens, all of which are in the vocabulary: `[tokens, hidden]`. */
-  async embed(ids: readonly number[]): Promise<Float32Array> {
+  async embed(ids: readonly number[] | Int32Array): Promise<Float32Array> {
     const { hiddenSize: hidden } = this.model;
     const out = new Float32Array(ids.length * hidden);
     const places = new Map<number, number[]>();
@@ -57,6 +59,18 @@ export class EmbeddingRows {
     }
     return out;
   }
+}
+
+/** Embeds the tokens of each batch. Errors: those of `checkTokens`. */
+export async function embedBatches(
+  checkpoint: Checkpoint,
+  model: ModelDescription,
+  batches: readonly TokenBatch[],
+  states: HiddenStates,
+): Promise<void> {
+  checkTokens(model, batches);
+  const rows = new EmbeddingRows(checkpoint, model);
+  for (const [index, { ids }] of batches.entries()) states.set(index, await rows.embed(ids));
 }
 
 /** Ranges `[begin, end)` of ids that follow each other, of ids in ascending order. */

@@ -8,17 +8,15 @@ import { readWeight, weightBytes } from "./read-weight.js";
 /** Bytes of the embedding that are in memory at a time: large models' embeddings alone would fill a small machine. */
 const CHUNK_BYTES = 32 * 1024 * 1024;
 
-/** Embeds the tokens of each batch: one `[sequences * length, hidden]` for each. */
-export async function embed(
-  checkpoint: Checkpoint,
-  model: ModelDescription,
+/** Refuses what a model cannot take. Errors: SEQUENCE_LENGTH, TOKEN_RANGE. */
+export function checkTokens(
+  { family, vocabularySize: vocabulary, exactPositions = Infinity }: ModelDescription,
   batches: readonly TokenBatch[],
-): Promise<Float32Array[]> {
-  const { hiddenSize: hidden, vocabularySize: vocabulary, exactPositions = Infinity } = model;
-  const outputs = batches.map(({ ids, length }) => {
+): void {
+  for (const { ids, length } of batches) {
     if (length > exactPositions) {
       throw new ReamError("SEQUENCE_LENGTH", `a sequence of ${length} tokens is longer than ${exactPositions}`, {
-        hint: `From there on, ${model.family} attends to chosen tokens only, which is not supported. Give shorter sequences.`,
+        hint: `From there on, ${family} attends to chosen tokens only, which is not supported. Give shorter sequences.`,
       });
     }
     const outside = ids.find((id) => id < 0 || id >= vocabulary);
@@ -27,8 +25,18 @@ export async function embed(
         hint: "The tokens come from another model's tokenizer.",
       });
     }
-    return new Float32Array(ids.length * hidden);
-  });
+  }
+}
+
+/** Embeds the tokens of each batch: one `[sequences * length, hidden]` for each. Errors: those of `checkTokens`. */
+export async function embed(
+  checkpoint: Checkpoint,
+  model: ModelDescription,
+  batches: readonly TokenBatch[],
+): Promise<Float32Array[]> {
+  checkTokens(model, batches);
+  const { hiddenSize: hidden, vocabularySize: vocabulary } = model;
+  const outputs = batches.map(({ ids }) => new Float32Array(ids.length * hidden));
   const bytes = weightBytes(checkpoint, model.embedding);
   const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / (bytes / vocabulary)));
   for (let begin = 0; begin < vocabulary; begin += chunkRows) {

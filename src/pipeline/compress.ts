@@ -8,6 +8,7 @@ import { checkRoom } from "../compress/group.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";
 import { pickSettings, resolveSettings, type Settings } from "../compress/settings.js";
 import type { LayerTrace } from "../compress/trace.js";
+import { memoryFacts } from "../doctor/memory.js";
 import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
@@ -24,7 +25,7 @@ import { planLayers } from "./layer-loop.js";
 import { allRefits, type Refits } from "./layer-losses.js";
 import type { ManifestInputs } from "./manifest.js";
 import type { MemoryWork } from "./memory-estimate.js";
-import { checkMemory } from "./memory-limit.js";
+import { type MemoryPlan, planMemory, statesFile } from "./memory-plan.js";
 import { prepareObserved } from "./observed-work.js";
 import { openBackend } from "./open-backend.js";
 import { type OpenedModel, openModel } from "./open-model.js";
@@ -133,7 +134,8 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
   const notes = [...attentionNotes(model, settings)];
   const backend = openBackend(options, opened, (note) => notes.push(note));
   const calibration = yield* calibrate(options, opened, notes, signal);
-  planMemory(options, opened, calibration, { backend, kept, settings, refit: context.refit }, notes);
+  const memory = memoryOf(options, opened, calibration, { backend, kept, settings, refit: context.refit });
+  notes.push(...memory.notes);
   const traces: LayerTrace[] = [];
   const observed = { settings, calibration, seed: options.seed, backend };
   const { mergedDtype, requantises } = outputTarget(options, backend, model);
@@ -143,6 +145,7 @@ async function* planAndWrite(options: ResolvedCompressOptions, opened: PreparedM
       ...{ checkpoint, model, predictions, backend, settings, kept, seed: options.seed, signal },
       ...{ mergedDtype, requantises, guard: context.guard },
       random: context.refit && randomBatches(context.refit, model, calibration),
+      statesFile: await statesFile(memory, output),
     };
     if (options.calibrationTokens === "auto") {
       const auto = yield* planUntilStable({ ...common, calibration, tolerance: options.tolerance, output });
@@ -189,17 +192,15 @@ async function* calibrate(
   return calibration;
 }
 
-/** Tells the memory that is planned, where there is a limit. Errors: MEMORY_LIMIT. */
-function planMemory(
+/** The memory that is planned. Errors: MEMORY_LIMIT. */
+function memoryOf(
   { memoryLimit }: ResolvedCompressOptions,
   opened: OpenedModel,
   { sequences, length }: Calibration,
   { backend, ...work }: Pick<MemoryWork, "kept" | "settings" | "refit"> & { readonly backend: Backend },
-  notes: string[],
-): void {
-  if (memoryLimit === undefined) return;
+): MemoryPlan {
   const estimate = memoryEstimate(opened, { sequences, length, precision: backend.precision, ...work });
-  notes.push(checkMemory(estimate, memoryLimit));
+  return planMemory(estimate, memoryLimit, () => memoryFacts().available);
 }
 
 /** Plans from an observation and writes. */
@@ -313,8 +314,9 @@ async function* applyPlan(
   const calibration = looks ? yield* calibrate(options, opened, notes, signal) : undefined;
   const kept = plan.experts.after;
   const settings = resolveSettings(options.method, { ...pickSettings(options), rounding: plan.rounding });
-  if (calibration !== undefined)
-    planMemory(options, opened, calibration, { backend, kept, settings, refit: refitPlan }, notes);
+  const planned = { backend, kept, settings, refit: refitPlan };
+  const memory = calibration && memoryOf(options, opened, calibration, planned);
+  notes.push(...(memory?.notes ?? []));
   const target = outputTarget(options, backend, opened.model);
   const input = calibration === undefined ? plan : { plan, calibration: calibration.digest };
   const work = { input, backend, kept, steps: stepPlan, refit: refitPlan, router: routerPlan, elsewhere };
@@ -344,6 +346,7 @@ async function* applyPlan(
           },
           ...{ batches: makeBatches(calibration, settings), finished: plan.layers },
           random: refitPlan && randomBatches(refitPlan, model, calibration),
+          statesFile: memory && (await statesFile(memory, output)),
           ...{ mergedDtype: target.mergedDtype, requantises: target.requantises },
           onPlan: () => Promise.reject(new TypeError("all plans are given")),
         });

@@ -10,9 +10,10 @@ import {
   type ModelDescription,
   type PredictionDescription,
 } from "../model/description.js";
-import { embed } from "../model/embedding.js";
+import { embedBatches } from "../model/embedding-rows.js";
+import { type HiddenStates, StatesInFile, StatesInMemory } from "../model/hidden-states.js";
 import type { TokenBatch } from "../model/layer.js";
-import { normed, predictionInput } from "../model/prediction.js";
+import { normStates, predictionInput } from "../model/prediction.js";
 import type { CompressEvent } from "./events.js";
 import type { GuardPlan } from "./guard/guard-plan.js";
 import { LayerRun } from "./layer/layer-run.js";
@@ -33,6 +34,8 @@ export interface LayerLoopOptions {
   readonly batches: readonly TokenBatch[];
   /** Tokens that refits look at besides, and nobody else; they go through the layers after the others. */
   readonly random?: readonly TokenBatch[] | undefined;
+  /** Where hidden states are kept that are more than the memory holds; undefined: in memory. */
+  readonly statesFile?: string | undefined;
   /** Experts that each layer keeps. */
   readonly kept: number;
   readonly seed: number;
@@ -75,33 +78,39 @@ export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<Com
   const plans = [...finished];
   if (last === undefined) return plans;
   const ahead = new ReadAhead(checkpoint);
-  async function* planOne(own: LayerLoopOptions, layer: LayerDescription, hidden: Float32Array[]) {
+  let tokens: readonly TokenBatch[] = [...batches, ...random];
+  const states = openStates(options, tokens);
+  async function* planOne(own: LayerLoopOptions, layer: LayerDescription) {
     const known = finished.find((plan) => plan.layer === layer.index);
     const next = layer.index === last ? undefined : model.layers[layer.index + 1];
     const onLoaded = () => next && ahead.start(next);
-    const plan = yield* new LayerRun({ ...own, onLoaded }, layer, hidden, layer.index === last).run(known);
+    const plan = yield* new LayerRun({ ...own, onLoaded }, layer, states, layer.index === last).run(known);
     if (plan !== undefined && known === undefined) plans.push(plan);
     own.onLayer?.(layer.index, plan);
   }
   try {
-    let tokens: readonly TokenBatch[] = [...batches, ...random];
-    let hidden = await embed(checkpoint, model, tokens);
+    await embedBatches(checkpoint, model, tokens, states);
     const decoder = model.layers.length - predictions.length;
-    for (const layer of model.layers.slice(0, Math.min(last + 1, decoder))) yield* planOne(options, layer, hidden);
+    for (const layer of model.layers.slice(0, Math.min(last + 1, decoder))) yield* planOne(options, layer);
     if (last < decoder) return plans;
-    hidden = await normed(checkpoint, backend, model.finalNorm, hidden);
+    await normStates(checkpoint, backend, model.finalNorm, states);
     for (const prediction of predictions) {
-      const input = await predictionInput(checkpoint, model, backend, prediction, { batches: tokens, hidden });
-      tokens = input.batches;
-      hidden = [...input.hidden];
+      tokens = await predictionInput(checkpoint, model, backend, prediction, tokens, states);
       const own = { batches: tokens.slice(0, batches.length), random: tokens.slice(batches.length) };
-      yield* planOne({ ...options, ...own, recorded: undefined }, prediction.layer, hidden);
-      hidden = await normed(checkpoint, backend, prediction.outputNorm, hidden);
+      yield* planOne({ ...options, ...own, recorded: undefined }, prediction.layer);
+      await normStates(checkpoint, backend, prediction.outputNorm, states);
     }
     return plans;
   } finally {
+    states.close();
     await ahead.end();
   }
+}
+
+function openStates({ statesFile, model }: LayerLoopOptions, tokens: readonly TokenBatch[]): HiddenStates {
+  if (statesFile === undefined) return new StatesInMemory(tokens.map(() => new Float32Array(0)));
+  const lengths = tokens.map(({ ids }) => ids.length * model.hiddenSize);
+  return new StatesInFile(statesFile, lengths);
 }
 
 /** The last layer that has something left to do; undefined: all is done. */

@@ -171,7 +171,10 @@ export const compressOptions = z.strictObject({
     .string()
     .regex(/^\d+(\.\d+)?(MB|GB|TB)$/, "a size like 24GB")
     .optional()
-    .describe("refuse to start where the planned memory is more than this (24GB); the plan is told"),
+    .describe(
+      "memory to plan with (24GB): hidden states go to a file where they do not fit, and a run that needs more without them does " +
+        "not start; the plan is told (default: what is available)",
+    ),
   dryRun: z.boolean().default(false).describe("make the plan, write no checkpoint"),
   restart: z.boolean().default(false).describe("throw away what an interrupted run left"),
 });

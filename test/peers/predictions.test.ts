@@ -5,10 +5,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encodeSafetensors } from "../../src/checkpoint/safetensors-encode.js";
+import { METHODS } from "../../src/compress/settings.js";
 import { forward, loadMoe } from "../../src/model/forward.js";
+import { StatesInMemory } from "../../src/model/hidden-states.js";
 import { Layer } from "../../src/model/layer.js";
-import { normed, predictionInput } from "../../src/model/prediction.js";
+import { normStates, predictionInput } from "../../src/model/prediction.js";
 import { compress } from "../../src/pipeline/compress.js";
+import { memoryEstimate } from "../../src/pipeline/inspect.js";
 import { openModel } from "../../src/pipeline/open-model.js";
 import type { CompressOptions } from "../../src/pipeline/options.js";
 import { Random } from "../../src/random.js";
@@ -37,16 +40,17 @@ async function outputs(model: string, recorded: string) {
     const batches = [{ sequences: 1, length: ids.length, ids }];
     const [prediction] = description.predictions!;
     const last = await forward(checkpoint, description, backend, batches);
-    const hidden = await normed(checkpoint, backend, description.finalNorm, last);
-    const input = await predictionInput(checkpoint, description, backend, prediction!, { batches, hidden });
+    const states = new StatesInMemory(last);
+    await normStates(checkpoint, backend, description.finalNorm, states);
+    const [batch] = await predictionInput(checkpoint, description, backend, prediction!, batches, states);
     const layers = [...description.layers, prediction!.layer];
     const layer = await Layer.load(checkpoint, { ...description, layers }, prediction!.layer.index, backend);
     const moe = await loadMoe(checkpoint, prediction!.layer, backend);
-    const mixed = layer.mix(input.hidden[0]!, input.batches[0]!);
+    const mixed = layer.mix(states.get(0), batch!);
     const x = layer.feedForwardInput(mixed);
-    const output = layer.finish(mixed, x, layer.feedForward(x, moe!.run(layer.moeInput(x)).output));
-    const [ours] = await normed(checkpoint, backend, prediction!.outputNorm, [output]);
-    return { ours: ours!, theirs: expected.get("output")!.values };
+    states.set(0, layer.finish(mixed, x, layer.feedForward(x, moe!.run(layer.moeInput(x)).output)));
+    await normStates(checkpoint, backend, prediction!.outputNorm, states);
+    return { ours: states.get(0), theirs: expected.get("output")!.values };
   } finally {
     await checkpoint.close();
   }
@@ -129,6 +133,27 @@ describe.skipIf(!existsSync(python))("layers for multi-token prediction", () => 
     expect(resumed.plan).toEqual(whole.plan);
     const [first, second] = await Promise.all(
       ["whole", "resumed"].map((name) => readTensors(join(folder, name, "model.safetensors"))),
+    );
+    expect(second).toEqual(first);
+  });
+
+  test("with hidden states in a file the same weights come out, refitted too", async () => {
+    const model = join(folder, "glm4_moe");
+    const options = { method: "reap", reconstruct: "all", reconstructRandom: 0.5 } as const;
+    const kept = await compressTo(model, join(folder, "states-kept"), options);
+    const opened = await openModel(model);
+    await opened.checkpoint.close();
+    const { bytes, hiddenStates } = memoryEstimate(opened, {
+      ...{ sequences: 10, length: 20, precision: "f32", kept: 6, settings: METHODS.reap.settings },
+      refit: { parts: "all", tokens: undefined, random: 0.5 },
+    });
+    const memoryLimit = `${(bytes - hiddenStates / 2) / 1e6}MB`;
+    const filed = await compressTo(model, join(folder, "states-filed"), { ...options, memoryLimit });
+    expect(filed.notes).toContainEqual(expect.stringMatching(/are kept in a file/));
+    expect(filed.refits!.layers.at(-1)).toMatchObject({ layer: 2, kept: true });
+    expect(filed.plan).toEqual(kept.plan);
+    const [first, second] = await Promise.all(
+      ["states-kept", "states-filed"].map((name) => readTensors(join(folder, name, "model.safetensors"))),
     );
     expect(second).toEqual(first);
   });

@@ -4,6 +4,7 @@ import { relative } from "../../compress/reconstruct/refit.js";
 import { Residuals } from "../../compress/reconstruct/residuals.js";
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
+import type { HiddenStates } from "../../model/hidden-states.js";
 import type { MoeInput } from "../../model/layer.js";
 import type { RouterWeights } from "../../model/router.js";
 import type { LayerTargets } from "../reconstruct/layer-targets.js";
@@ -15,7 +16,7 @@ export interface GuardedLayer {
   /** What the original block makes of tokens; those that are held out are looked at. */
   readonly targets: LayerTargets;
   /** Hidden states after the mixer, of each batch. */
-  readonly hidden: readonly Float32Array[];
+  readonly hidden: HiddenStates;
   /** Of the kept experts. */
   readonly router: RouterWeights;
   /** The expert of a group. */

@@ -35,7 +35,7 @@ async function* planAttention(work: LayerWork, mixture: RoutedExperts): AsyncGen
   try {
     yield* work.eachBatch("attention", (batch, index) => {
       mask = batch.mask;
-      layer.mix(work.hidden[index]!, batch);
+      layer.mix(work.hidden.get(index), batch);
     });
   } finally {
     layer.dispose();

@@ -1,6 +1,7 @@
 import type { BlockPlan, LayerPlan } from "../../compress/plan.js";
 import type { Experts } from "../../engine/backend.js";
 import { isMoe, type LayerDescription, type MoeLayer } from "../../model/description.js";
+import type { HiddenStates } from "../../model/hidden-states.js";
 import { MoeBlock, readMoe, readyExperts } from "../../model/moe.js";
 import type { CompressEvent } from "../events.js";
 import type { LayerLoopOptions } from "../layer-loop.js";
@@ -21,7 +22,7 @@ export class LayerRun {
   constructor(
     private readonly options: LayerLoopOptions,
     private readonly description: LayerDescription,
-    hidden: Float32Array[],
+    hidden: HiddenStates,
     /** Nothing comes after this layer: its output is not needed. */
     private readonly last: boolean,
   ) {
@@ -52,9 +53,9 @@ export class LayerRun {
     if (this.steps !== undefined) yield* this.steps.dense();
     if (this.last) return;
     yield* work.eachBatch("forward", (_, index) => {
-      const mixed = work.hidden[index]!;
+      const mixed = work.hidden.get(index);
       const x = work.layer.feedForwardInput(mixed);
-      work.hidden[index] = work.layer.finish(mixed, x, work.layer.feedForward(x, undefined));
+      work.hidden.set(index, work.layer.finish(mixed, x, work.layer.feedForward(x, undefined)));
     });
   }
 
@@ -112,13 +113,14 @@ export class LayerRun {
     const { work } = this;
     if (!this.options.settings.sequential) {
       yield* work.eachBatch("forward", (batch, index) => {
-        work.hidden[index] = this.output(block, work.layer.mix(work.hidden[index]!, batch));
+        work.hidden.set(index, this.output(block, work.layer.mix(work.hidden.get(index), batch)));
       });
       return;
     }
     yield* work.eachBatch("observe", (batch, index) => {
-      work.hidden[index] = work.layer.mix(work.hidden[index]!, batch);
-      observeOnly(work, block, index, watching);
+      const mixed = work.layer.mix(work.hidden.get(index), batch);
+      work.hidden.set(index, mixed);
+      observeOnly(work, block, index, mixed, watching);
     });
   }
 
@@ -142,7 +144,7 @@ export class LayerRun {
     const block = new MoeBlock(backend, layer.feedForward, router, experts);
     try {
       yield* work.eachBatch("forward", (_, index) => {
-        work.hidden[index] = this.output(block, work.hidden[index]!);
+        work.hidden.set(index, this.output(block, work.hidden.get(index)));
       });
     } finally {
       block.dispose();

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { LayerDescription } from "../../model/description.js";
+import type { HiddenStates } from "../../model/hidden-states.js";
 import { Layer, type MoeInput, type TokenBatch } from "../../model/layer.js";
 import type { MoeTensors } from "../../model/moe.js";
 import type { WeightChanges } from "../../model/weight-loader.js";
@@ -33,7 +34,7 @@ export class LayerWork {
     readonly options: LayerLoopOptions,
     readonly description: LayerDescription,
     /** Of each batch; before the layer, after its mixer or after it, as the work goes on. */
-    readonly hidden: Float32Array[],
+    readonly hidden: HiddenStates,
   ) {
     this.batches = [...options.batches, ...(options.random ?? [])];
     this.tokens = this.batches.reduce((sum, { ids }) => sum + ids.length, 0);
@@ -66,7 +67,7 @@ export class LayerWork {
   /** Leaves the hidden states after the mixer. */
   async *mix(): AsyncGenerator<CompressEvent, void> {
     yield* this.eachBatch("attention", (batch, index) => {
-      this.hidden[index] = this.layer.mix(this.hidden[index]!, batch);
+      this.hidden.set(index, this.layer.mix(this.hidden.get(index), batch));
     });
   }
 

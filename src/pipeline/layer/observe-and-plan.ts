@@ -18,15 +18,16 @@ export type OutputWatcher = Pick<LayerTargets, "uses" | "observe">;
 
 /** Runs the original block on a batch, of hidden states after the mixer, for those who look at its outputs. */
 export function observeOnly(
-  { hidden, moeInput }: LayerWork,
+  { moeInput }: LayerWork,
   block: MoeBlock,
   index: number,
+  mixed: Float32Array,
   watching: readonly OutputWatcher[],
 ): void {
   const looking = watching.filter((one) => one.uses(index));
   if (looking.length === 0) return;
-  const { output } = block.run(moeInput(hidden[index]!));
-  for (const one of looking) one.observe(index, hidden[index]!, output);
+  const { output } = block.run(moeInput(mixed));
+  for (const one of looking) one.observe(index, mixed, output);
 }
 
 /**
@@ -50,10 +51,10 @@ export async function* observeAndPlan(
   let half: LayerObservation | undefined;
   yield* work.eachBatch("observe", async (batch, index) => {
     if (index === halfway && index > 0) half = snapshot(await observer.finish(tensors));
-    const mixed = layer.mix(hidden[index]!, batch);
+    const mixed = layer.mix(hidden.get(index), batch);
     if (index >= batches.length) {
-      hidden[index] = mixed;
-      observeOnly(work, block, index, watching);
+      hidden.set(index, mixed);
+      observeOnly(work, block, index, mixed, watching);
       return;
     }
     const x = layer.feedForwardInput(mixed);
@@ -62,7 +63,8 @@ export async function* observeAndPlan(
     observer.add(index, input.experts, routed, batches[index]!);
     chooser?.observe(index, mixed, input, routed.router);
     for (const one of watching) one.observe(index, mixed, routed.output);
-    hidden[index] = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
+    const after = settings.sequential ? mixed : layer.finish(mixed, x, layer.feedForward(x, routed.output));
+    hidden.set(index, after);
   });
   yield work.progress("plan");
   await nextTurn();

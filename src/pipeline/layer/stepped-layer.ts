@@ -40,7 +40,7 @@ export class SteppedLayer {
   /** Changes the mixer, and loads the layer with it. */
   async *mixer(): AsyncGenerator<CompressEvent, void> {
     const { hidden } = this.work;
-    yield* this.change("attention", (layer, batch, index) => layer.mix(hidden[index]!, batch));
+    yield* this.change("attention", (layer, batch, index) => layer.mix(hidden.get(index), batch));
   }
 
   /** Changes the dense block; hidden states are those after the mixer. Keeps everything. */
@@ -78,7 +78,7 @@ export class SteppedLayer {
     const { description, hidden } = this.work;
     const width = isMoe(description) ? description.feedForward.experts.hidden : undefined;
     yield* this.change(part, (layer, batch, index) => {
-      const x = layer.feedForwardInput(hidden[index]!);
+      const x = layer.feedForwardInput(hidden.get(index));
       layer.feedForward(x, width === undefined ? undefined : new Float32Array(batch.ids.length * width));
     });
   }

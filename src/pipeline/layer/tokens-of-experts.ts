@@ -14,11 +14,11 @@ export async function tokensOfExperts(
 ): Promise<ExpertInputs> {
   const { backend, batches } = options;
   const router = routerWeights(backend, await reduced.router());
-  const size = hidden[0]!.length / batches[0]!.ids.length;
-  const rows = new RoutedRows(reduced.plan.keptExperts.length, hidden, size);
+  const tokens = batches.map(({ ids }) => ids.length);
+  const rows = new RoutedRows(reduced.plan.keptExperts.length, hidden, tokens);
   try {
     for (const [index, { mask }] of batches.entries())
-      rows.add(index, route(backend, moeInput(hidden[index]!).router, router, feedForward.router), mask);
+      rows.add(index, route(backend, moeInput(hidden.get(index)).router, router, feedForward.router), mask);
   } finally {
     router.weight.dispose();
   }

@@ -5,6 +5,7 @@ import { Residuals } from "../../compress/reconstruct/residuals.js";
 import { subtractAll } from "../../compress/reconstruct/sweep.js";
 import type { Backend, ExpertTensors } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
+import type { HiddenStates } from "../../model/hidden-states.js";
 import type { MoeInput } from "../../model/layer.js";
 import type { RouterWeights } from "../../model/router.js";
 import { DownExperts } from "./down-experts.js";
@@ -52,7 +53,7 @@ export class LayerRefitter {
   async run(
     plan: LayerPlan,
     targets: LayerTargets,
-    hidden: readonly Float32Array[],
+    hidden: HiddenStates,
     { router, experts, dtype, form, stepped, moeInput }: ReducedLayer,
     pause: (share: number) => Promise<void>,
   ): Promise<LayerRefit> {

@@ -3,6 +3,7 @@ import type { Part } from "../../compress/reconstruct/problem.js";
 import type { TokenSplit } from "../../compress/reconstruct/split.js";
 import type { Backend } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
+import type { HiddenStates } from "../../model/hidden-states.js";
 import type { MoeInput } from "../../model/layer.js";
 import { type RouterWeights, route } from "../../model/router.js";
 import { RoutedRows, type WeightedTokens } from "../steps/routed-rows.js";
@@ -59,18 +60,18 @@ export class LayerTargets {
   routed(
     router: RouterWeights,
     experts: number,
-    hidden: readonly Float32Array[],
+    hidden: HiddenStates,
     moeInput: (hidden: Float32Array) => MoeInput,
   ): Record<Part, RoutedRows> {
     const { backend, moe, split } = this;
-    const size = hidden[0]!.length / split.rowOf[0]!.length;
+    const tokens = split.rowOf.map(({ length }) => length);
     const routed = {
-      fitted: new RoutedRows(experts, hidden, size),
-      heldOut: new RoutedRows(experts, hidden, size),
+      fitted: new RoutedRows(experts, hidden, tokens),
+      heldOut: new RoutedRows(experts, hidden, tokens),
     };
     for (const [batch, rowOf] of split.rowOf.entries()) {
       if (!this.uses(batch)) continue;
-      const output = route(backend, moeInput(hidden[batch]!).router, router, moe.router);
+      const output = route(backend, moeInput(hidden.get(batch)).router, router, moe.router);
       const fitted = Uint8Array.from(rowOf, (row) => (row >= 0 && row < split.fitted ? 1 : 0));
       const heldOut = Uint8Array.from(rowOf, (row) => (row >= split.fitted ? 1 : 0));
       routed.fitted.add(batch, output, fitted);
@@ -103,12 +104,12 @@ export class LayerTargets {
   }
 
   /** What is made of the hidden states of each batch, of the tokens that take part `[rows, size]`. */
-  rowsFrom(hidden: readonly Float32Array[], make: (hidden: Float32Array) => Float32Array): Float32Array {
+  rowsFrom(hidden: HiddenStates, make: (hidden: Float32Array) => Float32Array): Float32Array {
     const { size, split } = this;
     const rows = new Float32Array(split.rows * size);
     for (const [batch, rowOf] of split.rowOf.entries()) {
       if (!this.uses(batch)) continue;
-      const made = make(hidden[batch]!);
+      const made = make(hidden.get(batch));
       for (const [token, row] of rowOf.entries())
         if (row >= 0) rows.set(made.subarray(token * size, (token + 1) * size), row * size);
     }

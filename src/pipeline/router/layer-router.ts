@@ -10,6 +10,7 @@ import { groupBias, groupMass } from "../../compress/router/group-mass.js";
 import type { Backend } from "../../engine/backend.js";
 import { ReamError } from "../../errors.js";
 import type { MoeDescription } from "../../model/description.js";
+import type { HiddenStates } from "../../model/hidden-states.js";
 import type { MoeInput, TokenBatch } from "../../model/layer.js";
 import { MoeBlock, type RouterTensors, type StoredExperts } from "../../model/moe.js";
 import { LayerTargets } from "../reconstruct/layer-targets.js";
@@ -79,7 +80,7 @@ export class LayerRouterFit {
    */
   async run(
     plan: LayerPlan,
-    hidden: readonly Float32Array[],
+    hidden: HiddenStates,
     layer: RoutedLayer,
     pause: (share: number) => Promise<void>,
   ): Promise<LayerRouter> {
@@ -115,13 +116,13 @@ export class LayerRouterFit {
   }
 
   /** What router and experts see of the fitted tokens, and of those held out. */
-  private inputs(hidden: readonly Float32Array[], moeInput: RoutedLayer["moeInput"]): [MoeInput, MoeInput] {
+  private inputs(hidden: HiddenStates, moeInput: RoutedLayer["moeInput"]): [MoeInput, MoeInput] {
     const { rows, fitted, rowOf } = this.split;
     let all: MoeInput | undefined;
     const sizes = { router: 0, experts: 0 };
     for (const [batch, own] of rowOf.entries()) {
       if (!own.some((row) => row >= 0)) continue;
-      const input = moeInput(hidden[batch]!);
+      const input = moeInput(hidden.get(batch));
       if (all === undefined) {
         sizes.router = input.router.length / own.length;
         sizes.experts = input.experts.length / own.length;

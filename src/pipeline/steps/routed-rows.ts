@@ -1,6 +1,6 @@
-import { pickRows } from "../../compress/rows.js";
 import type { Routing } from "../../engine/backend.js";
 import type { MoeDescription } from "../../model/description.js";
+import type { HiddenStates } from "../../model/hidden-states.js";
 import type { MoeInput } from "../../model/layer.js";
 import type { RouterOutput } from "../../model/router.js";
 
@@ -53,13 +53,16 @@ export class RoutedRows {
   private sorted: SortedPairs | undefined;
   private readonly starts: number[] = [0];
 
-  /** @param hidden hidden states of each batch `[tokens, size]`, from which rows are taken */
+  /**
+   * @param hidden from which rows are taken
+   * @param tokens of each batch
+   */
   constructor(
     private readonly experts: number,
-    private readonly hidden: readonly Float32Array[],
-    private readonly size: number,
+    private readonly hidden: HiddenStates,
+    tokens: readonly number[],
   ) {
-    for (const batch of hidden) this.starts.push(this.starts.at(-1)! + batch.length / size);
+    for (const count of tokens) this.starts.push(this.starts.at(-1)! + count);
   }
 
   /** Adds what a router made of a batch; tokens that a mask `[tokens]` hides are left out. */
@@ -108,7 +111,7 @@ export class RoutedRows {
   }
 
   private pick(tokens: Int32Array): Float32Array {
-    const rows = new Float32Array(tokens.length * this.size);
+    let rows = new Float32Array(0);
     let batch = 0;
     for (let i = 0; i < tokens.length; ) {
       while (tokens[i]! >= this.starts[batch + 1]!) batch++;
@@ -117,7 +120,9 @@ export class RoutedRows {
       let last = i;
       while (last < tokens.length && tokens[last]! < end) last++;
       const inBatch = tokens.subarray(i, last).map((token) => token - start);
-      rows.set(pickRows(this.hidden[batch]!, inBatch, this.size), i * this.size);
+      const size = this.hidden.length(batch) / (end - start);
+      if (i === 0) rows = new Float32Array(tokens.length * size);
+      rows.set(this.hidden.rows(batch, inBatch, size), i * size);
       i = last;
     }
     return rows;

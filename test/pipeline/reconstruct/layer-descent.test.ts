@@ -6,6 +6,7 @@ import { subtractAll } from "../../../src/compress/reconstruct/sweep.js";
 import type { ExpertTensors } from "../../../src/engine/backend.js";
 import { createNativeBackend } from "../../../src/engine/native/native-backend.js";
 import type { MoeDescription } from "../../../src/model/description.js";
+import { StatesInMemory } from "../../../src/model/hidden-states.js";
 import { MoeBlock } from "../../../src/model/moe.js";
 import { DownExperts } from "../../../src/pipeline/reconstruct/down-experts.js";
 import { descendLayer } from "../../../src/pipeline/reconstruct/layer-descent.js";
@@ -61,8 +62,11 @@ function problem() {
   const block = new MoeBlock(backend, moe, router, backend.experts(wanted, "silu"));
   const targets = new LayerTargets(backend, moe, splitTokens([batch], 10_000, 0));
   targets.observe(0, hidden, block.run({ router: hidden, experts: hidden }).output);
-  const routed = targets.routed(block.router, EXPERTS, [hidden], (x) => ({ router: x, experts: x }));
-  const inputs = targets.rowsFrom([hidden], (x) => x);
+  const routed = targets.routed(block.router, EXPERTS, new StatesInMemory([hidden]), (x) => ({
+    router: x,
+    experts: x,
+  }));
+  const inputs = targets.rowsFrom(new StatesInMemory([hidden]), (x) => x);
   const experts = wanted.map(near);
   const free = new Set(wanted.keys());
   return { backend, moe, experts, dtype: undefined, routed, targets, inputs, free };

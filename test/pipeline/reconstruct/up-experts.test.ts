@@ -3,6 +3,7 @@ import type { Tensor } from "../../../src/checkpoint/tensor.js";
 import { splitTokens } from "../../../src/compress/reconstruct/split.js";
 import type { Activation, ExpertTensors } from "../../../src/engine/backend.js";
 import type { MoeDescription } from "../../../src/model/description.js";
+import { StatesInMemory } from "../../../src/model/hidden-states.js";
 import { DownExperts } from "../../../src/pipeline/reconstruct/down-experts.js";
 import { LayerTargets } from "../../../src/pipeline/reconstruct/layer-targets.js";
 import { UpExperts } from "../../../src/pipeline/reconstruct/up-experts.js";
@@ -46,8 +47,8 @@ describe.each(BACKENDS)("%s", (_, backend) => {
     targets.observe(0, hidden, new Float32Array(hidden.length));
     const router = { weight: backend.matrix(tensor(EXPERTS, HIDDEN)), bias: undefined, selectionBias: undefined };
     const moeInput = (x: Float32Array) => ({ router: x, experts: x });
-    const routed = targets.routed(router as never, EXPERTS, [hidden], moeInput);
-    const inputs = targets.rowsFrom([hidden], (x) => x);
+    const routed = targets.routed(router as never, EXPERTS, new StatesInMemory([hidden]), moeInput);
+    const inputs = targets.rowsFrom(new StatesInMemory([hidden]), (x) => x);
     const options = { backend, moe, experts, dtype: undefined, routed, targets, inputs, free: new Set([0, 1, 2]) };
     let looked = 0;
     for (const problem of [new DownExperts(options), new UpExperts(options)]) {

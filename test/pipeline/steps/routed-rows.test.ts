@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { StatesInMemory } from "../../../src/model/hidden-states.js";
 import { RoutedRows } from "../../../src/pipeline/steps/routed-rows.js";
 import { Random } from "../../../src/random.js";
 
@@ -7,7 +8,7 @@ test("lists the tokens of each expert in their order, some at a time, without th
   const random = new Random(1);
   const tokens = [5000, 1, 700];
   const hidden = tokens.map((count) => Float32Array.from({ length: count * size }, () => random.normal()));
-  const rows = new RoutedRows(experts, hidden, size);
+  const rows = new RoutedRows(experts, new StatesInMemory(hidden), tokens);
   const wanted: { token: number; weight: number; hidden: number[] }[][] = [[], [], []];
   let first = 0;
   for (const [batch, count] of tokens.entries()) {
