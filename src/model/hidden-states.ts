@@ -2,6 +2,7 @@ import { closeSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { writeError } from "../checkpoint/durable.js";
 import { pickRows } from "../compress/rows.js";
 import { ReamError } from "../errors.js";
+import type { ModelDescription } from "./description.js";
 
 /** The hidden states of every batch, `[tokens, size]` each, which one layer after the other replaces. */
 export interface HiddenStates {
@@ -13,9 +14,14 @@ export interface HiddenStates {
   get(batch: number): Float32Array;
   /** Some rows `[rows, size]` of a batch. */
   rows(batch: number, rows: Int32Array, size: number): Float32Array;
-  /** Replaces those of a batch, by as many or fewer numbers. Errors: OUTPUT_WRITE. */
+  /** Replaces those of a batch. Errors: OUTPUT_WRITE. */
   set(batch: number, states: Float32Array): void;
   close(): void;
+}
+
+/** Numbers of a token that there are at most: between the halves of a parallel layer it has two rows. */
+export function mostStates({ layers, hiddenSize }: Pick<ModelDescription, "layers" | "hiddenSize">): number {
+  return layers.some(({ parallel }) => parallel) ? 2 * hiddenSize : hiddenSize;
 }
 
 export class StatesInMemory implements HiddenStates {
@@ -60,7 +66,7 @@ export class StatesInFile implements HiddenStates {
 
   /**
    * @param path is written anew, and removed in the end
-   * @param lengths numbers that each batch has at most
+   * @param lengths numbers that each batch has at most (`mostStates`)
    * @throws ReamError OUTPUT_WRITE
    */
   constructor(

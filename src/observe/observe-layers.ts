@@ -1,3 +1,5 @@
+import { randomUUID } from "node:crypto";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
@@ -5,7 +7,8 @@ import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { layerSeed } from "../compress/samples.js";
 import type { Backend } from "../engine/backend.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
-import { embed } from "../model/embedding.js";
+import { embedBatches } from "../model/embedding-rows.js";
+import { type HiddenStates, mostStates, StatesInFile, StatesInMemory } from "../model/hidden-states.js";
 import { Layer, type TokenBatch } from "../model/layer.js";
 import { MoeBlock, type MoeTensors, readMoe } from "../model/moe.js";
 import { makeBatches } from "../pipeline/batches.js";
@@ -25,6 +28,8 @@ export interface ObserveLayersOptions {
   readonly manifest: ObservationManifest;
   /** Where files of an interrupted run may be. */
   readonly folder: string;
+  /** Whether hidden states are kept in files there, because memory has no room for them. */
+  readonly statesInFiles: boolean;
   /** The only unit that is observed; default: all. */
   readonly only?: Unit;
   readonly signal: AbortSignal | undefined;
@@ -45,18 +50,29 @@ type LayerEvent =
 interface RunningUnit {
   readonly unit: Unit;
   readonly batches: readonly TokenBatch[];
-  readonly hidden: Float32Array[];
+  readonly hidden: HiddenStates;
 }
 
 /** Runs the original model, one layer's weights in memory at a time, and yields what each layer showed on each unit. */
 export async function* observeLayers(options: ObserveLayersOptions): AsyncGenerator<LayerEvent, void> {
-  const { checkpoint, model, texts, manifest, folder, only, signal } = options;
   const units: RunningUnit[] = [];
+  try {
+    yield* observeUnits(options, units);
+  } finally {
+    for (const { hidden } of units) hidden.close();
+  }
+}
+
+/** @param units is filled with what runs through the layers */
+async function* observeUnits(options: ObserveLayersOptions, units: RunningUnit[]): AsyncGenerator<LayerEvent, void> {
+  const { checkpoint, model, texts, manifest, folder, only, signal } = options;
   for (const unit of texts.flatMap(({ name, cuts }) => unitsOf(name, cuts))) {
     if (only !== undefined && !isDeepStrictEqual(unit, only)) continue;
     const { calibration } = texts.find(({ name }) => name === unit.domain)!;
     const batches = makeBatches(calibration, { batchSequences: 0 }, [unit.begin, unit.end]);
-    units.push({ unit, batches, hidden: await embed(checkpoint, model, batches) });
+    const hidden = await openStates(options, unit, batches);
+    units.push({ unit, batches, hidden });
+    await embedBatches(checkpoint, model, batches, hidden);
   }
   const tokens = units.flatMap(({ batches }) => batches).reduce((sum, { ids }) => sum + ids.length, 0);
   const last = manifest.layers.at(-1)!;
@@ -72,7 +88,7 @@ export async function* observeLayers(options: ObserveLayersOptions): AsyncGenera
         const observer = missing.has(running.unit) ? work.observer() : undefined;
         for (const [index, batch] of running.batches.entries()) {
           signal?.throwIfAborted();
-          running.hidden[index] = work.run(running.hidden[index]!, batch, observer);
+          running.hidden.set(index, work.run(running.hidden.get(index), batch, observer));
           done += batch.ids.length;
           yield work.progress(done, tokens);
           await nextTurn();
@@ -95,6 +111,18 @@ export async function* observeLayers(options: ObserveLayersOptions): AsyncGenera
     if (missing.size > 0)
       yield { type: "observed", layer: description.index, seconds: (performance.now() - began) / 1000 };
   }
+}
+
+/** Other processes may be at work on other units, or on this one: a file has a name of its own. */
+async function openStates(
+  { statesInFiles, folder, model }: ObserveLayersOptions,
+  { domain }: Unit,
+  batches: readonly TokenBatch[],
+): Promise<HiddenStates> {
+  if (!statesInFiles) return new StatesInMemory(batches.map(() => new Float32Array(0)));
+  await mkdir(join(folder, domain), { recursive: true });
+  const lengths = batches.map(({ ids }) => ids.length * mostStates(model));
+  return new StatesInFile(join(folder, domain, `hidden-states-${randomUUID()}.partial`), lengths);
 }
 
 /** One layer, loaded. */

@@ -4,11 +4,15 @@ import { join, resolve } from "node:path";
 import type { CalibrationEvent } from "../calibration/load-calibration.js";
 import { writeDurably, writeFully, writeJsonFile } from "../checkpoint/durable.js";
 import { takeLock } from "../checkpoint/lock.js";
+import { METHODS } from "../compress/settings.js";
+import { memoryFacts } from "../doctor/memory.js";
 import type { Backend } from "../engine/backend.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import { isMoe } from "../model/description.js";
 import { expertLimits } from "../pipeline/check-experts.js";
 import type { CompressEvent } from "../pipeline/events.js";
+import { memoryEstimate } from "../pipeline/inspect.js";
+import { type MemoryPlan, planMemory } from "../pipeline/memory-plan.js";
 import { openBackend } from "../pipeline/open-backend.js";
 import { type OpenedModel, openModel } from "../pipeline/open-model.js";
 import { parseOptions } from "../pipeline/parse-options.js";
@@ -129,9 +133,27 @@ async function* prepareObservation(
       onEvent,
     }),
   );
-  for (const message of [...notes, ...texts.flatMap(({ calibration }) => calibration.notes)])
+  const memory = memoryOf(options, opened, backend, texts);
+  for (const message of [...notes, ...memory.notes, ...texts.flatMap(({ calibration }) => calibration.notes)])
     yield { type: "note", message };
-  return { checkpoint, model, backend, texts, manifest: await describe(options, opened, backend, texts) };
+  const manifest = await describe(options, opened, backend, texts);
+  return { checkpoint, model, backend, texts, manifest, statesInFiles: memory.statesInFile > 0 };
+}
+
+/** The memory that is planned: that of a compression in which nothing is aligned and merged. Errors: MEMORY_LIMIT. */
+function memoryOf(
+  { memoryLimit, pruningOnly, samples }: ResolvedObserveOptions,
+  opened: OpenedModel,
+  { precision }: Backend,
+  texts: readonly DomainText[],
+): MemoryPlan {
+  const sequences = texts.reduce((sum, { calibration }) => sum + calibration.sequences, 0);
+  const { length } = texts[0]!.calibration;
+  const settings = { ...(pruningOnly ? METHODS.reap : METHODS.ream).settings, samples };
+  const work = { sequences, length, precision, kept: opened.model.experts, settings };
+  const { alignment, bytes, ...estimate } = memoryEstimate(opened, work);
+  const needed = { ...estimate, alignment: 0, bytes: bytes - alignment };
+  return planMemory(needed, memoryLimit, () => memoryFacts().available);
 }
 
 async function* writeUnits(options: ObserveLayersOptions): AsyncGenerator<ObserveEvent, void> {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { calibrationOptions } from "../calibration/options.js";
 import { settingsSchema } from "../compress/settings.js";
-import { computeOptions } from "../pipeline/options.js";
+import { compressOptions, computeOptions } from "../pipeline/options.js";
 
 const { mix: _mix, tokens: _tokens, ...text } = calibrationOptions.shape;
 
@@ -31,6 +31,7 @@ export const observeOptions = z.strictObject({
     .boolean()
     .default(false)
     .describe("only what pruning needs (reap, frequency ...): about as fast as an ordinary forward pass"),
+  memoryLimit: compressOptions.shape.memoryLimit,
   restart: z.boolean().default(false).describe("throw away what an interrupted run left"),
 });
 

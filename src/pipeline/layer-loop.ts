@@ -11,7 +11,7 @@ import {
   type PredictionDescription,
 } from "../model/description.js";
 import { embedBatches } from "../model/embedding-rows.js";
-import { type HiddenStates, StatesInFile, StatesInMemory } from "../model/hidden-states.js";
+import { type HiddenStates, mostStates, StatesInFile, StatesInMemory } from "../model/hidden-states.js";
 import type { TokenBatch } from "../model/layer.js";
 import { normStates, predictionInput } from "../model/prediction.js";
 import type { CompressEvent } from "./events.js";
@@ -109,7 +109,7 @@ export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<Com
 
 function openStates({ statesFile, model }: LayerLoopOptions, tokens: readonly TokenBatch[]): HiddenStates {
   if (statesFile === undefined) return new StatesInMemory(tokens.map(() => new Float32Array(0)));
-  const lengths = tokens.map(({ ids }) => ids.length * model.hiddenSize);
+  const lengths = tokens.map(({ ids }) => ids.length * mostStates(model));
   return new StatesInFile(statesFile, lengths);
 }
 

@@ -4,6 +4,7 @@ import { needsSamples } from "../compress/samples.js";
 import type { Settings } from "../compress/settings.js";
 import type { Precision } from "../engine/backend.js";
 import { isMoe, type ModelDescription } from "../model/description.js";
+import { mostStates } from "../model/hidden-states.js";
 import { batchTokens } from "./batches.js";
 import { randomSequences } from "./reconstruct/random-batches.js";
 import { refitBytes } from "./reconstruct/refit-memory.js";
@@ -60,11 +61,9 @@ export function estimateMemory(model: ModelDescription, numbers: readonly number
   const { width, hidden } = model.layers.find(isMoe)!.feedForward.experts;
   const merged = 3 * width * hidden * mostMerged(model, work);
   const layerWeights = (precision === "bf16" ? 2 : 4) * (Math.max(...numbers) + merged);
-  // Between the halves of a parallel layer there are two for each token.
-  const each = model.layers.some(({ parallel }) => parallel) ? 2 : 1;
   const { refit: plan, kept } = work;
   const random = plan === undefined ? 0 : length * randomSequences(plan, model, work);
-  const hiddenStates = 4 * (tokens + random) * each * model.hiddenSize;
+  const hiddenStates = 4 * (tokens + random) * mostStates(model);
   const samples = needsSamples(settings) ? 4 * Math.min(tokens, settings.samples) * (hidden + 2 * width) : 0;
   const alignment = needsAlignment(settings) ? alignmentBytes({ width, hidden }) : 0;
   const ofBatch = 4 * Math.min(tokens, batchTokens(length, settings)) * model.hiddenSize;

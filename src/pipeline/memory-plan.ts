@@ -38,7 +38,7 @@ export function planMemory(plan: MemoryEstimate, limit: string | undefined, avai
     `one layer's weights ready for products ${formatBytes(plan.layerWeights)}`,
     ...(inFile ? [] : [`hidden states ${states}`]),
     `sampled tokens ${formatBytes(plan.samples)}`,
-    `their alignment ${formatBytes(plan.alignment)}`,
+    ...(plan.alignment > 0 ? [`their alignment ${formatBytes(plan.alignment)}`] : []),
     ...(plan.refit > 0 ? [`the refit ${formatBytes(plan.refit)}`] : []),
     `a batch ${formatBytes(plan.batch)}`,
     `the program ${formatBytes(plan.program)}`,

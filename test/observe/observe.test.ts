@@ -27,6 +27,22 @@ beforeAll(async () => {
   await observeTo(observed);
 });
 
+test("with hidden states in files the same sums come out, and the files go", async () => {
+  const [plain, filed] = [join(folder, "plain"), join(folder, "filed")];
+  const text = { sequences: 64, length: 64, mix: ["general=0.5,math=0.5"], domain: TEXT.domain.slice(0, 2) };
+  await observeTo(plain, text);
+  const tooLittle = observeTo(filed, { ...text, memoryLimit: "100MB" });
+  await expect(tooLittle).rejects.toMatchObject({ code: "MEMORY_LIMIT" });
+  // What is needed without them: found from what a refusal says.
+  const message = await observeTo(filed, { ...text, memoryLimit: "1MB" }).catch(({ message }: Error) => message);
+  const megabytes = Number(/^([\d.]+) MB/.exec(String(message))![1]);
+  const notes: string[] = [];
+  const run = observe({ model: MODEL, ...TEXT, ...text, out: filed, memoryLimit: `${megabytes + 1}MB` });
+  for await (const event of run) if (event.type === "note") notes.push(event.message);
+  expect(notes).toContainEqual(expect.stringMatching(/Hidden states, .* are kept in a file/));
+  expect(folderDigest(filed)).toEqual(folderDigest(plain));
+});
+
 describe("plans from an observation are those of direct, non-sequential runs", () => {
   test.each(PAPER_MIXES)("ream, %s: same groups, weights and permutations", async (mix) => {
     const common = { method: "ream", experts: 48, mix } as const;

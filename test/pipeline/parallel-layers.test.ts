@@ -14,6 +14,7 @@ import type { CompressOptions } from "../../src/pipeline/options.js";
 import { Random } from "../../src/random.js";
 import { BACKENDS } from "../support/backends.js";
 import { describedCheckpoint } from "../support/described-checkpoint.js";
+import { folderDigest } from "../support/folder-digest.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ream-parallel-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -83,4 +84,16 @@ test("kept experts of a parallel layer are refitted to its output", async () => 
     const left = ({ heldOut }: { heldOut: { lost: number; of: number } }) => heldOut.lost / heldOut.of;
     expect(left(fit!.after)).toBeLessThan(left(fit!.before));
   }
+});
+
+test("with hidden states in a file, which have two rows for a token between the halves, the same bytes come out", async () => {
+  const options = { experts: 3, method: "reap", reconstruct: "down" } as const;
+  const kept = await run("kept", options);
+  const refused = await run("refused", { ...options, memoryLimit: "1MB" }).catch(({ message }: Error) => message);
+  const megabytes = Number(/^([\d.]+) MB/.exec(String(refused))![1]);
+  const filed = await run("filed", { ...options, memoryLimit: `${megabytes + 0.06}MB` });
+  const notes = filed.events.flatMap((event) => (event.type === "note" ? [event.message] : []));
+  expect(notes).toContainEqual(expect.stringMatching(/Hidden states, .* are kept in a file/));
+  const weights = ({ out }: { out: string }) => folderDigest(out)["model.safetensors"];
+  expect(weights(filed)).toBe(weights(kept));
 });
