@@ -27,7 +27,7 @@ export interface PyTorchWork {
  */
 export function pytorchDtype(): "bfloat16" | "float32" {
   const { variant } = createNativeBackend({ precision: "bf16" });
-  return variant === "amx" || variant === "avx512bf16" ? "bfloat16" : "float32";
+  return ["amx", "avx512bf16", "neonbf16"].includes(variant) ? "bfloat16" : "float32";
 }
 
 /** Runs official_layer.py; returns the times of each round, after one that is not told. */

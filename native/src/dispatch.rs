@@ -14,6 +14,8 @@ enum Variant {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "aarch64")]
+    NeonBf16,
+    #[cfg(target_arch = "aarch64")]
     Neon,
     Portable,
 }
@@ -27,6 +29,8 @@ const ALL: &[Variant] = &[
     Variant::Avx512,
     #[cfg(target_arch = "x86_64")]
     Variant::Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Variant::NeonBf16,
     #[cfg(target_arch = "aarch64")]
     Variant::Neon,
     Variant::Portable,
@@ -43,6 +47,8 @@ impl Variant {
             Self::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonBf16 => "neonbf16",
             #[cfg(target_arch = "aarch64")]
             Self::Neon => "neon",
             Self::Portable => "portable",
@@ -62,6 +68,8 @@ impl Variant {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "aarch64")]
+            Self::NeonBf16 => crate::bfmmla::supported(),
+            #[cfg(target_arch = "aarch64")]
             Self::Neon => true, // part of the base instruction set
             Self::Portable => true,
         }
@@ -76,6 +84,17 @@ fn made_by_intel() -> bool {
     [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
 }
 
+/// Instruction sets in the order of their speed on this processor.
+#[cfg(target_arch = "x86_64")]
+fn by_speed(mut supported: Vec<Cpu>) -> Vec<Cpu> {
+    if let Some(index) = supported.iter().position(|cpu| cpu.0 == Variant::Avx512Bf16)
+        && made_by_intel()
+    {
+        supported.swap(index, index + 1);
+    }
+    supported
+}
+
 /// An instruction set that this machine has been found to support. Holding one is the proof that its kernels may run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Cpu(Variant);
@@ -83,13 +102,9 @@ pub struct Cpu(Variant);
 impl Cpu {
     /// The supported instruction sets, best first; `portable` is always the last.
     pub fn supported() -> Vec<Self> {
-        let mut supported: Vec<_> = ALL.iter().copied().filter(|variant| variant.supported()).map(Self).collect();
+        let supported: Vec<_> = ALL.iter().copied().filter(|variant| variant.supported()).map(Self).collect();
         #[cfg(target_arch = "x86_64")]
-        if let Some(index) = supported.iter().position(|cpu| cpu.0 == Variant::Avx512Bf16)
-            && made_by_intel()
-        {
-            supported.swap(index, index + 1);
-        }
+        let supported = by_speed(supported);
         supported
     }
 
@@ -110,7 +125,7 @@ impl Cpu {
 
     /// Whether products multiply pairs of bfloat16 numbers in one instruction.
     pub fn has_bfloat16_products(self) -> bool {
-        self.has_matrix_unit() || self.name() == "avx512bf16"
+        self.has_matrix_unit() || matches!(self.name(), "avx512bf16" | "neonbf16")
     }
 
     /// Whether these products are those of AMX.
@@ -126,7 +141,7 @@ impl Cpu {
             #[cfg(target_arch = "x86_64")]
             Variant::Avx2 => Level::Avx2,
             #[cfg(target_arch = "aarch64")]
-            Variant::Neon => Level::Neon,
+            Variant::NeonBf16 | Variant::Neon => Level::Neon,
             Variant::Portable => Level::Portable,
         }
     }

@@ -8,6 +8,8 @@ mod adam;
 mod amx;
 mod assignment;
 mod attention;
+#[cfg(target_arch = "aarch64")]
+mod bfmmla;
 pub mod bindings;
 mod cache;
 mod cached_attention;

@@ -41,7 +41,7 @@ pub struct Ahead {
 impl Ahead {
     /// Asks for the lines of step `step`.
     #[inline(always)]
-    fn fetch(self, step: usize) {
+    pub(crate) fn fetch(self, step: usize) {
         let start = self.start.wrapping_add(step * self.lines * 64);
         if self.lines > 0 {
             prefetch(start);
@@ -72,6 +72,8 @@ pub fn kernel(cpu: Cpu, format: Format) -> TileKernel {
         (Level::Avx2, Format::F32) => avx2_float32,
         #[cfg(target_arch = "x86_64")]
         (Level::Avx2, _) => avx2_widened,
+        #[cfg(target_arch = "aarch64")]
+        (Level::Neon, Format::Bf16Pairs) => crate::bfmmla::multiply,
         #[cfg(target_arch = "aarch64")]
         (Level::Neon, Format::F32) => neon_float32,
         #[cfg(target_arch = "aarch64")]
@@ -301,5 +303,48 @@ unsafe fn bfloat16_pairs<const ROWS: usize, const VECTORS: usize>(
             b = b.add(64 * VECTORS);
         }
         store(&sums, |v| tile.add(16 * v), add);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::codecs::{DType, Source};
+    use crate::dispatch::Cpu;
+    use crate::math::{from_bfloat16, to_bfloat16};
+    use crate::packed::{Format, PANEL, Packed};
+    use crate::product::{Context, Input, Tile};
+    use crate::threads::Threads;
+
+    /// All instruction sets, with rows that fill no tile and depths that fill no step, against sums in float64.
+    #[test]
+    fn kernels_compute_products() {
+        for cpu in Cpu::supported() {
+            for bfloat16 in [false, true] {
+                let context = Context { cpu, threads: Threads::new(1).unwrap(), format: Format::new(cpu, bfloat16) };
+                for (rows, depth) in (1..=7).flat_map(|rows| [1, 2, 6, 8, 31, 32, 70, 518].map(|depth| (rows, depth))) {
+                    check(&context, bfloat16, rows, depth);
+                }
+            }
+        }
+    }
+
+    fn check(context: &Context, bfloat16: bool, rows: usize, depth: usize) {
+        let rounded = |value: f32| if bfloat16 { from_bfloat16(to_bfloat16(value)) } else { value };
+        let numbers = |count: usize, step: f32| -> Vec<f32> { (0..count).map(|i| (i as f32 * step).sin()).collect() };
+        let (a, b) = (numbers(rows * depth, 0.7), numbers(PANEL * depth, 1.3));
+        let bytes: Vec<u8> = b.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let source = Source::new(DType::F32, PANEL, depth, &bytes).unwrap();
+        let weight = Packed::new(context.cpu, &context.threads, context.format, source);
+        let input = Input::new(context, &a, depth);
+        let mut tile = Tile::default();
+        tile.multiply(context.cpu, input.rows(), 0..rows, &weight, 0);
+        for (row, column) in (0..rows).flat_map(|row| (0..PANEL).map(move |column| (row, column))) {
+            let terms =
+                (0..depth).map(|k| f64::from(rounded(a[row * depth + k])) * f64::from(rounded(b[column * depth + k])));
+            let wanted: f64 = terms.sum();
+            let found = f64::from(tile.row(row)[column]);
+            let tolerance = 1e-6 * (depth as f64).sqrt() * 4.0;
+            assert!((found - wanted).abs() < tolerance, "{:?} {rows} x {depth} [{row}, {column}]", context.cpu);
+        }
     }
 }

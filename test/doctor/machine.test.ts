@@ -16,7 +16,8 @@ test("the processor's features are those that the instruction sets need", () => 
   expect(model).not.toBe("");
   expect(cores).toBeGreaterThan(0);
   if (features === undefined) return;
-  const needs = { amx: "amx_bf16", avx512bf16: "avx512_bf16", avx512: "avx512f", avx2: "avx2", neon: "asimd" };
+  const x86 = { amx: "amx_bf16", avx512bf16: "avx512_bf16", avx512: "avx512f", avx2: "avx2" };
+  const needs = { ...x86, neonbf16: "bf16", neon: "asimd" };
   const possible = nativeVariants();
   for (const [variant, feature] of Object.entries(needs)) {
     if (possible.includes(variant)) expect(features).toContain(feature);
