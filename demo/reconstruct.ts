@@ -83,7 +83,9 @@ async function make(folder: string, method: Partial<CompressOptions>, tokens: nu
     ...{ mix: "general=0.34,math=0.33,code=0.33", sequences: 512, length: 128, seed },
   };
   const refit =
-    tokens === 0 ? {} : ({ reconstruct: options.parts as "down" | "down+up" | "all", reconstructTokens: tokens } as const);
+    tokens === 0
+      ? {}
+      : ({ reconstruct: options.parts as "down" | "down+up" | "all", reconstructTokens: tokens } as const);
   const target = { model: join(demo, "model"), out: folder, restart: true };
   await follow(compress({ ...target, ...calibration, ...method, ...refit }), () => undefined);
   console.error(`${folder}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
