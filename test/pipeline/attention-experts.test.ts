@@ -104,6 +104,13 @@ describe("the experts of a mixture of attention", () => {
     expect(first.groups.map(({ weights }) => weights)).not.toEqual(other.groups.map(({ weights }) => weights));
   });
 
+  test("random tokens, which refits look at, say nothing of them", async () => {
+    const how = { method: "reap", reconstruct: "down", dryRun: true } as const;
+    const plans = [0, 1].map((reconstructRandom) => run(undefined, { ...how, reconstructRandom }));
+    const [without, having] = await Promise.all(plans);
+    expect(having!.plan.layers[0]).toEqual(without!.plan.layers[0]);
+  });
+
   test("all experts kept: nothing changes", async () => {
     await run("all", { experts: 8 });
     const [before, after] = [await Checkpoint.open(model), await Checkpoint.open(join(folder, "all"))];

@@ -33,10 +33,11 @@ async function* planAttention(work: LayerWork, mixture: RoutedExperts): AsyncGen
   let mask: TokenBatch["mask"];
   const layer = await work.open({ attentionTap: (x, routed) => observer.add(x, routed, mask) });
   try {
-    yield* work.eachBatch("attention", (batch, index) => {
+    const look = (batch: TokenBatch, index: number) => {
       mask = batch.mask;
       layer.mix(work.hidden.get(index), batch);
-    });
+    };
+    yield* work.eachBatch("attention", look, work.options.batches);
   } finally {
     layer.dispose();
   }

@@ -71,6 +71,7 @@ export class LayerWork {
     });
   }
 
+  /** @param batches those from the first on that are worked on; default: all */
   async *eachBatch(
     phase: Phase,
     work: (batch: TokenBatch, index: number) => void | Promise<void>,
