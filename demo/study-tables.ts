@@ -51,8 +51,9 @@ function mixRows({ methods, mixes, points }: RatioAnalysis): string[][] {
 function methodRows({ methods, pairs, points }: RatioAnalysis): string[][] {
   return methods.map(({ method, hypervolume, mean, points: own }) => {
     const kl = own.map((index) => klOf(points[index]!)).filter((value) => value !== undefined);
+    const both = [method, values.to];
     const pair = pairs.find(
-      ({ first, second }) => [first, second].includes(method) && [first, second].includes(values.to),
+      ({ first, second }) => method !== values.to && both.includes(first) && both.includes(second),
     );
     return [
       `\`${method}\``,
