@@ -40,31 +40,31 @@ export class PrincipalComponents {
     const mean = new Float64Array(features);
     const scales: Float64Array[] = [];
     const decoded = new DecodedExpert();
-    for (let e = 0; e < experts.count; e++) {
-      const neurons = Neurons.of(backend, decoded.of(await experts.read(e)));
-      scales.push(neurons.scales);
-      const sums = emptyParts(parts, hidden);
-      neurons.addCombinations(sums, Float32Array.from(neurons.scales), 1);
-      const [sum] = rowsOf(sums, 1);
-      for (let i = 0; i < features; i++) mean[i]! += sum![i]! / (experts.count * width);
-      await pause();
-    }
+    const unitSums = emptyParts(parts, hidden);
     const random = new Random(0);
     let axes: Float32Array = Float32Array.from({ length: COMPONENTS * features }, () => random.normal());
     for (let round = 0; round <= ROUNDS; round++) {
       const sums = emptyParts(parts, hidden * COMPONENTS);
       const gram = new Float64Array(COMPONENTS * COMPONENTS);
       const axesOf = splitAxes(axes, parts);
+      // The mean is not known in the first round, and is 0 here: with the neurons as they are the same comes out, since what is
+      // taken from their sums below is what the mean has in them.
       const shift = innerWithRows(axes, mean);
       const total = new Float64Array(COMPONENTS);
       for (let e = 0; e < experts.count; e++) {
         const neurons = Neurons.of(backend, decoded.of(await experts.read(e)), scales[e]);
+        if (round === 0) {
+          scales.push(neurons.scales);
+          neurons.addCombinations(unitSums, Float32Array.from(neurons.scales), 1);
+        }
         const projected = neurons.project(axesOf, shift);
         backend.addTransposedProduct(gram, projected, projected, COMPONENTS, COMPONENTS);
         for (let i = 0; i < projected.length; i++) total[i % COMPONENTS]! += projected[i]!;
         neurons.addCombinations(sums, scaledRows(projected, neurons.scales), COMPONENTS);
         await pause();
       }
+      if (round === 0)
+        for (const [i, sum] of rowsOf(unitSums, 1)[0]!.entries()) mean[i] = sum / (experts.count * width);
       const rows = rowsOf(sums, COMPONENTS);
       for (const [k, row] of rows.entries()) for (let i = 0; i < features; i++) row[i]! -= total[k]! * mean[i]!;
       if (round < ROUNDS) gramSchmidt(rows);
