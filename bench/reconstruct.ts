@@ -6,7 +6,6 @@
  * --tokens: calibration tokens there are; --use: those that the refit looks at (default: as `ream compress` does).
  * Processor time is told too: beside other programs it says more. Weights are random bfloat16, inputs have common causes. The memory is what the refit adds to what was there before.
  */
-
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { encode } from "../src/checkpoint/dtypes.js";

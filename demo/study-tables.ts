@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { Analysis, MethodPair, PointAnalysis, RatioAnalysis } from "../src/study/analysis/analysis.js";
 import { mixKey } from "../src/study/mix.js";
+import { markdownTable } from "./markdown-table.js";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -19,10 +20,10 @@ if (path === undefined) throw new Error("usage: study-tables ANALYSIS.json");
 const { original, ratios }: Analysis = JSON.parse(readFileSync(path, "utf8"));
 for (const ratio of ratios) {
   console.log(`## ${ratio.experts} experts\n`);
-  console.log(table(["mix", ...ratio.methods.map(({ method }) => `\`${method}\``)], mixRows(ratio)));
+  console.log(markdownTable(["mix", ...ratio.methods.map(({ method }) => `\`${method}\``)], mixRows(ratio)));
   if (original !== undefined) console.log(`\nMC / GEN / **AVG**; the original: ${scores(original)}\n`);
   console.log(
-    table(
+    markdownTable(
       [
         "",
         "hypervolume",
@@ -101,8 +102,4 @@ function spread(
 
 function signed(value: number): string {
   return `${value < 0 ? "-" : "+"}${Math.abs(value).toFixed(1)}`;
-}
-
-function table(head: readonly string[], rows: readonly string[][]): string {
-  return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }

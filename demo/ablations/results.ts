@@ -3,6 +3,7 @@ import { type Estimate, estimate } from "../../src/study/analysis/estimate.js";
 import { redrawItems } from "../../src/study/analysis/redraw-items.js";
 import { differenceOf } from "../../src/study/analysis/redrawn.js";
 import { itemsOf } from "../../src/study/items.js";
+import { markdownTable } from "../markdown-table.js";
 import type { Variant } from "./variants.js";
 
 const DRAWS = { seed: 42, resamples: 2000 };
@@ -66,5 +67,5 @@ export function tableOf(rows: readonly Row[]): string {
     ...["compared", "variant", "MC", "GEN", "AVG", "AVG against plain (95 %)", "gap closed"],
     ...["held-out errors of the layers, %", "processor s"],
   ];
-  return [head, head.map(() => "---"), ...cells].map((line) => `| ${line.join(" | ")} |`).join("\n");
+  return markdownTable(head, cells);
 }

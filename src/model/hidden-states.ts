@@ -3,6 +3,7 @@ import { writeError } from "../checkpoint/durable.js";
 import { pickRows } from "../compress/rows.js";
 import { ReamError } from "../errors.js";
 import type { ModelDescription } from "./description.js";
+import type { TokenBatch } from "./layer.js";
 
 /** The hidden states of every batch, `[tokens, size]` each, which one layer after the other replaces. */
 export interface HiddenStates {
@@ -22,6 +23,23 @@ export interface HiddenStates {
 /** Numbers of a token that there are at most: between the halves of a parallel layer it has two rows. */
 export function mostStates({ layers, hiddenSize }: Pick<ModelDescription, "layers" | "hiddenSize">): number {
   return layers.some(({ parallel }) => parallel) ? 2 * hiddenSize : hiddenSize;
+}
+
+/**
+ * Room for the hidden states of some batches. Errors: OUTPUT_WRITE.
+ *
+ * @param path of the file that they are kept in; undefined: they are in memory
+ */
+export function openStates(
+  model: Pick<ModelDescription, "layers" | "hiddenSize">,
+  batches: readonly TokenBatch[],
+  path: string | undefined,
+): HiddenStates {
+  if (path === undefined) return new StatesInMemory(batches.map(() => new Float32Array(0)));
+  return new StatesInFile(
+    path,
+    batches.map(({ ids }) => ids.length * mostStates(model)),
+  );
 }
 
 export class StatesInMemory implements HiddenStates {

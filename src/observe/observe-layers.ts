@@ -8,7 +8,7 @@ import { layerSeed } from "../compress/samples.js";
 import type { Backend } from "../engine/backend.js";
 import { isMoe, type LayerDescription, type ModelDescription } from "../model/description.js";
 import { embedBatches } from "../model/embedding-rows.js";
-import { type HiddenStates, mostStates, StatesInFile, StatesInMemory } from "../model/hidden-states.js";
+import { type HiddenStates, openStates } from "../model/hidden-states.js";
 import { Layer, type TokenBatch } from "../model/layer.js";
 import { MoeBlock, type MoeTensors, readMoe } from "../model/moe.js";
 import { makeBatches } from "../pipeline/batches.js";
@@ -65,12 +65,13 @@ export async function* observeLayers(options: ObserveLayersOptions): AsyncGenera
 
 /** @param units is filled with what runs through the layers */
 async function* observeUnits(options: ObserveLayersOptions, units: RunningUnit[]): AsyncGenerator<LayerEvent, void> {
-  const { checkpoint, model, texts, manifest, folder, only, signal } = options;
+  const { checkpoint, model, texts, manifest, folder, statesInFiles, only, signal } = options;
   for (const unit of texts.flatMap(({ name, cuts }) => unitsOf(name, cuts))) {
     if (only !== undefined && !isDeepStrictEqual(unit, only)) continue;
     const { calibration } = texts.find(({ name }) => name === unit.domain)!;
     const batches = makeBatches(calibration, { batchSequences: 0 }, [unit.begin, unit.end]);
-    const hidden = await openStates(options, unit, batches);
+    const path = statesInFiles ? await statesFile(folder, unit) : undefined;
+    const hidden = openStates(model, batches, path);
     units.push({ unit, batches, hidden });
     await embedBatches(checkpoint, model, batches, hidden);
   }
@@ -113,16 +114,10 @@ async function* observeUnits(options: ObserveLayersOptions, units: RunningUnit[]
   }
 }
 
-/** Other processes may be at work on other units, or on this one: a file has a name of its own. */
-async function openStates(
-  { statesInFiles, folder, model }: ObserveLayersOptions,
-  { domain }: Unit,
-  batches: readonly TokenBatch[],
-): Promise<HiddenStates> {
-  if (!statesInFiles) return new StatesInMemory(batches.map(() => new Float32Array(0)));
+/** The file of a unit's hidden states. Other processes may be at work on other units, or on this one: it has a name of its own. */
+async function statesFile(folder: string, { domain }: Unit): Promise<string> {
   await mkdir(join(folder, domain), { recursive: true });
-  const lengths = batches.map(({ ids }) => ids.length * mostStates(model));
-  return new StatesInFile(join(folder, domain, `hidden-states-${randomUUID()}.partial`), lengths);
+  return join(folder, domain, `hidden-states-${randomUUID()}.partial`);
 }
 
 /** One layer, loaded. */

@@ -5,7 +5,6 @@ import type { CalibrationEvent } from "../calibration/load-calibration.js";
 import { writeDurably, writeFully, writeJsonFile } from "../checkpoint/durable.js";
 import { takeLock } from "../checkpoint/lock.js";
 import { METHODS } from "../compress/settings.js";
-import { memoryFacts } from "../doctor/memory.js";
 import type { Backend } from "../engine/backend.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
 import { isMoe } from "../model/description.js";
@@ -153,7 +152,7 @@ function memoryOf(
   const work = { sequences, length, precision, kept: opened.model.experts, settings };
   const { alignment, bytes, ...estimate } = memoryEstimate(opened, work);
   const needed = { ...estimate, alignment: 0, bytes: bytes - alignment };
-  return planMemory(needed, memoryLimit, () => memoryFacts().available);
+  return planMemory(needed, memoryLimit);
 }
 
 async function* writeUnits(options: ObserveLayersOptions): AsyncGenerator<ObserveEvent, void> {

@@ -8,7 +8,6 @@ import { checkRoom } from "../compress/group.js";
 import type { LayerPlan, Plan } from "../compress/plan.js";
 import { pickSettings, resolveSettings, type Settings } from "../compress/settings.js";
 import type { LayerTrace } from "../compress/trace.js";
-import { memoryFacts } from "../doctor/memory.js";
 import type { Backend } from "../engine/backend.js";
 import { ReamError } from "../errors.js";
 import { type HubEvent, hubOptionsFromEnvironment } from "../hub/settings.js";
@@ -200,7 +199,7 @@ function memoryOf(
   { backend, ...work }: Pick<MemoryWork, "kept" | "settings" | "refit"> & { readonly backend: Backend },
 ): MemoryPlan {
   const estimate = memoryEstimate(opened, { sequences, length, precision: backend.precision, ...work });
-  return planMemory(estimate, memoryLimit, () => memoryFacts().available);
+  return planMemory(estimate, memoryLimit);
 }
 
 /** Plans from an observation and writes. */

@@ -11,7 +11,7 @@ import {
   type PredictionDescription,
 } from "../model/description.js";
 import { embedBatches } from "../model/embedding-rows.js";
-import { type HiddenStates, mostStates, StatesInFile, StatesInMemory } from "../model/hidden-states.js";
+import { openStates } from "../model/hidden-states.js";
 import type { TokenBatch } from "../model/layer.js";
 import { normStates, predictionInput } from "../model/prediction.js";
 import type { CompressEvent } from "./events.js";
@@ -79,7 +79,7 @@ export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<Com
   if (last === undefined) return plans;
   const ahead = new ReadAhead(checkpoint);
   let tokens: readonly TokenBatch[] = [...batches, ...random];
-  const states = openStates(options, tokens);
+  const states = openStates(model, tokens, options.statesFile);
   async function* planOne(own: LayerLoopOptions, layer: LayerDescription) {
     const known = finished.find((plan) => plan.layer === layer.index);
     const next = layer.index === last ? undefined : model.layers[layer.index + 1];
@@ -105,12 +105,6 @@ export async function* planLayers(options: LayerLoopOptions): AsyncGenerator<Com
     states.close();
     await ahead.end();
   }
-}
-
-function openStates({ statesFile, model }: LayerLoopOptions, tokens: readonly TokenBatch[]): HiddenStates {
-  if (statesFile === undefined) return new StatesInMemory(tokens.map(() => new Float32Array(0)));
-  const lengths = tokens.map(({ ids }) => ids.length * mostStates(model));
-  return new StatesInFile(statesFile, lengths);
 }
 
 /** The last layer that has something left to do; undefined: all is done. */

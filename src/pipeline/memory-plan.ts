@@ -3,6 +3,7 @@ import { statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { OutputFolder } from "../checkpoint/output.js";
+import { memoryFacts } from "../doctor/memory.js";
 import { ReamError } from "../errors.js";
 import { formatBytes } from "../format.js";
 import { parseMemorySize } from "../memory-size.js";
@@ -23,7 +24,11 @@ export interface MemoryPlan {
  * @param available bytes that the machine has to give, asked for where there is no limit
  * @throws ReamError MEMORY_LIMIT where all else does not fit the limit, OPTION_INVALID where the limit is no size
  */
-export function planMemory(plan: MemoryEstimate, limit: string | undefined, available: () => number): MemoryPlan {
+export function planMemory(
+  plan: MemoryEstimate,
+  limit: string | undefined,
+  available = () => memoryFacts().available,
+): MemoryPlan {
   const most = limit === undefined ? available() : parseMemorySize(limit, "--memory-limit");
   const inFile = plan.bytes > most;
   const bytes = inFile ? plan.bytes - plan.hiddenStates : plan.bytes;
